@@ -1,0 +1,1 @@
+"""Level-triggered reconcilers, one folder per kind."""

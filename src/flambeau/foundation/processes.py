@@ -1,0 +1,103 @@
+"""Processes that outlive the one who started them, and how to know them again.
+
+A process is known by its pid, its start time and a token in its environment: a pid alone may belong to somebody else by now. Used by
+the agent for pods and by ``up`` for the gateway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+import psutil
+
+from flambeau.foundation.files import write_atomically
+
+TOKEN_VARIABLE = "FLAMBEAU_PROCESS_TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """What is written down about a started process group."""
+
+    pid: int
+    """Leader of a process group of its own (pgid == pid)."""
+    start_time: float
+    """As ``psutil.Process.create_time()`` gives it, in seconds since the epoch."""
+    token: str
+    """Random; stands in the process's environment as FLAMBEAU_PROCESS_TOKEN."""
+
+    def save(self, path: Path) -> None:
+        """Write the record, 0600."""
+        write_atomically(path, orjson.dumps(asdict(self)), mode=0o600)
+
+    @classmethod
+    def load(cls, path: Path) -> ProcessRecord | None:
+        """Read a record; None if there is none or it isn't one."""
+        try:
+            fields = orjson.loads(path.read_bytes())
+            return cls(pid=int(fields["pid"]), start_time=float(fields["start_time"]), token=str(fields["token"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def is_alive(self) -> bool:
+        """Tell whether this very process still runs (a zombie does not)."""
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - self.start_time) > 1.0:
+                return False
+            return process.environ().get(TOKEN_VARIABLE) == self.token
+        except psutil.Error:
+            return False
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal to the whole group, if the leader is still this very process.
+
+        Returns:
+            whether it was sent.
+        """
+        if not self.is_alive():
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+            return True
+        return False
+
+
+def start_detached(
+    command: Sequence[str], *, environment: Mapping[str, str], directory: Path, log: Path
+) -> tuple[subprocess.Popen[bytes], ProcessRecord]:
+    """Start a process group that survives us, its output appended to a file.
+
+    Args:
+        command: an argument vector; no shell.
+        environment: the whole environment; the token is added.
+        directory: working directory.
+        log: both outputs go there, opened for append (so that truncating it is safe).
+
+    Raises:
+        OSError: the program cannot be started.
+    """
+    token = secrets.token_hex(16)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            list(command),
+            env={**environment, TOKEN_VARIABLE: token},
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        start_time = psutil.Process(process.pid).create_time()
+    except psutil.Error:
+        start_time = 0.0  # it has ended already; the caller's wait() tells how
+    return process, ProcessRecord(pid=process.pid, start_time=start_time, token=token)

@@ -1,0 +1,1 @@
+"""Which rooms make a process; settings; nothing is decided here."""

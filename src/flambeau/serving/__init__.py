@@ -1,0 +1,1 @@
+"""The model server: doors -> dataplane -> repository -> batching -> workers -> handlers."""

@@ -1,0 +1,1 @@
+"""Model archives: manifest, pack, unpack."""

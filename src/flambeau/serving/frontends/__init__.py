@@ -1,0 +1,1 @@
+"""Doors: bytes and headers in, core types out."""

@@ -1,0 +1,1 @@
+"""What users subclass, the defaults, and the context."""

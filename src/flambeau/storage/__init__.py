@@ -1,0 +1,1 @@
+"""A model's URI becomes a local directory: fetch, cache, credentials; one file per scheme."""

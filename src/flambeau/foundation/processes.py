@@ -20,7 +20,7 @@ import psutil
 
 from flambeau.foundation.files import write_atomically
 
-TOKEN_VARIABLE = "FLAMBEAU_PROCESS_TOKEN"
+TOKEN_VARIABLE = "FLAMBEAU_PROCESS_TOKEN"  # noqa: S105 - a name, not a secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ succeeds". A restarted gateway reads the file by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class MatchType(str, Enum):
+class MatchType(StrEnum):
     """How a text is compared."""
 
     EXACT = "exact"

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 from flambeau.control.resources.kind import Key, Object
 from flambeau.foundation.errors import Conflict
 
 
-class Change(str, Enum):
+class Change(StrEnum):
     """What happened to an object, in the words of the wire."""
 
     ADDED = "ADDED"

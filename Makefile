@@ -1,0 +1,48 @@
+# Two promises: `make demo` and `make test` work on a fresh machine. Everything lives in .venv of this checkout.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help setup demo test check format bench clean
+
+help:  ## show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY)  ## make the virtual environment with everything the demo and the tests need
+
+# torch is installed first and by pip: uv would take a CUDA build of several GB. torchvision without its dependencies, for the same reason;
+# where its compiled part doesn't fit a CPU torch, tools/torchvision_on_cpu_torch.py lets the Python part import.
+$(READY): pyproject.toml constraints.txt Makefile tools/torchvision_on_cpu_torch.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision
+	$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt -e '.[torch,s3,dev]'
+	$(BIN)/python tools/torchvision_on_cpu_torch.py install
+	tools/need_kubectl
+	touch $(READY)
+
+demo: setup  ## run the whole workflow: train, archive, S3, apply, Ready, predict
+	$(BIN)/python examples/mnist/demo.py
+
+test: setup check  ## check and test everything
+	$(BIN)/python -m pytest
+
+check: setup  ## lint, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: setup  ## put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## measure the main job (see benchmarks/README.md)
+	$(BIN)/python benchmarks/main_job.py
+
+clean:  ## remove what was made
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

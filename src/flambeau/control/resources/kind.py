@@ -65,6 +65,9 @@ class Column:
     description: str = ""
 
 
+NAME_COLUMN = Column("Name", lambda obj, _: obj["metadata"]["name"])
+
+
 def _no_defaults(_: Object) -> None:
     return None
 
@@ -88,7 +91,8 @@ class Kind:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
-    """Beyond Name; Age is listed by the kind itself, where Kubernetes puts it."""
+    """Beyond Name; Age is listed by the kind itself, where Kubernetes puts it. A kind that lists Name itself (events, which show it
+    last) gets no other one: see ``table_columns``."""
     schema: Mapping[str, Any] | None = None
     """OpenAPI v3 structural schema of the whole object, or None: any field is taken."""
     has_status: bool = True
@@ -109,6 +113,13 @@ class Kind:
     def api_version(self) -> str:
         """Return the preferred version as objects say it: ``serving.kserve.io/v1beta1`` or ``v1``."""
         return f"{self.group}/{self.versions[0]}" if self.group else self.versions[0]
+
+    @property
+    def table_columns(self) -> tuple[Column, ...]:
+        """Return all columns of ``kubectl get``, Name included."""
+        if any(column.name == NAME_COLUMN.name for column in self.columns):
+            return self.columns
+        return (NAME_COLUMN, *self.columns)
 
     def key(self, obj: Object) -> Key:
         """Return the object's key."""

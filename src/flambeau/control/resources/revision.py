@@ -1,0 +1,37 @@
+"""Revision (Knative): one state of a predictor's pod template, kept for roll-out and roll-back. Written by controllers only."""
+
+from __future__ import annotations
+
+from flambeau.control.resources.conditions import get_condition
+from flambeau.control.resources.kind import Column, Kind, Object
+from flambeau.control.resources.lookup import find
+
+CONFIGURATION_LABEL = "serving.knative.dev/configuration"
+GENERATION_LABEL = "serving.knative.dev/configurationGeneration"
+
+
+def _ready(field: str) -> Column:
+    def cell(obj: Object, _: float) -> str | None:
+        return (get_condition(obj, "Ready") or {}).get(field)
+
+    return Column({"status": "Ready", "reason": "Reason"}[field], cell)
+
+
+REVISION = Kind(
+    group="serving.knative.dev",
+    versions=("v1",),
+    kind="Revision",
+    plural="revisions",
+    singular="revision",
+    short_names=("rev",),
+    categories=("all", "knative", "serving"),
+    columns=(
+        Column("Config Name", lambda obj, _: find(obj, "metadata", "labels", CONFIGURATION_LABEL)),
+        Column("Generation", lambda obj, _: find(obj, "metadata", "labels", GENERATION_LABEL)),
+        _ready("status"),
+        _ready("reason"),
+        Column("Actual Replicas", lambda obj, _: find(obj, "status", "actualReplicas"), type="integer"),
+        Column("Desired Replicas", lambda obj, _: find(obj, "status", "desiredReplicas"), type="integer"),
+    ),
+    read_only=True,
+)

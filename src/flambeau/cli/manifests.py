@@ -130,7 +130,7 @@ def _build(node: yaml.Node, source: str, depth: int) -> Any:
 
 def _scalar(node: yaml.ScalarNode) -> Any:
     text: str = node.value
-    if node.style is not None or node.tag == "tag:yaml.org,2002:binary":  # quoted or block: a string whatever it looks like
+    if node.style or node.tag == "tag:yaml.org,2002:binary":  # quoted or block: a string whatever it looks like
         return text
     lower = text.lower()
     if lower in _NULL:

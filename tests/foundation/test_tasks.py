@@ -1,0 +1,61 @@
+"""Tasks have an owner; it hears of failures and ends them."""
+
+import asyncio
+import logging
+
+import pytest
+
+from flambeau.foundation.tasks import TaskOwner
+
+
+async def test_a_failure_is_logged_once_and_handed_on(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[tuple[str, BaseException]] = []
+    owner = TaskOwner("room", lambda name, error: heard.append((name, error)))
+
+    async def fail() -> None:
+        raise ValueError("no")
+
+    with caplog.at_level(logging.ERROR):
+        task = owner.start("worker", fail())
+        await asyncio.wait([task])
+        await asyncio.sleep(0)
+    assert [(name, str(error)) for name, error in heard] == [("room/worker", "no")]
+    assert len(caplog.records) == 1
+    assert len(owner) == 0
+
+
+async def test_close_cancels_and_waits() -> None:
+    owner = TaskOwner("room")
+    ended = asyncio.Event()
+
+    async def run() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    owner.start("runs", run())
+    await asyncio.sleep(0)
+    await owner.close()
+    assert ended.is_set()
+    with pytest.raises(RuntimeError, match="room is closed"):
+        owner.start("late", run())
+
+
+async def test_a_task_that_ignores_cancellation_is_named_and_left(caplog: pytest.LogCaptureFixture) -> None:
+    owner = TaskOwner("room")
+    release = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    task = owner.start("stubborn", stubborn())
+    await asyncio.sleep(0)
+    await owner.close(grace_seconds=0.05)
+    assert "room/stubborn ignored its cancellation" in caplog.text
+    release.set()
+    await task

@@ -1,0 +1,304 @@
+"""The model server's settings, frozen: what the doors, the models and the program are told.
+
+``load_settings`` is called once at the start, by ``programs.model_server``; nothing else in the server reads flags, environment or
+config.properties.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flambeau.foundation.errors import InvalidInput, NotFound
+from flambeau.foundation.files import is_safe_relative
+from flambeau.programs.settings.models import (
+    Overrides,
+    StartupModel,
+    models_from_list,
+    models_from_snapshot,
+    overrides_by_model,
+)
+from flambeau.programs.settings.mounts import POD_ADDRESS_VARIABLE, Mounts, bind_host, parse_mounts
+from flambeau.programs.settings.properties import FILE_BYTES_MAX, PropertiesFile, parse_properties
+from flambeau.programs.settings.sources import Value, Values, effective_values
+from flambeau.serving.model import ModelConfig
+
+CONFIG_FILE_VARIABLE = "TS_CONFIG_FILE"
+TERMINATION_LOG_VARIABLE = "FLAMBEAU_TERMINATION_LOG"
+ACCESS_LOG_VARIABLE = "FLAMBEAU_ACCESS_LOG"
+KSERVE_PORT = 8080
+"""Where KServe expects a runtime's door when PORT says nothing else."""
+NAMES_SHOWN_MAX = 10
+"""So many archive names stand in an error message."""
+
+_DEFAULT_PORTS = {
+    "inference_address": {"http": 80, "https": 443},
+    "management_address": {"http": 8081, "https": 8444},
+    "metrics_address": {"http": 8082, "https": 8445},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says; None and empty mean not given."""
+
+    model_store: str | None = None
+    models: tuple[str, ...] = ()
+    ts_config: str | None = None
+    workflow_store: str | None = None
+    disable_token_auth: bool = False
+    enable_model_api: bool = False
+
+    def as_keys(self) -> dict[str, tuple[str, str]]:
+        """Return the keys these flags set: key -> (value, the flag's spelling)."""
+        keys: dict[str, tuple[str, str]] = {}
+        if self.model_store is not None:
+            keys["model_store"] = (self.model_store, "--model-store")
+        if self.workflow_store is not None:
+            keys["workflow_store"] = (self.workflow_store, "--workflow-store")
+        if self.models:
+            keys["load_models"] = (",".join(self.models), "--models")
+        if self.disable_token_auth:
+            keys["disable_token_authorization"] = ("true", "--disable-token-auth")
+        if self.enable_model_api:
+            keys["enable_model_api"] = ("true", "--enable-model-api")
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where one door listens; doors with equal addresses share a listener."""
+
+    host: str
+    """Empty for a Unix socket."""
+    port: int
+    unix_path: Path | None = None
+
+    def __str__(self) -> str:
+        return f"unix:{self.unix_path}" if self.unix_path else f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """Which doors open, and what comes in."""
+
+    inference: Address
+    management: Address
+    metrics: Address | None
+    """None: enable_metrics_api is false."""
+    kserve: Address | None
+    """KServe's door, in a pod whose config has another inference port."""
+    request_bytes_max: int = 6_553_500
+    """A body above it is answered 413."""
+    model_api: bool = False
+    """Whether models may be registered and unregistered over HTTP."""
+    access_log: bool = True
+    """One line per request on standard output; FLAMBEAU_ACCESS_LOG=off turns it off."""
+    service_name: str | None = None
+    """INFERENCE_SERVICE_NAME: a single model answers under this name too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Which models are loaded at the start, and how models are run."""
+
+    startup: tuple[tuple[StartupModel, Path], ...]
+    """Each with where its archive is; all of them were there when the settings were read."""
+    defaults: ModelConfig
+    by_model: Mapping[tuple[str, str], Overrides] = field(default_factory=dict)
+    """The ``models`` JSON, per (name, version)."""
+    default_handler: str | None = None
+    """For archives whose manifest names none."""
+    envelope: str | None = None
+    install_requirements: bool = False
+    limit_image_pixels: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Everything the model server is told."""
+
+    doors: DoorSettings
+    models: ModelSettings
+    values: Values
+    """Every key with its source, for ``--show-config``."""
+    notes: tuple[str, ...] = ()
+    """What was odd; each is logged once as a warning."""
+
+
+def load_settings(flags: Flags, environment: Mapping[str, str], *, directory: Path) -> ServerSettings:
+    """Read every source and return the settings.
+
+    Args:
+        flags: the command line.
+        environment: the process's variables.
+        directory: relative paths and ./config.properties are looked up here.
+
+    Raises:
+        InvalidInput: a source is malformed; the text says where.
+        NotFound: a named file, the model store or a startup model isn't there.
+    """
+    mounts = parse_mounts(environment)
+    values = read_values(flags, environment, mounts, directory=directory)
+    notes = list(values.warnings)
+    doors, door_notes = _doors(values, environment)
+    models, model_notes = _models(values, mounts, directory)
+    return ServerSettings(doors, models, values, (*notes, *door_notes, *model_notes))
+
+
+def read_values(flags: Flags, environment: Mapping[str, str], mounts: Mounts, *, directory: Path) -> Values:
+    """Return the winning value of every key: TS_CONFIG_FILE, else --ts-config, else ./config.properties is the file.
+
+    Raises:
+        InvalidInput: the file is malformed or over its limit.
+        NotFound: a file that was named isn't there.
+    """
+    named = environment.get(CONFIG_FILE_VARIABLE) or flags.ts_config
+    path = _real(named, mounts, directory) if named else directory / "config.properties"
+    file, name = PropertiesFile({}, ()), named or path.name
+    if named and not path.is_file():
+        source = CONFIG_FILE_VARIABLE if environment.get(CONFIG_FILE_VARIABLE) else "--ts-config"
+        raise NotFound(f"{source} not found: {named}", reason="ConfigNotFound")
+    if path.is_file():
+        try:
+            if path.stat().st_size > FILE_BYTES_MAX:
+                raise InvalidInput(f"cannot read {name}: it is over {FILE_BYTES_MAX} bytes", reason="InvalidConfiguration")
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"cannot read {name}: {error}", reason="InvalidConfiguration") from error
+        file = parse_properties(text, environment, file=name)
+    return effective_values(flags=flags.as_keys(), environment=environment, file=file, file_name=name)
+
+
+def _doors(values: Values, environment: Mapping[str, str]) -> tuple[DoorSettings, list[str]]:
+    pod_address = environment.get(POD_ADDRESS_VARIABLE) or None
+    inference = _address(values["inference_address"], pod_address)
+    management = _address(values["management_address"], pod_address)
+    metrics = _address(values["metrics_address"], pod_address) if values["enable_metrics_api"].boolean() else None
+    kserve = None
+    if pod_address:
+        port = environment.get("PORT", str(KSERVE_PORT))
+        kserve = Address(pod_address, Value("PORT", port, "environment PORT").integer(least=1))
+        if kserve in (inference, management, metrics):
+            kserve = None
+    notes = [
+        f"{values[key].key} {values[key].text}: gRPC is not open yet in this version"
+        for key in ("grpc_inference_port", "grpc_management_port")
+        if values[key].source != "default"
+    ]
+    doors = DoorSettings(
+        inference=inference,
+        management=management,
+        metrics=metrics,
+        kserve=kserve,
+        request_bytes_max=values["max_request_size"].integer(least=1),
+        model_api=values["enable_model_api"].boolean(),
+        access_log=environment.get(ACCESS_LOG_VARIABLE, "on").lower() not in ("off", "false", "0"),
+        service_name=environment.get("INFERENCE_SERVICE_NAME") or None,
+    )
+    return doors, notes
+
+
+def _address(value: Value, pod_address: str | None) -> Address:
+    text = value.text.strip()
+    if text.startswith("unix:"):
+        return Address("", 0, Path(text.removeprefix("unix:").removeprefix("//")))
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise value.refused(f"is no address: {error}") from error
+    if parts.scheme == "https":
+        raise value.refused("asks for TLS, which this version does not serve yet", hint="write http:// and put TLS in front of it")
+    if parts.scheme != "http" or parts.hostname is None or parts.path not in ("", "/"):
+        raise value.refused("is no address", hint="write http://HOST:PORT or unix:/PATH")
+    return Address(bind_host(parts.hostname, pod_address), _DEFAULT_PORTS[value.key]["http"] if port is None else port)
+
+
+def _models(values: Values, mounts: Mounts, directory: Path) -> tuple[ModelSettings, list[str]]:
+    store_text = values["model_store"].text.strip()
+    if not store_text:
+        raise InvalidInput(
+            "Missing mandatory parameter --model-store",
+            hint="give --model-store DIR, or model_store=DIR in config.properties",
+            reason="InvalidConfiguration",
+        )
+    store = _real(store_text, mounts, directory)
+    if not store.is_dir():
+        raise NotFound(
+            f"--model-store not found: {store_text} ({values['model_store'].source})",
+            hint="it must be the directory that holds the .mar files",
+            reason="ModelStoreNotFound",
+        )
+    in_store = archives_in(store)
+    notes: list[str] = []
+    if values["model_snapshot"].text.strip():
+        startup, notes = models_from_snapshot(values["model_snapshot"])
+        if values["load_models"].source != "default":
+            notes.append("load_models has no effect: model_snapshot says which models are loaded")
+    else:
+        startup = models_from_list(values["load_models"], in_store=in_store)
+    by_model, model_notes = overrides_by_model(values["models"])
+    settings = ModelSettings(
+        startup=tuple((model, _archive_path(model, store, store_text, in_store, mounts)) for model in startup),
+        defaults=_model_defaults(values),
+        by_model=by_model,
+        default_handler=values["default_service_handler"].text.strip() or None,
+        envelope=values["service_envelope"].text.strip() or None,
+        install_requirements=values["install_py_dep_per_model"].boolean(),
+        limit_image_pixels=values["limit_max_image_pixels"].boolean(),
+    )
+    return settings, [*notes, *model_notes]
+
+
+def _model_defaults(values: Values) -> ModelConfig:
+    workers = values["default_workers_per_model"].integer() or os.cpu_count() or 1
+    return ModelConfig(
+        min_workers=workers,
+        max_workers=workers,
+        response_timeout_seconds=values["default_response_timeout"].integer(least=1),
+        startup_timeout_seconds=values["default_startup_timeout"].integer(least=1),
+        job_queue_size=values["job_queue_size"].integer(least=1),
+        response_bytes_max=values["max_response_size"].integer(least=1),
+    )
+
+
+def archives_in(store: Path) -> list[str]:
+    """Return the names in a model store that can be models: .mar and tar files and directories, sorted."""
+    return sorted(
+        entry.name
+        for entry in store.iterdir()
+        if not entry.name.startswith(".") and (entry.is_dir() or entry.name.endswith((".mar", ".tar.gz", ".tgz")))
+    )
+
+
+def _archive_path(model: StartupModel, store: Path, store_text: str, in_store: list[str], mounts: Mounts) -> Path:
+    what = f"cannot load model {model.name or model.archive}"
+    if "://" in model.archive:
+        raise InvalidInput(
+            f"{what}: {model.archive} is a URL, and this version does not download models",
+            hint=f"put the archive into the model store {store_text}",
+            reason="UnsupportedScheme",
+        )
+    if is_safe_relative(model.archive):
+        path = store / model.archive
+    elif os.path.isabs(model.archive):
+        path = mounts.real(model.archive)
+    else:
+        raise InvalidInput(f'{what}: "{model.archive}" leads out of the model store', reason="InvalidConfiguration")
+    if not path.exists():
+        shown = ", ".join(in_store[:NAMES_SHOWN_MAX]) or "nothing"
+        more = f" and {len(in_store) - NAMES_SHOWN_MAX} more" if len(in_store) > NAMES_SHOWN_MAX else ""
+        raise NotFound(
+            f"{what}: {store_text} holds no {model.archive}",
+            hint=f"it holds {shown}{more}",
+            reason="ModelArchiveNotFound",
+        )
+    return path
+
+
+def _real(path: str, mounts: Mounts, directory: Path) -> Path:
+    return directory / mounts.real(path)

@@ -1,0 +1,5 @@
+"""``from ts.context import Context, RequestProcessor``."""
+
+from flambeau.serving.handlers.context import Context, RequestProcessor
+
+__all__ = ["Context", "RequestProcessor"]

@@ -1,0 +1,1 @@
+"""Tools around a handler's steps."""

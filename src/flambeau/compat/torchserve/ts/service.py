@@ -1,0 +1,7 @@
+"""``from ts.service import PredictionException``."""
+
+from flambeau.serving.handlers.errors import PredictionException
+
+PREDICTION_METRIC = "PredictionTime"
+
+__all__ = ["PREDICTION_METRIC", "PredictionException"]

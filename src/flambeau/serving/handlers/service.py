@@ -1,0 +1,194 @@
+"""Load a model's handler and run batches through it: what a worker process does between two frames.
+
+The worker calls :func:`load_service` once and :meth:`Service.predict` for every batch. Neither knows a wire form.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flambeau.serving.handlers.context import Context
+from flambeau.serving.handlers.diagnosis import cause_of, is_out_of_memory, load_hint_of, place_of, traceback_of
+from flambeau.serving.handlers.discovery import class_of, function_of, import_handler, module_name_of
+from flambeau.serving.handlers.errors import InvalidRows, LoadError, PredictionException
+from flambeau.serving.handlers.metrics import HandlerMetrics
+from flambeau.serving.model import ModelSpec
+
+logger = logging.getLogger(__name__)
+
+TORCHSERVE_SURFACE = Path(__file__).parents[2] / "compat" / "torchserve"
+"""The folder that makes ``import ts`` work in a handler. A path, not an import: compat stands above serving."""
+
+WORKER_ERROR = "InternalServerException"
+"""TorchServe's class for every error that comes out of a worker, whatever its status."""
+
+Entry = Callable[[Any, Context], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the handler made of one row; the protocol's codec makes bytes of it."""
+
+    value: object
+    """As the handler returned it: bytes, text, a tensor, anything JSON."""
+    status: int = 200
+    content_type: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    error: str | None = None
+    """The sentence the client reads, where the row failed; ``value`` is None then."""
+    error_type: str | None = None
+
+
+class Service:
+    """Run batches through a loaded handler, one at a time.
+
+    Args:
+        spec: the model.
+        context: the handler's context.
+        entry: called with rows and context.
+    """
+
+    def __init__(self, spec: ModelSpec, context: Context, entry: Entry) -> None:
+        self._spec = spec
+        self._entry = entry
+        self.context = context
+
+    def predict(self, rows: list[Any], headers: Sequence[Sequence[tuple[str, str]]], request_ids: Sequence[str]) -> list[Outcome]:
+        """Answer one batch.
+
+        Nothing that a handler raises comes out of here, except what ends the process (SystemExit, KeyboardInterrupt).
+
+        Args:
+            rows: one row a request.
+            headers: each row's request headers.
+            request_ids: each row's request id.
+
+        Returns:
+            One outcome a row, in order.
+        """
+        outcomes: list[Outcome] = [Outcome(None)] * len(rows)
+        waiting = list(range(len(rows)))
+        while waiting:
+            try:
+                answers = self._answers([rows[i] for i in waiting], [headers[i] for i in waiting], [request_ids[i] for i in waiting])
+            except InvalidRows as refused:
+                # The handler did nothing yet, so handing it the rest is the first execution of those, not a second one.
+                for index, error in refused.errors.items():
+                    outcomes[waiting[index]] = self._failed(error)
+                waiting = [place for index, place in enumerate(waiting) if index not in refused.errors]
+                continue
+            for place, answer in zip(waiting, answers, strict=True):
+                outcomes[place] = answer
+            return outcomes
+        return outcomes
+
+    def _answers(self, rows: list[Any], headers: list[Sequence[tuple[str, str]]], request_ids: list[str]) -> list[Outcome]:
+        self.context.begin(headers, request_ids)
+        try:
+            values = self._entry(rows, self.context)
+        except InvalidRows:
+            raise
+        except Exception as error:
+            # A user's code may raise anything; the batch is answered and the worker lives.
+            logger.error("handler of model %s failed: %s", self._spec.name, traceback_of(error))
+            return [self._failed(error)] * len(rows)
+        wrong = self._wrong_shape(values, len(rows))
+        if wrong is not None:
+            logger.error("handler of model %s: %s", self._spec.name, wrong)
+            return [Outcome(None, 503, error=wrong, error_type=WORKER_ERROR)] * len(rows)
+        return [self._outcome(index, value) for index, value in enumerate(values)]
+
+    def _wrong_shape(self, values: Any, rows: int) -> str | None:
+        where = f"handler {self._spec.handler} of model {self._spec.name}"
+        if not isinstance(values, list):
+            return f"Invalid model predict output: {where} returned {type(values).__name__}, expected a list of {rows}"
+        if len(values) != rows:
+            return f"number of batch response mismatched: {where} returned {len(values)}, expected {rows}, one for each request"
+        return None
+
+    def _outcome(self, index: int, value: object) -> Outcome:
+        if isinstance(value, Exception):
+            return self._failed(value)
+        processor = self.context.request_processor[index]
+        headers = processor.get_response_headers()
+        status = processor.get_response_status_code()
+        if not headers:
+            return Outcome(value, status)
+        others = tuple((name, str(text)) for name, text in headers.items() if name.lower() != "content-type")
+        return Outcome(value, status, next((str(text) for name, text in headers.items() if name.lower() == "content-type"), None), others)
+
+    def _failed(self, error: BaseException) -> Outcome:
+        if isinstance(error, PredictionException):
+            return Outcome(None, error.error_code, error=error.message, error_type=WORKER_ERROR)
+        status, what = (507, "Out of resources") if is_out_of_memory(error) else (503, "Prediction failed")
+        place = place_of(error, self._spec.directory)
+        where = f" at {place}" if place else ""
+        return Outcome(None, status, error=f"{what}: {cause_of(error)}{where}", error_type=WORKER_ERROR)
+
+
+def load_service(spec: ModelSpec) -> Service:
+    """Import a model's handler and let it initialize.
+
+    Puts the archive's folder and TorchServe's import surface on ``sys.path``; the process is the model's own.
+
+    Raises:
+        LoadError: the handler can't be found, imported or initialized.
+    """
+    for folder in (str(TORCHSERVE_SURFACE), str(spec.directory)):
+        if folder in sys.path:
+            sys.path.remove(folder)
+        sys.path.insert(0, folder)
+    context = Context(
+        spec.name,
+        str(spec.directory),
+        spec.manifest,
+        spec.config.batch_size,
+        _gpu_of(spec.config.device),
+        HandlerMetrics(spec.name),
+        limit_max_image_pixels=spec.limit_max_image_pixels,
+        model_yaml_config=spec.yaml,
+    )
+    # A handler may call sys.exit() while it loads; that is its failure, not the worker's wish to end.
+    try:
+        module = import_handler(spec.handler, spec.directory)
+    except (Exception, SystemExit) as error:
+        raise _load_error(spec, "import", error) from error
+    try:
+        entry = _entry_of(module, spec.handler, context)
+    except (Exception, SystemExit) as error:
+        raise _load_error(spec, "initialize", error) from error
+    return Service(spec, context, entry)
+
+
+def _entry_of(module: Any, handler: str, context: Context) -> Entry:
+    function: Entry | None = function_of(module, handler)
+    if function is not None:
+        function(None, context)
+        return function
+    instance: Any = class_of(module, handler)()
+    if hasattr(instance, "initialize"):
+        instance.initialize(context)
+    entry: Entry = instance.handle
+    return entry
+
+
+def _load_error(spec: ModelSpec, phase: str, error: BaseException) -> LoadError:
+    place = place_of(error, spec.directory)
+    where = f" at {place}" if place else ""
+    file = f"{module_name_of(spec.handler)}.py" if (spec.directory / f"{module_name_of(spec.handler)}.py").is_file() else spec.handler
+    failed = "failed to import" if phase == "import" else "failed to initialize"
+    return LoadError(
+        f"cannot load model {spec.name} {spec.version}: handler {file} {failed}: {cause_of(error)}{where}",
+        hint=load_hint_of(error),
+        traceback_text=traceback_of(error),
+    )
+
+
+def _gpu_of(device: str) -> int | None:
+    kind, _, number = device.partition(":")
+    return None if kind == "cpu" else int(number or 0)

@@ -1,0 +1,73 @@
+"""Writing events, bounded: a repeated one raises a count, old ones go."""
+
+from __future__ import annotations
+
+from flambeau.control.resources import events
+from flambeau.control.resources.event import EVENT
+from flambeau.control.resources.kind import Key, Object
+from flambeau.control.store.interface import Store, modify
+from flambeau.foundation.clock import Clock, parse_rfc3339
+from flambeau.foundation.errors import Conflict, NotFound
+
+EVENT_SECONDS_MAX = 3600
+"""An event that was not repeated for so long goes, as in Kubernetes."""
+
+EVENTS_PER_NAMESPACE_MAX = 500
+"""Beyond these the oldest go."""
+
+
+async def record_event(
+    store: Store, clock: Clock, involved: Object, type: events.EventType, reason: str, message: str, component: str
+) -> None:
+    """Tell people what happened to an object.
+
+    A namespace that is going takes no more events: then nothing is written.
+
+    Args:
+        store: where to.
+        clock: for the event's times.
+        involved: the object it happened to, as read from the store.
+        type: ``Normal`` or ``Warning``.
+        reason: one CamelCase word.
+        message: one sentence.
+        component: who says so.
+
+    Raises:
+        Unavailable: the store cannot write.
+    """
+    now = clock.wall()
+    event = events.event_object(involved, type, reason, message, component, now)
+    key = EVENT.key(event)
+    try:
+        await modify(store, key, lambda stored: events.count_again(stored, message, now))
+        return
+    except NotFound:
+        pass
+    await _make_room(store, key.namespace, now)
+    try:
+        await store.create(event)
+    except Conflict:
+        await modify(store, key, lambda stored: events.count_again(stored, message, now))
+    except NotFound:
+        return
+
+
+async def _make_room(store: Store, namespace: str, now: float) -> None:
+    """Delete the events of a namespace that are too old or too many."""
+    listing = await store.list(EVENT.id, namespace)
+    by_age = sorted(listing.items, key=_last_time)
+    excess = len(by_age) - EVENTS_PER_NAMESPACE_MAX + 1
+    for number, event in enumerate(by_age):
+        if number < excess or _last_time(event) < now - EVENT_SECONDS_MAX:
+            await _delete_if_there(store, EVENT.key(event))
+
+
+def _last_time(event: Object) -> float:
+    return parse_rfc3339(event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])
+
+
+async def _delete_if_there(store: Store, key: Key) -> None:
+    try:
+        await store.delete(key)
+    except NotFound:
+        return

@@ -93,6 +93,8 @@ class Service:
             values = self._entry(rows, self.context)
         except InvalidRows:
             raise
+        except PredictionException as error:
+            return [self._failed(error)] * len(rows)
         except Exception as error:
             # A user's code may raise anything; the batch is answered and the worker lives.
             logger.error("handler of model %s failed: %s", self._spec.name, traceback_of(error))

@@ -47,6 +47,22 @@ OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file of a model, where it lies."""
+
+    name: str
+    """Path below the model's directory; safe to join (``foundation.files.is_safe_relative``)."""
+    key: str
+    """What the store calls it."""
+    size: int
+    """In bytes."""
+    etag: str | None
+    """The store's word for this very content, quotes included; None where the store gives none."""
+    identity: str
+    """Names the content on this machine: endpoint, bucket, key, etag and size. Equal identities, equal bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """A model on this machine."""
 

@@ -1,0 +1,105 @@
+"""Read models that are on this machine already: nothing is copied, a directory is used where it is.
+
+The files belong to their owner, who may change them under a running model; their digest is therefore over names, sizes and modification
+times, so that a changed directory is a different model for whoever compares digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from flambeau.foundation.errors import Denied, InvalidInput, NotFound, TooLarge
+from flambeau.storage.cache import Cache
+from flambeau.storage.model import Fetched
+
+FILES_MAX = 100_000
+"""Below one directory."""
+
+
+def use_in_place(path: Path, cache: Cache) -> Fetched:
+    """Return a directory as it is; a single file, as KServe does, in a directory where it stands alone (as a symbolic link).
+
+    Blocks on the disk.
+
+    Raises:
+        NotFound: there is nothing (PathNotFound), or a directory without files (NoObjects).
+        Denied: the path can't be read (StorageAccessDenied).
+        InvalidInput: it is neither a file nor a directory.
+        TooLarge: more than FILES_MAX files.
+    """
+    try:
+        if path.is_dir():
+            return _directory(path)
+        if path.is_file():
+            return _single(path, cache)
+        path.stat()
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"cannot read file://{path}: there is no such file or directory on this machine",
+            hint=_nearest(path),
+            reason="PathNotFound",
+        ) from error
+    except PermissionError as error:
+        raise Denied(
+            f"cannot read file://{path}: permission denied for {error.filename or path}",
+            hint="make it readable for the user who runs flambeau",
+            reason="StorageAccessDenied",
+        ) from error
+    raise InvalidInput(f"cannot read file://{path}: it is neither a file nor a directory", reason="InvalidStorageUri")
+
+
+def _directory(path: Path) -> Fetched:
+    found = list(_walk(path))
+    if not found:
+        raise NotFound(f"cannot read file://{path}: the directory has no files", hint="check the storage URI", reason="NoObjects")
+    return Fetched(
+        path=path,
+        digest=_digest(path, found),
+        files=len(found),
+        bytes=sum(status.st_size for _, status in found),
+        from_cache=True,
+    )
+
+
+def _single(path: Path, cache: Cache) -> Fetched:
+    status = path.stat()
+    if not os.access(path, os.R_OK):
+        raise PermissionError(None, None, str(path))
+    digest = _digest(path.parent, [(path.name, status)])
+    folder = cache.folder("single") / digest
+    folder.mkdir(exist_ok=True)
+    with suppress(FileExistsError):  # the digest covers the path: a link that is there is the right one
+        (folder / path.name).symlink_to(path)
+    return Fetched(path=folder, digest=digest, files=1, bytes=status.st_size, from_cache=True)
+
+
+def _walk(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield names and what they are, links followed to files but not to directories."""
+    count = 0
+    for folder, _, names in os.walk(path, onerror=_raise):
+        for name in names:
+            file = Path(folder, name)
+            count += 1
+            if count > FILES_MAX:
+                raise TooLarge(f"cannot read file://{path}: there are more than {FILES_MAX} files", hint="name a directory below it")
+            yield str(file.relative_to(path)), file.stat()
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _digest(path: Path, files: list[tuple[str, os.stat_result]]) -> str:
+    lines = (f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0" for name, status in sorted(files, key=lambda file: file[0]))
+    return hashlib.sha256("".join((f"{path}\0", *lines)).encode(errors="surrogateescape")).hexdigest()
+
+
+def _nearest(path: Path) -> str:
+    for parent in path.parents:
+        if parent.is_dir():
+            return f"the nearest directory that exists is {parent}"
+    return "check the storage URI"

@@ -1,0 +1,3 @@
+"""What every room's tests can ask for."""
+
+pytest_plugins = ["tests.fixtures.s3"]

@@ -1,0 +1,128 @@
+"""A pod's directory: everything about a pod that must outlive the agent.
+
+HOME/pods/<namespace>_<name>_<uid>/
+  pod.json          Notes
+  process.json      how its process is known (foundation.processes)
+  termination-log   one sentence from a program that ended because of an error
+  logs/             <container>.log, <container>.previous.log
+  mnt/models        a link into the cache
+  volumes/, work/   other volumes; the process's working directory
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from flambeau.foundation.files import write_atomically
+from flambeau.foundation.processes import ProcessRecord
+
+_TERMINATION_BYTES_MAX = 4096
+
+
+class PodId(NamedTuple):
+    """Which pod; the uid tells a pod from its namesake of earlier."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    @classmethod
+    def of(cls, pod: Mapping[str, Any]) -> PodId:
+        """Return a Pod object's identity."""
+        metadata = pod["metadata"]
+        return cls(metadata["namespace"], metadata["name"], metadata["uid"])
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What the agent writes down about a pod."""
+
+    address: str
+    digest: str = ""
+    """Of the model in the cache; empty without one."""
+    ours: bool = False
+    """The process is our own server, and is probed as such."""
+
+
+class PodDirectory:
+    """Read and write one pod's directory.
+
+    Args:
+        pods: the folder of all pods.
+        id: which one.
+    """
+
+    def __init__(self, pods: Path, id: PodId) -> None:
+        self.id = id
+        self.path = pods / "_".join(id)
+        self.termination_log = self.path / "termination-log"
+        self.model = self.path / "mnt" / "models"
+        self.work = self.path / "work"
+
+    def create(self) -> None:
+        """Make the folders; those that are there stay as they are. Only this user may look into them."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.path / "logs", self.path / "mnt", self.work):
+            folder.mkdir(exist_ok=True)
+
+    def remove(self) -> None:
+        """Remove everything. The model it links to is the cache's, and stays."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def notes(self) -> Notes | None:
+        """Return what was written down; None if nothing was."""
+        try:
+            fields = orjson.loads((self.path / "pod.json").read_bytes())
+            return Notes(str(fields["address"]), str(fields["digest"]), bool(fields["ours"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write_notes(self, notes: Notes) -> None:
+        """Write down."""
+        write_atomically(self.path / "pod.json", orjson.dumps(asdict(notes)))
+
+    def record(self) -> ProcessRecord | None:
+        """Return how the pod's process is known; None if there is none."""
+        return ProcessRecord.load(self.path / "process.json")
+
+    def write_record(self, record: ProcessRecord) -> None:
+        """Write down how the process is known."""
+        record.save(self.path / "process.json")
+
+    def forget_record(self) -> None:
+        """There is no process any more."""
+        (self.path / "process.json").unlink(missing_ok=True)
+
+    def link_model(self, tree: Path) -> None:
+        """Let mnt/models lead to a directory of the cache."""
+        self.model.unlink(missing_ok=True)
+        self.model.symlink_to(tree)
+
+    def last_words(self) -> str:
+        """Return what the program wrote before it ended, and forget it."""
+        with contextlib.suppress(OSError):
+            with self.termination_log.open("rb") as file:
+                words = file.read(_TERMINATION_BYTES_MAX).decode(errors="replace").strip()
+            self.termination_log.unlink()
+            return words
+        return ""
+
+
+def directories(pods: Path) -> list[PodDirectory]:
+    """Return the directories of all pods that were left here."""
+    found = []
+    for path in sorted(pods.glob("*")):
+        parts = path.name.split("_")
+        if len(parts) == 3 and path.is_dir():
+            found.append(PodDirectory(pods, PodId(*parts)))
+    return found

@@ -1,0 +1,142 @@
+"""From a Pod's YAML to a running process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from flambeau.control.agent import environment, logs
+from flambeau.control.agent.directory import PodDirectory
+from flambeau.control.agent.images import Command, command_for
+from flambeau.control.agent.probes import server_port
+from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE
+from flambeau.control.agent.status import PROXY, server_container
+from flambeau.control.agent.volumes import Mount, Source, mounts_for, rewrite
+from flambeau.control.resources.kind import Key, Object
+from flambeau.control.store.interface import Store
+from flambeau.foundation.errors import FlambeauError, InvalidInput, NotFound, Unavailable
+from flambeau.foundation.files import is_safe_relative, write_atomically
+from flambeau.foundation.processes import ProcessRecord, start_detached
+
+_KIND_IDS = {"Secret": "secrets", "ConfigMap": "configmaps"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start, completely worked out."""
+
+    command: Command
+    environment: dict[str, str]
+    container: str
+
+
+async def plan(pod: Object, directory: PodDirectory, address: str, store: Store) -> Plan:
+    """Work out a pod's command and environment, and make the directories that its mounts need.
+
+    Raises:
+        FlambeauError: the pod can't run here; its reason is the container's waiting reason.
+    """
+    container = server_container(pod)
+    _refuse_more_containers(pod, container)
+    mounts = mounts_for(pod, container, directory.path)
+    await _fill(mounts, pod, store)
+    sources = {source: await _read(store, pod, *source) for source in environment.sources_of(container)}
+    own = environment.variables(pod, container, sources, address=address)
+    places = {mount.path: str(mount.place) for mount in mounts}
+    expanded = {
+        **container,
+        "command": [environment.expand(word, own) for word in container.get("command") or ()],
+        "args": [environment.expand(word, own) for word in container.get("args") or ()],
+    }
+    command = command_for(expanded, python=sys.executable, find=shutil.which)
+    if not command.ours:
+        command = Command(tuple(rewrite(word, places) for word in command.argv), ours=False)
+        own = {name: rewrite(value, places) for name, value in own.items()}
+    given = {
+        **environment.inherited(os.environ),
+        "PORT": str(server_port(container)),
+        "POD_NAME": directory.id.name,
+        "POD_NAMESPACE": directory.id.namespace,
+        **own,
+        "FLAMBEAU_POD_IP": address,
+        "FLAMBEAU_MOUNTS": orjson.dumps(places).decode(),
+        TERMINATION_LOG_VARIABLE: str(directory.termination_log),
+    }
+    return Plan(command, given, container["name"])
+
+
+def start(plan: Plan, directory: PodDirectory) -> tuple[subprocess.Popen[bytes], ProcessRecord]:
+    """Start what was planned, and write down how it is known.
+
+    Raises:
+        Unavailable: reason RunContainerError; the system refused.
+    """
+    log = logs.begin(directory.path, plan.container)
+    directory.termination_log.unlink(missing_ok=True)
+    try:
+        child, record = start_detached(plan.command.argv, environment=plan.environment, directory=directory.work, log=log)
+    except OSError as error:
+        raise Unavailable(f"cannot start {plan.command.argv[0]}: {error.strerror or error}", reason="RunContainerError") from error
+    directory.write_record(record)
+    return child, record
+
+
+def _refuse_more_containers(pod: Mapping[str, Any], server: Mapping[str, Any]) -> None:
+    names = [container["name"] for container in pod["spec"]["containers"]]
+    more = [name for name in names if name not in (server["name"], PROXY)]
+    if more:
+        raise InvalidInput(
+            f"this machine runs one container of a pod, {server['name']}; it can't run {', '.join(more)} beside it",
+            hint="put what the other containers do into the server, or into an InferenceService of its own",
+            reason="TooManyContainers",
+        )
+
+
+async def _fill(mounts: tuple[Mount, ...], pod: Object, store: Store) -> None:
+    for mount in mounts:
+        match mount.source:
+            case Source.MODEL:
+                if not mount.place.exists():
+                    mount.place.mkdir(parents=True)
+            case Source.EMPTY:
+                mount.place.mkdir(parents=True, exist_ok=True)
+            case Source.SECRET | Source.CONFIG:
+                await _write_keys(mount, pod, store)
+            case Source.HOST:
+                pass
+
+
+async def _write_keys(mount: Mount, pod: Object, store: Store) -> None:
+    kind = "Secret" if mount.source is Source.SECRET else "ConfigMap"
+    found = await _read(store, pod, kind, mount.name)
+    if found is None:
+        raise NotFound(
+            f'mount {mount.path}: {kind} "{mount.name}" is not there',
+            hint=f"create the {kind} in the pod's namespace",
+            reason="CreateContainerConfigError",
+        )
+    mount.place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for key in found.get("data") or {}:
+        value = environment.text_of(kind, found, key)
+        if value is not None and is_safe_relative(key):
+            write_atomically(Path(mount.place, key), value.encode(), mode=0o600)
+
+
+async def _read(store: Store, pod: Object, kind: str, name: str) -> Object | None:
+    try:
+        return await store.get(Key(_KIND_IDS[kind], pod["metadata"]["namespace"], name))
+    except NotFound:
+        return None
+
+
+def waiting_reason(error: FlambeauError) -> str:
+    """Return the container's waiting reason for a pod that could not be started."""
+    return error.reason if error.reason != error.default_reason else "CreateContainerConfigError"

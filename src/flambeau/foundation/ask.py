@@ -1,0 +1,118 @@
+"""One HTTP/1.1 question to a neighbour on this machine: a probe of a pod, a ring at the gateway's door.
+
+For rare and small questions only; the gateway's and the doors' own HTTP is ``http1``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from flambeau.foundation.errors import Unavailable
+
+ANSWER_BYTES_MAX = 256 * 1024
+"""What is read of an answer at most, head and body; the rest is not wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    body: bytes
+
+
+async def ask(
+    place: tuple[str, int] | Path, path: str, *, method: str = "GET", headers: tuple[tuple[str, str], ...] = (), timeout_seconds: float
+) -> Answer:
+    """Send one request without a body on a connection of its own and read the answer to its end.
+
+    Args:
+        place: host and port, or the path of a Unix socket.
+        path: of the request, with its query.
+        method: GET or POST.
+        headers: beside Host, Connection and User-Agent; a ``Host`` here replaces ours.
+        timeout_seconds: for connecting, asking and reading together.
+
+    Raises:
+        Unavailable: nobody answers, not in time, or not in HTTP; the text says which.
+
+    Cancel: the connection is cut.
+    """
+    where = str(place) if isinstance(place, Path) else f"{place[0]}:{place[1]}"
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return _parse(await _exchange(place, path, method, headers), where)
+    except TimeoutError:
+        raise Unavailable(f"no answer from {where} within {timeout_seconds:g} s", reason="Timeout") from None
+    except OSError as error:
+        raise Unavailable(f"{where}: {error.strerror or error}", reason="ConnectionFailed") from error
+
+
+async def _exchange(place: tuple[str, int] | Path, path: str, method: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    if isinstance(place, Path):
+        reader, writer = await asyncio.open_unix_connection(str(place))
+    else:
+        reader, writer = await asyncio.open_connection(*place)
+    try:
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+        if all(name.lower() != "host" for name, _ in headers):
+            lines.append(f"Host: {'localhost' if isinstance(place, Path) else f'{place[0]}:{place[1]}'}")
+        lines += ["User-Agent: kube-probe/flambeau", "Accept: */*", "Connection: close"]
+        if method != "GET":
+            lines.append("Content-Length: 0")
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        await writer.drain()
+        return await _read(reader)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """Read until the answer is whole by its Content-Length, or the peer closes."""
+    received = b""
+    while len(received) < ANSWER_BYTES_MAX:
+        block = await reader.read(ANSWER_BYTES_MAX - len(received))
+        received += block
+        head, end, body = received.partition(b"\r\n\r\n")
+        length = _header(head, b"content-length")
+        if not block or (end and length.isdigit() and len(body) >= int(length)):
+            break
+    return received
+
+
+def _parse(received: bytes, where: str) -> Answer:
+    head, end, body = received.partition(b"\r\n\r\n")
+    words = head.split(b"\r\n", 1)[0].split(b" ", 2)
+    if not end or len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+        raise Unavailable(f"{where} does not answer in HTTP/1.1", reason="NotHttp")
+    if _header(head, b"transfer-encoding").lower() == b"chunked":
+        body = _without_chunks(body)
+    return Answer(int(words[1]), body)
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    for line in head.split(b"\r\n")[1:]:
+        key, _, value = line.partition(b":")
+        if key.strip().lower() == name:
+            return value.strip()
+    return b""
+
+
+def _without_chunks(body: bytes) -> bytes:
+    whole = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        try:
+            length = int(size.split(b";", 1)[0], 16)
+        except ValueError:
+            break
+        if length == 0:
+            break
+        whole += rest[:length]
+        body = rest[length + 2 :]
+    return whole

@@ -1,0 +1,132 @@
+"""A real store, real small processes: pods whose container is a Python script."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import textwrap
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flambeau.control.agent.runner import Agent
+from flambeau.control.resources.kind import Key, Object
+from flambeau.control.store.sqlite import SqliteStore
+from flambeau.foundation.clock import SystemClock
+from flambeau.foundation.errors import NotFound
+from flambeau.storage.cache import Cache
+
+WAIT_SECONDS_MAX = 20.0
+
+SERVER = """
+    import http.server, json, os, signal, sys, threading
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            ready = not os.path.exists("unready")
+            body = json.dumps({"ready": ready, "reason": "WorkerLost", "message": "model m has no worker"}).encode()
+            self.send_response(200 if ready else 503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        def log_message(self, *_):
+            pass
+    server = http.server.ThreadingHTTPServer((os.environ["FLAMBEAU_POD_IP"], int(os.environ["PORT"])), Handler)
+    print("serving", sys.argv[1:], flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: (print("stopping", flush=True), os._exit(0)))
+    server.serve_forever()
+"""
+
+
+def namespace(name: str) -> Object:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+class World:
+    """A store, a home and agents in it."""
+
+    def __init__(self, store: SqliteStore, home: Path) -> None:
+        self.store = store
+        self.home = home
+        self.clock = SystemClock()
+        self.agents: list[Agent] = []
+
+    async def agent(self) -> Agent:
+        agent = Agent(self.store, self.home, Cache(self.home / "cache", 10**9), self.clock)
+        await agent.start()
+        self.agents.append(agent)
+        return agent
+
+    def pod(self, name: str, script: str = SERVER, *, arguments: tuple[str, ...] = (), uri: str = "", **spec: Any) -> Object:
+        container: Object = {
+            "name": "kserve-container",
+            "image": "example/server:1",
+            "command": [sys.executable, "-c", textwrap.dedent(script), *arguments],
+            "readinessProbe": {"httpGet": {"path": "/", "port": 8080}},
+        }
+        pod: Object = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": "ns", "finalizers": ["flambeau.dev/agent"]},
+            "spec": {"containers": [container, {"name": "queue-proxy", "image": "flambeau/queue-proxy"}], **spec},
+        }
+        if uri:
+            mount = {"name": "kserve-provision-location", "mountPath": "/mnt/models"}
+            container["volumeMounts"] = [mount]
+            pod["spec"]["initContainers"] = [{"name": "storage-initializer", "image": "i", "args": [uri, "/mnt/models"]}]
+            pod["spec"]["volumes"] = [{"name": "kserve-provision-location", "emptyDir": {}}]
+        return pod
+
+    async def get(self, name: str) -> Object:
+        return await self.store.get(Key("pods", "ns", name))
+
+    async def until(self, name: str, holds: Callable[[Object], bool]) -> Object:
+        """Wait until a pod is as wanted; fail with its status when it never is."""
+        pod: Object = {}
+
+        async def check() -> bool:
+            nonlocal pod
+            pod = await self.get(name)
+            return holds(pod)
+
+        await self.eventually(check, lambda: f"pod {name} is {pod.get('status')}")
+        return pod
+
+    async def until_gone(self, name: str) -> None:
+        async def check() -> bool:
+            try:
+                await self.get(name)
+            except NotFound:
+                return True
+            return False
+
+        await self.eventually(check, lambda: f"pod {name} is still there")
+
+    async def eventually(self, check: Callable[[], Awaitable[bool]], otherwise: Callable[[], str] = lambda: "never") -> None:
+        deadline = self.clock.monotonic() + WAIT_SECONDS_MAX
+        while not await check():
+            if self.clock.monotonic() > deadline:
+                pytest.fail(otherwise())
+            await asyncio.sleep(0.02)
+
+    async def events(self) -> dict[str, str]:
+        return {event["reason"]: event["message"] for event in (await self.store.list("events", "ns")).items}
+
+    def directory(self, pod: Object) -> Path:
+        metadata = pod["metadata"]
+        return self.home / "pods" / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
+
+
+def is_ready(pod: Object) -> bool:
+    return condition(pod, "Ready").get("status") == "True"
+
+
+def condition(pod: Object, type: str) -> Object:
+    conditions: list[Object] = (pod.get("status") or {}).get("conditions") or []
+    return next((entry for entry in conditions if entry["type"] == type), {})
+
+
+def server_status(pod: Object) -> Object:
+    statuses: list[Object] = (pod.get("status") or {}).get("containerStatuses") or [{}]
+    return statuses[0]

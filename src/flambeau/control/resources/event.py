@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from flambeau.control.resources.age import since
+from flambeau.control.resources.fields import ANYTHING, INT32, STRING, an_object, fields
 from flambeau.control.resources.kind import NAME_COLUMN, Column, Kind, Object
 from flambeau.control.resources.lookup import find
+from flambeau.control.resources.schema_files import ObjectSchema
+
+_REFERENCE = an_object(fields("apiVersion", "kind", "namespace", "name", "uid", "resourceVersion", "fieldPath", of=STRING))
+_SCHEMA = {
+    **fields("action", "message", "reason", "reportingComponent", "reportingInstance", "type", of=STRING),
+    **fields("eventTime", "firstTimestamp", "lastTimestamp", of=STRING),
+    **fields("involvedObject", "related", of=_REFERENCE),
+    "count": INT32,
+    "series": ANYTHING,
+    "source": an_object({"component": STRING, "host": STRING}),
+}
 
 
 def _last_seen(obj: Object, now: float) -> str:
@@ -44,5 +56,6 @@ EVENT = Kind(
         Column("Count", lambda obj, _: obj.get("count"), type="integer", wide=True),
         Column(NAME_COLUMN.name, NAME_COLUMN.cell, wide=True),
     ),
+    schema=ObjectSchema(lambda: _SCHEMA),
     has_status=False,
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from flambeau.control.resources.conditions import get_condition
+from flambeau.control.resources.fields import ANYTHING, INT64, Schema, an_object, fields
 from flambeau.control.resources.kind import Column, Kind, Object
 from flambeau.control.resources.lookup import find
+from flambeau.control.resources.pod_template import pod_spec_schema
+from flambeau.control.resources.schema_files import ObjectSchema
 
 CONFIGURATION_LABEL = "serving.knative.dev/configuration"
 GENERATION_LABEL = "serving.knative.dev/configurationGeneration"
@@ -15,6 +18,11 @@ def _ready(field: str) -> Column:
         return (get_condition(obj, "Ready") or {}).get(field)
 
     return Column({"status": "Ready", "reason": "Reason"}[field], cell)
+
+
+def _schema() -> dict[str, Schema]:
+    own = fields("timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds", "containerConcurrency", of=INT64)
+    return {"spec": an_object({**pod_spec_schema()["properties"], **own}), "status": ANYTHING}
 
 
 REVISION = Kind(
@@ -33,5 +41,6 @@ REVISION = Kind(
         Column("Actual Replicas", lambda obj, _: find(obj, "status", "actualReplicas"), type="integer"),
         Column("Desired Replicas", lambda obj, _: find(obj, "status", "desiredReplicas"), type="integer"),
     ),
+    schema=ObjectSchema(_schema),
     read_only=True,
 )

@@ -3,8 +3,33 @@
 from __future__ import annotations
 
 from flambeau.control.resources.age import AGE_COLUMN
-from flambeau.control.resources.kind import Column, Kind, Object
+from flambeau.control.resources.fields import ANYTHING, BOOLEAN, INT32, STRING, an_object, fields, list_of, map_of
+from flambeau.control.resources.kind import Column, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at, strings_at
+from flambeau.control.resources.schema_files import ObjectSchema
+
+_PORT = an_object(
+    {
+        **fields("name", "protocol", "appProtocol", of=STRING),
+        "port": {**INT32, "minimum": 1, "maximum": 65535},
+        "nodePort": INT32,
+        "targetPort": {"x-kubernetes-int-or-string": True},
+    },
+    ("port",),
+)
+_SPEC = an_object(
+    {
+        **fields("type", "clusterIP", "externalName", "sessionAffinity", "loadBalancerIP", "loadBalancerClass", of=STRING),
+        **fields("externalTrafficPolicy", "internalTrafficPolicy", "trafficDistribution", "ipFamilyPolicy", of=STRING),
+        **fields("allocateLoadBalancerNodePorts", "publishNotReadyAddresses", of=BOOLEAN),
+        **fields("clusterIPs", "externalIPs", "ipFamilies", "loadBalancerSourceRanges", of=list_of(STRING)),
+        "healthCheckNodePort": INT32,
+        "ports": list_of(_PORT),
+        "selector": map_of(STRING),
+        "sessionAffinityConfig": ANYTHING,
+    }
+)
+_SCHEMA = {"spec": _SPEC, "status": ANYTHING}
 
 
 def _external_ip(obj: Object, _: float) -> str:
@@ -32,6 +57,11 @@ def _selector(obj: Object, _: float) -> str:
     return ",".join(f"{name}={labels[name]}" for name in sorted(labels)) or "<none>"
 
 
+def _check(obj: Object, _: Object | None) -> Review:
+    name = find(obj, "metadata", "name")
+    return Review((), (f"Service {name} is kept but has no effect: on one machine requests come in through the gateway only",))
+
+
 SERVICE = Kind(
     group="",
     versions=("v1",),
@@ -48,4 +78,6 @@ SERVICE = Kind(
         AGE_COLUMN,
         Column("Selector", _selector, wide=True),
     ),
+    schema=ObjectSchema(lambda: _SCHEMA),
+    check=_check,
 )

@@ -1,0 +1,57 @@
+"""Request bodies, read whole: their size is checked before and while they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from flambeau.control.apiserver import codecs
+from flambeau.control.apiserver.codecs import Decoded
+from flambeau.control.apiserver.status import UnsupportedMediaType
+from flambeau.foundation.errors import InvalidInput, TooLarge
+
+BODY_BYTES_MAX = 3 * 1024 * 1024
+"""Bytes of any request's body, as in Kubernetes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What came, and as what."""
+
+    media_type: str
+    value: Decoded
+
+
+async def read_body(request: Request, media_types: tuple[str, ...], *, may_be_empty: bool = False) -> Body:
+    """Read and decode a request's body.
+
+    Args:
+        request: not read yet.
+        media_types: what is taken here.
+        may_be_empty: an empty body is the value None.
+
+    Raises:
+        UnsupportedMediaType: it is of another type, or compressed.
+        TooLarge: it is over BODY_BYTES_MAX.
+        InvalidInput: it can't be decoded, or it is empty.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise UnsupportedMediaType(f"bodies with content-encoding {encoding!r} are not read", hint="send it uncompressed")
+    _check_size(int(request.headers.get("content-length") or 0))  # the HTTP parser has seen that it is a number
+    received = bytearray()
+    async for piece in request.stream():
+        received += piece
+        _check_size(len(received))
+    if not received and may_be_empty:
+        return Body(codecs.JSON, Decoded(None))
+    media_type = codecs.media_type(request.headers.get("content-type", ""), media_types)
+    if not received:
+        raise InvalidInput("the request has no body")
+    return Body(media_type, codecs.decode(bytes(received), media_type))
+
+
+def _check_size(size: int) -> None:
+    if size > BODY_BYTES_MAX:
+        raise TooLarge(f"the request's body is over the limit of {BODY_BYTES_MAX} bytes")

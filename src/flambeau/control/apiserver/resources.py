@@ -1,0 +1,210 @@
+"""Requests about resources: from the path and the method to a verb, from its result to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from flambeau.control.apiserver import codecs, forms, logs, reads, reviews, status
+from flambeau.control.apiserver.answers import StreamAnswer, json_answer, status_answer
+from flambeau.control.apiserver.bodies import read_body
+from flambeau.control.apiserver.logs import LogQuery, PodLogs
+from flambeau.control.apiserver.paths import ResourcePath
+from flambeau.control.apiserver.queries import ListQuery, WriteQuery
+from flambeau.control.apiserver.reads import Target
+from flambeau.control.apiserver.status import NotBuilt, Subject
+from flambeau.control.apiserver.streams import Streams
+from flambeau.control.apiserver.watch import watch
+from flambeau.control.apiserver.writes import DeleteOptions, Writer, Written
+from flambeau.control.resources.kind import Kind, Object
+from flambeau.control.resources.registry import Registry
+from flambeau.control.store.interface import Store
+from flambeau.foundation.clock import Clock
+from flambeau.foundation.errors import FlambeauError, NotAllowed, NotFound
+from flambeau.foundation.tasks import TaskOwner
+
+_LATER = ("portforward", "exec", "attach", "proxy", "scale", "token", "eviction", "binding", "finalize")
+"""Subresources that Kubernetes has and this server doesn't, yet or ever."""
+
+_Verb = Callable[["Resources", Request, Target], Awaitable[Response]]
+
+
+class Resources:
+    """Answer requests about resources.
+
+    Args:
+        store: where objects are.
+        kinds: which there are.
+        logs: where the output of pods is; None where nothing runs pods.
+        clock: for ages and owners' times.
+        streams: the answers that last.
+        tasks: owns what runs beside an answer.
+    """
+
+    def __init__(self, store: Store, kinds: Registry, logs: PodLogs | None, clock: Clock, streams: Streams, tasks: TaskOwner) -> None:
+        self._store = store
+        self._kinds = kinds
+        self._logs = logs
+        self._clock = clock
+        self._streams = streams
+        self._tasks = tasks
+        self._writer = Writer(store, clock)
+
+    async def answer(self, request: Request, path: ResourcePath) -> Response:
+        """Answer a request; refusals are answers too.
+
+        Raises:
+            Exception: only for a defect of ours.
+        """
+        subject: Subject | None = None
+        try:
+            review = reviews.find(path.group, path.version, path.plural)
+            if review is not None:
+                return await self._review(request, path, review)
+            kind = self._kinds.by_api(path.group, path.version, path.plural)
+            subject = Subject(kind, path.name)
+            return await _verb(request.method, path, kind)(self, request, Target(kind, path))
+        except FlambeauError as error:
+            return status_answer(status.of_error(error, subject))
+
+    async def _review(self, request: Request, path: ResourcePath, review: reviews.ReviewKind) -> Response:
+        if request.method != "POST" or path.name or path.namespace:
+            raise NotAllowed(f"{review.plural} can only be created")
+        body = await read_body(request, codecs.OBJECT_TYPES)
+        return json_answer(reviews.answer(review, body.value.value, self._kinds), 201)
+
+    def _form(self, request: Request) -> forms.Form:
+        return forms.negotiate(request.headers.get("accept", ""), request.query_params.get("includeObject", ""))
+
+    def _show(self, request: Request, target: Target, obj: Object, code: int = 200, warnings: tuple[str, ...] = ()) -> Response:
+        shown = forms.render_object(self._form(request), target.kind, target.path.version, obj, self._clock.wall())
+        return json_answer(shown, code, warnings)
+
+    async def get(self, request: Request, target: Target) -> Response:
+        """GET an object or its status; with ``watch``, watch it."""
+        if ListQuery.parse(request.query_params).watch:
+            return await self.list(request, target)
+        return self._show(request, target, await reads.get(self._store, target))
+
+    async def list(self, request: Request, target: Target) -> Response:
+        """LIST or WATCH a collection."""
+        query, form = ListQuery.parse(request.query_params), self._form(request)
+        if query.watch:
+            wanted = reads.watch_request(target, query, form)
+            self._streams.check()
+            return StreamAnswer(watch(wanted, self._store, self._clock, self._streams), codecs.JSON)
+        return json_answer(await reads.list_objects(self._store, target, query, form, self._clock))
+
+    async def log(self, request: Request, target: Target) -> Response:
+        """GET what a container wrote."""
+        pod = await reads.get(self._store, target)
+        query = LogQuery.parse(request.query_params, pod, self._clock.wall())
+        if self._logs is None:
+            raise NotBuilt("this API server runs no pods: it has no logs")
+        return StreamAnswer(await logs.open_log(self._logs, pod, query, self._streams, self._tasks), "text/plain")
+
+    async def create(self, request: Request, target: Target) -> Response:
+        """POST an object."""
+        query = _write_query(request)
+        self._form(request)
+        body = await read_body(request, codecs.OBJECT_TYPES)
+        return self._written(request, target, await self._writer.create(target, body.value, query))
+
+    async def replace(self, request: Request, target: Target) -> Response:
+        """PUT an object or its status."""
+        query = _write_query(request)
+        body = await read_body(request, codecs.OBJECT_TYPES)
+        return self._written(request, target, await self._writer.replace(target, body.value, query))
+
+    async def patch(self, request: Request, target: Target) -> Response:
+        """PATCH an object or its status."""
+        query = _write_query(request)
+        body = await read_body(request, codecs.PATCH_TYPES)
+        return self._written(request, target, await self._writer.patch(target, body.media_type, body.value, query))
+
+    def _written(self, request: Request, target: Target, written: Written) -> Response:
+        return self._show(request, target, written.obj, 201 if written.created else 200, written.warnings)
+
+    async def delete(self, request: Request, target: Target) -> Response:
+        """DELETE an object."""
+        options, dry_run = await _delete_options(request)
+        last, gone = await self._writer.delete(target, options, dry_run=dry_run)
+        if gone:
+            return status_answer(status.success(Subject(target.kind, target.path.name), last["metadata"]["uid"]))
+        return self._show(request, target, last)
+
+    async def delete_collection(self, request: Request, target: Target) -> Response:
+        """DELETE every object that the selectors match; answers the list of them."""
+        query, form = ListQuery.parse(request.query_params), self._form(request)
+        options, dry_run = await _delete_options(request)
+        listed = await reads.list_objects(self._store, target, query, forms.Form(), self._clock)
+        deleted = []
+        for obj in listed["items"]:
+            metadata = obj["metadata"]
+            path = ResourcePath(target.path.group, target.path.version, target.path.plural, metadata.get("namespace", ""), metadata["name"])
+            try:
+                last, _ = await self._writer.delete(Target(target.kind, path), options, dry_run=dry_run)
+            except NotFound:  # something else deleted it meanwhile, or an owner took it along
+                continue
+            deleted.append(last)
+        shown = forms.render_list(form, target.kind, target.path.version, deleted, listed["metadata"], self._clock.wall())
+        return json_answer(shown)
+
+
+_OBJECT_VERBS: dict[str, _Verb] = {
+    "GET": Resources.get,
+    "HEAD": Resources.get,
+    "PUT": Resources.replace,
+    "PATCH": Resources.patch,
+    "DELETE": Resources.delete,
+}
+_COLLECTION_VERBS: dict[str, _Verb] = {
+    "GET": Resources.list,
+    "HEAD": Resources.list,
+    "POST": Resources.create,
+    "DELETE": Resources.delete_collection,
+}
+_STATUS_VERBS: dict[str, _Verb] = {"GET": Resources.get, "PUT": Resources.replace, "PATCH": Resources.patch}
+_LOG_VERBS: dict[str, _Verb] = {"GET": Resources.log}
+_READING = ("GET", "HEAD")
+
+
+def _verb(method: str, path: ResourcePath, kind: Kind) -> _Verb:
+    """Return what a method on a path means.
+
+    Raises:
+        NotFound: there is no such subresource.
+        NotBuilt: there is, in Kubernetes.
+        NotAllowed: the method means nothing there, or writes a kind that users can't write.
+    """
+    if path.subresource in _LATER:
+        raise NotBuilt(f"{kind.plural}/{path.subresource} is not implemented by this API server")
+    if path.subresource == "log" and kind.id == "pods":
+        verbs = _LOG_VERBS
+    elif path.subresource == "status" and kind.has_status:
+        verbs = _STATUS_VERBS
+    elif path.subresource:
+        raise NotFound(f"{kind.id} has no {path.subresource}")
+    else:
+        verbs = _OBJECT_VERBS if path.name else _COLLECTION_VERBS
+    if kind.read_only and method not in _READING:
+        raise NotAllowed(f"{kind.id} is read-only", hint="change the object that owns it")
+    if method not in verbs:
+        raise NotAllowed(f"{method} is not allowed here", hint=f"allowed are {', '.join(verbs)}")
+    return verbs[method]
+
+
+def _write_query(request: Request) -> WriteQuery:
+    return WriteQuery.parse(request.query_params, request.headers.get("user-agent", ""))
+
+
+async def _delete_options(request: Request) -> tuple[DeleteOptions, bool]:
+    """Return the options in the body and the query, and whether it is a dry run."""
+    body = (await read_body(request, codecs.OBJECT_TYPES, may_be_empty=True)).value.value
+    options = DeleteOptions.parse(body)
+    in_query = {"propagationPolicy": request.query_params.get("propagationPolicy")}
+    DeleteOptions.parse(in_query)
+    dry_run = _write_query(request).dry_run or (isinstance(body, dict) and body.get("dryRun") == ["All"])
+    return options, dry_run

@@ -1,0 +1,271 @@
+"""One model version's queue: jobs wait here until a worker takes them, each gets exactly one answer.
+
+How to use it::
+
+    pool = WorkerPool(spec, starter)                 # workers.pool; starter: workers.starter.ForkStarter
+    queue = ModelQueue(spec, pool)
+    pool.start()
+    await pool.wait_ready(loop.time() + 120)
+    ticket = queue.submit(job, reply, deadline=loop.time() + 60)     # raises Overloaded, NotReady
+    queue.cancel(ticket)                             # the client has gone
+    await queue.drain(loop.time() + 30)              # nothing new, what is here is answered
+    await pool.stop(grace_seconds=30)
+
+``reply.answer(Answer)`` is called exactly once for each accepted job, on the loop, unless the ticket was cancelled; ``reply.chunk`` any
+number of times before. There is no task and no future a request. A ``deadline`` is the client's clock (loop time); the execution limit
+(responseTimeout) and the load limit (startupTimeout) are the workers' and live in the pool.
+
+Answers that this module makes itself: 504 the client's deadline passed, 500 "Worker died." with the cause, 503 no worker can serve,
+503 the queue closed before the job ran.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from flambeau.foundation.errors import NotReady, Overloaded
+from flambeau.serving.batching.former import form_batch, take_expired
+from flambeau.serving.model import Answer, Job, ModelSpec
+from flambeau.serving.workers.alarm import Alarm
+from flambeau.serving.workers.failure import Failure
+from flambeau.serving.workers.pool import WorkerPool
+
+RETRY_AFTER_SECONDS = 1.0
+"""What an overloaded queue asks of clients before its own pace is known."""
+RETRY_AFTER_SECONDS_MAX = 30.0
+
+UNAVAILABLE = "ServiceUnavailableException"
+INTERNAL = "InternalServerException"
+TIMED_OUT = "RequestTimeoutException"
+
+
+class Reply(Protocol):
+    """Who waits for a job's answer: a door's exchange."""
+
+    def answer(self, answer: Answer) -> None:
+        """Take the answer; called once, must not raise."""
+        ...
+
+    def chunk(self, data: bytes) -> None:
+        """Take a part of a streamed answer; the rest follows as ``answer``."""
+        ...
+
+
+class Ticket:
+    """An accepted job; give it to ``ModelQueue.cancel`` if the client goes."""
+
+    __slots__ = ("deadline", "done", "job", "queued_at", "reply")
+
+    def __init__(self, job: Job, reply: Reply, deadline: float | None, queued_at: float) -> None:
+        self.job = job
+        self.reply = reply
+        self.deadline = deadline
+        self.queued_at = queued_at
+        self.done = False
+
+
+class ModelQueue:
+    """Queue jobs for a pool's workers.
+
+    Args:
+        spec: the model; ``spec.config`` says how many jobs may wait and go together.
+        pool: whose workers take the jobs; it is attached to this queue.
+    """
+
+    def __init__(self, spec: ModelSpec, pool: WorkerPool) -> None:
+        self._name = f"{spec.name} {spec.version}"
+        self._size = spec.config.job_queue_size
+        self._batch_size = spec.config.batch_size
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._queued: deque[Ticket] = deque()
+        self._running: set[_Batch] = set()
+        self._offering = False
+        self._closed = False
+        self._drained: asyncio.Event = asyncio.Event()
+        self._alarm = Alarm(self._expire)
+        self._batch_seconds = 0.0
+        self.late_answers = 0
+        """Answers that came after the client's deadline or its going; dropped."""
+        pool.attach(self)
+
+    @property
+    def pending(self) -> int:
+        """Jobs that wait for a worker."""
+        return len(self._queued)
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs that workers have now."""
+        return sum(len(batch.tickets) for batch in self._running)
+
+    def oldest_age_seconds(self, now: float) -> float:
+        """Return how long the oldest waiting job has waited; 0 if none waits."""
+        return now - self._queued[0].queued_at if self._queued else 0.0
+
+    def submit(self, job: Job, reply: Reply, *, deadline: float | None = None) -> Ticket:
+        """Accept a job.
+
+        Args:
+            job: what to do.
+            reply: who gets the answer.
+            deadline: on the loop's clock; then the reply gets a 504 and a later answer is dropped. None: the workers' limits alone.
+
+        Raises:
+            Overloaded: job_queue_size jobs wait already.
+            NotReady: no worker can serve and none will soon, or the queue is closed; the text has the cause.
+        """
+        if self._closed:
+            raise NotReady(f"model {self._name} is being unloaded")
+        if not self._pool.has_idle:
+            self._refuse_what_cannot_run()
+        ticket = Ticket(job, reply, deadline, self._loop.time())
+        self._queued.append(ticket)
+        if deadline is not None:
+            self._alarm.set_by(deadline)
+        if not self._pool.has_idle or self.pending >= self._batch_size:
+            self._pool.work_waits()
+        elif not self._offering:
+            # At the end of this turn: what arrived together goes together. No clock is involved.
+            self._offering = True
+            self._loop.call_soon(self._offer)
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Forget a job whose client has gone: dropped if it waits, its answer dropped if it runs."""
+        if ticket.done:
+            return
+        ticket.done = True
+        with contextlib.suppress(ValueError):  # it runs already
+            self._queued.remove(ticket)
+        self._maybe_drained()
+
+    async def drain(self, deadline: float) -> None:
+        """Accept nothing more and wait until every job is answered; at the deadline those that still wait get a 503.
+
+        Args:
+            deadline: on the loop's clock. Jobs that a worker has by then are the pool's to finish or fail.
+        """
+        self._closed = True
+        self._drained.clear()
+        if self.pending or self._running:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._drained.wait(), deadline - self._loop.time())
+        self._answer_waiting(503, f"model {self._name} was unloaded before the request could run", UNAVAILABLE)
+        self._alarm.close()
+
+    # The pool's side (pool.WorkSource).
+
+    def next_batch(self) -> _Batch | None:
+        """Return the next batch, or None."""
+        if not self._queued:
+            return None
+        now = self._loop.time()
+        tickets, expired = form_batch(self._queued, self._batch_size, now)
+        for ticket in expired:
+            self._time_out(ticket, now)
+        if not tickets:
+            return None
+        batch = _Batch(self, tickets, now)
+        self._running.add(batch)
+        return batch
+
+    def oldest_wait_seconds(self, now: float) -> float:
+        """Return how long the oldest job has waited."""
+        return self.oldest_age_seconds(now)
+
+    def cannot_be_served(self, failure: Failure) -> None:
+        """Answer what waits with the cause."""
+        self._answer_waiting(503, f"Model {self._name} has no worker that can serve: {failure}", UNAVAILABLE)
+
+    # Inner workings.
+
+    def _offer(self) -> None:
+        self._offering = False
+        self._pool.work_waits()
+
+    def _refuse_what_cannot_run(self) -> None:
+        why = self._pool.unservable()
+        if why is not None:
+            raise NotReady(f"Model {self._name} has no worker that can serve: {why}", reason="NoWorker")
+        if self.pending >= self._size:
+            raise Overloaded(
+                f"model {self._name}: {self._size} requests wait already (job_queue_size)",
+                hint="try again later, or give the model more workers",
+                retry_after_seconds=self._retry_after_seconds(),
+            )
+
+    def _retry_after_seconds(self) -> float:
+        """Return about how long the queue needs to become empty at its present pace."""
+        batches = self._size / self._batch_size / max(1, len(self._running))
+        return min(max(batches * self._batch_seconds, RETRY_AFTER_SECONDS), RETRY_AFTER_SECONDS_MAX)
+
+    def _finished(self, batch: _Batch, answers: Sequence[Answer]) -> None:
+        """Hand out a batch's answers; the worker has its next batch already."""
+        self._running.discard(batch)
+        self._batch_seconds = self._loop.time() - batch.began
+        for ticket, answer in zip(batch.tickets, answers, strict=True):
+            self._reply(ticket, answer)
+        self._maybe_drained()
+
+    def _reply(self, ticket: Ticket, answer: Answer) -> None:
+        if ticket.done:
+            self.late_answers += 1
+            return
+        ticket.done = True
+        ticket.reply.answer(answer)
+
+    def _time_out(self, ticket: Ticket, now: float) -> None:
+        text = f"no answer from model {self._name} within the request's {(ticket.deadline or now) - ticket.queued_at:.3g} s"
+        self._reply(ticket, Answer(504, None, text.encode(), (), TIMED_OUT))
+
+    def _expire(self, now: float) -> float | None:
+        """Answer the jobs whose client's deadline has passed, waiting or running; return the next deadline."""
+        for ticket in take_expired(self._queued, now):
+            self._time_out(ticket, now)
+        running = [ticket for batch in self._running for ticket in batch.tickets if not ticket.done and ticket.deadline is not None]
+        for ticket in running:
+            if ticket.deadline is not None and ticket.deadline <= now:
+                self._time_out(ticket, now)
+        self._maybe_drained()
+        return min((t.deadline for t in (*self._queued, *running) if t.deadline is not None and t.deadline > now), default=None)
+
+    def _answer_waiting(self, status: int, text: str, error_type: str) -> None:
+        waiting, self._queued = self._queued, deque()
+        for ticket in waiting:
+            self._reply(ticket, Answer(status, None, text.encode(), (), error_type))
+        self._maybe_drained()
+
+    def _maybe_drained(self) -> None:
+        if self._closed and not self._running and not self.pending:
+            self._drained.set()
+
+
+class _Batch:
+    """Jobs that one worker has (worker.Batch)."""
+
+    __slots__ = ("_queue", "began", "jobs", "tickets")
+
+    def __init__(self, queue: ModelQueue, tickets: list[Ticket], began: float) -> None:
+        self._queue = queue
+        self.tickets = tickets
+        self.jobs = [ticket.job for ticket in tickets]
+        self.began = began
+
+    def answered(self, answers: Sequence[Answer]) -> None:
+        """Hand the answers out."""
+        self._queue._finished(self, answers)
+
+    def chunk(self, index: int, data: bytes) -> None:
+        """Hand a part of one answer out."""
+        if not self.tickets[index].done:
+            self.tickets[index].reply.chunk(data)
+
+    def lost(self, failure: Failure) -> None:
+        """Answer every job with how the worker died; none is run again."""
+        text = f"Worker died. {failure}".encode()
+        self._queue._finished(self, [Answer(500, None, text, (), INTERNAL)] * len(self.tickets))

@@ -1,0 +1,32 @@
+"""What every wire form turns a request into, and an answer from.
+
+A codec is a module with two functions: ``decode(job) -> Rows`` and ``encode(values, rows, ...) -> Encoded``. They run in the worker
+process and are pure. ``workers.execution`` calls them; one request's error never touches its neighbours in the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One request as input for the handler; all rows of a batch go through one call of it."""
+
+    rows: list[object]
+    """At least one. TorchServe's form gives one row, V1 one for each instance, V2 one for each input tensor."""
+    noun: str | None = None
+    """What clients call a row (``instance``, ``input``), named with its index where it fails; None where a request is one row."""
+    echo_id: str | None = None
+    """V2: the id that the client chose."""
+    names: tuple[str, ...] = ()
+    """V2: the inputs' names, in the order of the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One answer's body as it goes over the wire."""
+
+    body: bytes
+    content_type: str | None
+    """None where the wire form gives none (TorchServe's text and bytes)."""

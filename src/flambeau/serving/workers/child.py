@@ -1,0 +1,130 @@
+"""The worker process: load one model, answer batches until told to leave.
+
+Started by the fork server, which calls ``run`` in a fresh fork, or as ``python -m flambeau.serving.workers.child``. It imports no web
+library, and torch only through the handler. Everything it prints goes to the front, which shows it and keeps the last lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+
+import orjson
+
+from flambeau.serving.handlers.errors import LoadError
+from flambeau.serving.handlers.service import load_service
+from flambeau.serving.model import ModelSpec
+from flambeau.serving.workers.execution import ENVELOPES, Handler, run_batch
+from flambeau.serving.workers.kinship import die_with_parent, name_process, volunteer_for_out_of_memory
+from flambeau.serving.workers.link import ChildLink, Kind
+from flambeau.serving.workers.messages import LoadFailure, answers_message, jobs_of, load_failure_text, spec_of
+
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a worker in an interpreter of its own."""
+    parser = argparse.ArgumentParser(prog="flambeau-worker")
+    parser.add_argument("--link", type=int, required=True, help="descriptor of the worker's end of its link")
+    parser.add_argument("--parent", type=int, required=True, help="pid to die with")
+    options = parser.parse_args(arguments)
+    return run(socket.socket(fileno=options.link), options.parent)
+
+
+def run(end: socket.socket, parent: int) -> int:
+    """Live a worker's life on its end of the link.
+
+    Args:
+        end: the worker's socket.
+        parent: pid to die with.
+
+    Returns:
+        The exit code.
+    """
+    _prepare_process(parent)
+    link = ChildLink(end)
+    try:
+        link.send(Kind.GREETING, orjson.dumps({"pid": os.getpid()}))
+        frame = link.receive()
+        if frame is None or frame.kind is not Kind.SPEC:
+            return 0
+        spec = spec_of(frame.text)
+        name_process(f"fl:{spec.name}")
+        os.chdir(spec.directory)
+        try:
+            service = _load(spec)
+        except LoadError as error:
+            _log.error("%s\n%s", error, error.traceback_text)
+            link.send(Kind.LOAD_FAILED, load_failure_text(LoadFailure(error.message, error.hint, error.traceback_text)))
+            return 1
+        gc.collect()
+        gc.freeze()  # the model and its libraries live as long as we do; collections need not walk them
+        link.send(Kind.LOADED, b"{}")
+        _serve(link, service, spec)
+    except ConnectionError:
+        pass  # the front has gone
+    return 0
+
+
+def _prepare_process(parent: int) -> None:
+    die_with_parent(parent)
+    volunteer_for_out_of_memory()
+    # A terminal's Ctrl-C is the front's to handle: it lets us finish.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # text files, as the interpreter opens them
+    # A worker that is over its time gets SIGTERM: it prints where every thread stands, even inside native code, then ends.
+    faulthandler.enable()
+    faulthandler.register(signal.SIGTERM, chain=True)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+
+
+def _load(spec: ModelSpec) -> Handler:
+    """Load the model.
+
+    Raises:
+        LoadError: for whatever reason; the handler's own errors are in it.
+    """
+    if spec.envelope and spec.envelope not in ENVELOPES:
+        known = ", ".join(sorted(ENVELOPES))
+        raise LoadError(
+            f"cannot load model {spec.name} {spec.version}: service envelope {spec.envelope!r} is not supported",
+            hint=f"use one of {known}, or none",
+        )
+    try:
+        return load_service(spec)
+    except LoadError:
+        raise
+    except Exception as error:  # a defect of ours is told like the handler's own failures
+        raise LoadError(
+            f"cannot load model {spec.name} {spec.version}: {type(error).__name__}: {error}", traceback_text=traceback.format_exc()
+        ) from error
+
+
+def _serve(link: ChildLink, service: Handler, spec: ModelSpec) -> None:
+    """Answer batches until the front says stop or is gone."""
+    while True:
+        frame = link.receive()
+        if frame is None or frame.kind is Kind.STOP:
+            return
+        assert frame.kind is Kind.BATCH, f"a loaded worker cannot have {frame.kind.name}"
+        answers = run_batch(service, spec, jobs_of(frame.text, frame.body), time.perf_counter)
+        link.send(Kind.ANSWERS, *answers_message(answers))
+
+
+if __name__ == "__main__":
+    code = main()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    sys.exit(code)

@@ -1,0 +1,154 @@
+"""One batch in the worker: decode every job, call the handler once, encode every answer.
+
+An item that cannot be decoded or encoded fails alone. Pure but for the handler's own doing; ``child.py`` calls it between two frames.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol as Interface
+
+from flambeau.foundation.errors import FlambeauError, InvalidInput, TooLarge
+from flambeau.serving.handlers.service import WORKER_ERROR, Outcome
+from flambeau.serving.model import Answer, Job, Method, ModelSpec, Protocol
+from flambeau.serving.protocol import torchserve, v1, v2
+from flambeau.serving.protocol.form import Encoded, Rows
+
+_log = logging.getLogger(__name__)
+
+ENVELOPES = {"kserve": Protocol.V1, "kservev2": Protocol.V2}
+"""service_envelope -> the wire form that JSON bodies are in even on TorchServe's own routes."""
+BAD_REQUEST = "BadRequestException"
+"""TorchServe's class for a request that cannot be right."""
+TOO_LARGE = "RequestEntityTooLargeException"
+
+
+class Handler(Interface):
+    """What runs a batch: ``handlers.service.Service``."""
+
+    def predict(self, rows: list[object], headers: list[list[tuple[str, str]]], request_ids: list[str]) -> list[Outcome]:
+        """Answer every row, in order."""
+        ...
+
+
+@dataclass(slots=True)
+class _Item:
+    """One job on its way through the batch."""
+
+    job: Job
+    protocol: Protocol
+    rows: Rows
+    first: int
+    """Where its rows begin in the handler's batch."""
+
+
+def run_batch(handler: Handler, spec: ModelSpec, jobs: Sequence[Job], clock: Callable[[], float]) -> list[Answer]:
+    """Return one answer for each job, in order.
+
+    Args:
+        handler: called once, if any job can be decoded.
+        spec: the model's.
+        jobs: one batch; all ask for the same method.
+        clock: seconds, for the time that the handler took.
+    """
+    answers: list[Answer | None] = [None] * len(jobs)
+    items: list[_Item | None] = [None] * len(jobs)
+    rows: list[object] = []
+    headers: list[list[tuple[str, str]]] = []
+    request_ids: list[str] = []
+    for index, job in enumerate(jobs):
+        protocol = _protocol_of(job, spec)
+        decoded = _decoded(job, protocol)
+        if isinstance(decoded, Answer):
+            answers[index] = decoded
+            continue
+        items[index] = _Item(job, protocol, decoded, len(rows))
+        rows += decoded.rows
+        fields = _headers_of(job)
+        headers += [fields] * len(decoded.rows)
+        request_ids += [job.id] * len(decoded.rows)
+    seconds = 0.0
+    outcomes: list[Outcome] = []
+    if rows:
+        began = clock()
+        outcomes = handler.predict(rows, headers, request_ids)
+        seconds = clock() - began
+    for index, item in enumerate(items):
+        if item is not None:
+            own = outcomes[item.first : item.first + len(item.rows.rows)]
+            answers[index] = _answer_of(item, own, spec, seconds)
+    return [answer for answer in answers if answer is not None]
+
+
+def _protocol_of(job: Job, spec: ModelSpec) -> Protocol:
+    """Return the wire form of a job: its route's, or the envelope's where a JSON body came over TorchServe's own route."""
+    if job.protocol is not Protocol.TORCHSERVE or job.method is Method.DESCRIBE:
+        return job.protocol
+    enveloped = ENVELOPES.get(spec.envelope or "")
+    if enveloped is None or job.body.lstrip()[:1] != b"{":
+        return job.protocol
+    return enveloped
+
+
+def _decoded(job: Job, protocol: Protocol) -> Rows | Answer:
+    """Return a job's rows, or the answer that refuses it."""
+    try:
+        if protocol is Protocol.V1:
+            return v1.decode(job)
+        if protocol is Protocol.V2:
+            return v2.decode(job)
+        return torchserve.decode(job)
+    except TooLarge as error:
+        return Answer(413, None, str(error).encode(), (), TOO_LARGE)
+    except InvalidInput as error:
+        return Answer(400, None, str(error).encode(), (), BAD_REQUEST)
+    except Exception:  # a defect of a codec must not let one body kill the worker
+        _log.exception("cannot decode request %s", job.id)
+        return Answer(500, None, b"the request could not be decoded; the server's log says why", (), WORKER_ERROR)
+
+
+def _headers_of(job: Job) -> list[tuple[str, str]]:
+    """Return what the handler reads as headers: a client cannot ask for an explanation or description by a header of its own."""
+    fields = [(name, value) for name, value in job.headers if name.lower() not in ("explain", "describe")]
+    fields.append(("explain", str(job.method is Method.EXPLAIN)))
+    if job.method is Method.DESCRIBE:
+        fields.append(("describe", "True"))
+    return fields
+
+
+def _answer_of(item: _Item, outcomes: list[Outcome], spec: ModelSpec, seconds: float) -> Answer:
+    for index, outcome in enumerate(outcomes):
+        if outcome.error is not None:
+            where = f"{item.rows.noun} {index}: " if item.rows.noun else ""
+            return Answer(
+                outcome.status,
+                None,
+                f"{where}{outcome.error}".encode(),
+                outcome.headers,
+                outcome.error_type or WORKER_ERROR,
+                seconds,
+            )
+    try:
+        encoded = _encode(item, [outcome.value for outcome in outcomes], spec)
+    except FlambeauError as error:
+        return Answer(503, None, str(error).encode(), (), WORKER_ERROR, seconds)
+    except Exception:  # the handler's own objects are asked for their numbers and may raise anything
+        _log.exception("cannot encode the answer to request %s", item.job.id)
+        return Answer(503, None, b"Unsupported model output data type. The server's log says why", (), WORKER_ERROR, seconds)
+    bound = spec.config.response_bytes_max
+    if len(encoded.body) > bound:
+        text = f"the response has {len(encoded.body)} bytes, at most {bound} are allowed (raise max_response_size)"
+        return Answer(500, None, text.encode(), (), WORKER_ERROR, seconds)
+    first = outcomes[0]
+    status = max(outcome.status for outcome in outcomes)
+    return Answer(status, first.content_type or encoded.content_type, encoded.body, first.headers, None, seconds)
+
+
+def _encode(item: _Item, values: list[object], spec: ModelSpec) -> Encoded:
+    if item.protocol is Protocol.V1:
+        return v1.encode(values, item.job.method)
+    if item.protocol is Protocol.V2:
+        return v2.encode(values, item.rows, model_name=spec.name, model_version=spec.version)
+    return torchserve.encode(values[0])

@@ -1,0 +1,188 @@
+"""The fork server: a process that has torch imported and forks workers on request, in milliseconds and with shared pages.
+
+Started by ``starter.ForkStarter`` as ``python -m flambeau.serving.workers.fork_server``. It is single-threaded, imports and does
+nothing else: no tensor, no thread, no CUDA. Requests and reports are JSON messages on one sequenced-packet socket; a request to fork
+carries the worker's end of its link and of its output pipe. The workers die with it, and it dies with the front.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import contextlib
+import gc
+import importlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import orjson
+
+from flambeau.serving.workers import child
+from flambeau.serving.workers.kinship import die_with_parent, name_process
+
+MESSAGE_BYTES_MAX = 4096
+"""One message; models' specs go over the workers' own links."""
+PRELOADED = ("numpy", "torch", "PIL.Image", "torchvision.transforms", "flambeau.serving.handlers.vision")
+"""Imported before the first fork, where installed: what picture and tensor handlers would import themselves, 1 to 3 s each time."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the fork server until the front closes its socket."""
+    parser = argparse.ArgumentParser(prog="flambeau-fork-server")
+    parser.add_argument("--control", type=int, required=True, help="descriptor of the control socket")
+    parser.add_argument("--parent", type=int, required=True, help="pid to die with")
+    options = parser.parse_args(arguments)
+    die_with_parent(options.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    name_process("fl:fork-server")
+    began = time.monotonic()
+    imported = preload(PRELOADED)
+    gc.collect()
+    gc.freeze()
+    server = ForkServer(socket.socket(fileno=options.control))
+    server.report({"ready": imported, "seconds": round(time.monotonic() - began, 3)})
+    server.serve()
+    return 0
+
+
+def preload(names: Sequence[str]) -> list[str]:
+    """Import the modules that are installed; return their names."""
+    imported = []
+    for name in names:
+        try:
+            if find_spec(name.partition(".")[0]) is not None:
+                importlib.import_module(name)
+                imported.append(name)
+        except Exception:
+            # A broken torchvision must not keep models from loading that never use it.
+            print(f"fork server: cannot import {name}: {traceback.format_exc()}", file=sys.stderr, flush=True)
+    return imported
+
+
+class ForkServer:
+    """Fork workers, signal them, report how they end.
+
+    Args:
+        control: the socket to the front.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._selector = selectors.EpollSelector()
+        self._selector.register(control, selectors.EVENT_READ)
+        # Number that the front gave -> pid, and the descriptor that is readable when the process has ended.
+        self._workers: dict[int, tuple[int, int]] = {}
+
+    def report(self, message: dict[str, Any]) -> None:
+        """Tell the front something; a front that is gone is noticed by ``serve``."""
+        with contextlib.suppress(ConnectionError):
+            self._control.send(orjson.dumps(message))
+
+    def serve(self) -> None:
+        """Serve until the front is gone; the workers then die with this process."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is not None:
+                    self._reap(key.data)
+                elif not self._request():
+                    return
+
+    def _request(self) -> bool:
+        """Do what one message asks; False when the front has closed its end."""
+        data, ancillary, _, _ = self._control.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(2 * array.array("i").itemsize))
+        if not data:
+            return False
+        descriptors = array.array("i")
+        for _, _, content in ancillary:
+            descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+        message = orjson.loads(data)
+        number = message["worker"]
+        if "signal" in message:
+            self._signal(number, message["signal"])
+        else:
+            self._fork(number, *descriptors)
+        return True
+
+    def _fork(self, number: int, link: int, output: int) -> None:
+        server = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(link)
+            os.close(output)
+            self.report({"exited": number, "error": f"cannot fork: {error}"})
+            return
+        if pid == 0:
+            _become_worker(self._descriptors(), link, output, server)
+        # Both sides make the group, so that a signal sent now finds it whichever of us runs first.
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpgid(pid, pid)
+        os.close(link)
+        os.close(output)
+        ended = os.pidfd_open(pid)
+        self._workers[number] = (pid, ended)
+        self._selector.register(ended, selectors.EVENT_READ, number)
+
+    def _descriptors(self) -> list[int]:
+        """Return what a worker must not keep open."""
+        return [self._control.fileno(), self._selector.fileno(), *(ended for _, ended in self._workers.values())]
+
+    def _signal(self, number: int, signal_number: int) -> None:
+        """Signal a worker's whole group; we have not reaped it, so that the number is still its own."""
+        if number in self._workers:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._workers[number][0], signal_number)
+
+    def _reap(self, number: int) -> None:
+        pid, ended = self._workers.pop(number)
+        self._selector.unregister(ended)
+        os.close(ended)
+        # Whatever the handler started goes with it; while the leader is not reaped, the group's number cannot be another's.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        self.report({"exited": number, "status": status})
+
+
+def _become_worker(inherited: Sequence[int], link: int, output: int, parent: int) -> None:
+    """Turn a fresh fork into a worker; never returns."""
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        for descriptor in (*inherited, output):
+            os.close(descriptor)
+        code = child.run(socket.socket(fileno=link), parent)
+    except SystemExit as error:
+        code = _exit_code(error)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Not sys.exit(): the stack below is the fork server's.
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _exit_code(error: SystemExit) -> int:
+    """Return the status that the interpreter would end with."""
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""Frames between the front and one worker, over one Unix stream socket.
+
+A frame is a fixed header, a small JSON text and the raw bodies one after the other: bodies are never copied into JSON, and nothing is
+ever pickled. The front's side runs on its loop (``FrontLink``), the worker's side blocks (``ChildLink``). A stream beats shared memory
+up to 6 MB a message (37 us against 175 us for 600 KB, docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from flambeau.foundation.errors import FlambeauError
+
+SOCKET_BUFFER_BYTES = 1 << 20
+"""SO_SNDBUF of both ends: most batches are written by one call that does not block."""
+TEXT_BYTES_MAX = 16 << 20
+"""JSON text of one frame: headers of a batch, a model's whole YAML."""
+BODY_BYTES_MAX = 1 << 32
+"""Bodies of one frame towards a worker, which trusts the front."""
+_VECTORS_MAX = 512
+"""Buffers of one sendmsg; Linux takes 1024."""
+
+# Kind, padding, text bytes, body bytes.
+_HEADER = struct.Struct("<BxxxIQ")
+
+
+class Kind(IntEnum):
+    """What a frame says."""
+
+    GREETING = 1
+    """Worker: I run. Text: pid."""
+    SPEC = 2
+    """Front: load this model."""
+    LOADED = 3
+    LOAD_FAILED = 4
+    """Worker: message, hint and traceback; it then ends by itself."""
+    BATCH = 5
+    """Front: jobs, their bodies behind."""
+    ANSWERS = 6
+    """Worker: one answer for each job, their bodies behind."""
+    CHUNK = 7
+    """Worker: a part of one job's streamed answer."""
+    STOP = 8
+    """Front: leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One whole frame."""
+
+    kind: Kind
+    text: bytes
+    body: bytes | memoryview
+
+
+class BrokenFrame(FlambeauError):
+    """The other side sent what is no frame, or one over the bounds; the link cannot go on."""
+
+
+def frame_buffers(kind: Kind, text: bytes, bodies: Sequence[bytes] = ()) -> list[bytes]:
+    """Return a frame as buffers to write; the bodies are the caller's own, uncopied."""
+    size = sum(map(len, bodies))
+    return [_HEADER.pack(kind, len(text), size) + text, *bodies]
+
+
+class FrameReader:
+    """Cut a stream of bytes into frames; keeps no more than one frame's bytes.
+
+    Args:
+        body_bytes_max: bodies of one frame; more is a BrokenFrame before it is read.
+    """
+
+    def __init__(self, body_bytes_max: int) -> None:
+        self._body_bytes_max = body_bytes_max
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._wanted = _HEADER.size
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield the frames that these bytes complete; the iterator must be exhausted.
+
+        Raises:
+            BrokenFrame: a header is of no known kind or says more than the bounds.
+        """
+        if self._parts:
+            self._parts.append(data)
+            self._held += len(data)
+            if self._held < self._wanted:
+                return
+            data = b"".join(self._parts)
+        start, end = 0, len(data)
+        self._wanted = _HEADER.size
+        while end - start >= _HEADER.size:
+            kind, text_size, body_size = _checked_header(data, start, self._body_bytes_max)
+            size = _HEADER.size + text_size + body_size
+            if end - start < size:
+                self._wanted = size
+                break
+            text_at = start + _HEADER.size
+            body_at = text_at + text_size
+            start += size
+            yield Frame(kind, data[text_at:body_at], data[body_at:start])
+        self._parts = [data[start:]] if start < end else []
+        self._held = end - start
+
+
+def _checked_header(data: bytes, start: int, body_bytes_max: int) -> tuple[Kind, int, int]:
+    kind, text_size, body_size = _HEADER.unpack_from(data, start)
+    try:
+        known = Kind(kind)
+    except ValueError:
+        raise BrokenFrame(f"a frame of kind {kind} came over the worker's link") from None
+    if text_size > TEXT_BYTES_MAX:
+        raise BrokenFrame(f"a {known.name} frame with {text_size} bytes of text came, at most {TEXT_BYTES_MAX} are allowed")
+    if body_size > body_bytes_max:
+        raise BrokenFrame(f"a {known.name} frame with {body_size} bytes of bodies came, at most {body_bytes_max} are allowed")
+    return known, text_size, body_size
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a new link: the front's, which does not block, and the worker's."""
+    front, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    for end in (front, child):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+    front.setblocking(False)
+    return front, child
+
+
+class FrontLink(asyncio.Protocol):
+    """The front's end, on its loop.
+
+    Args:
+        end: the front's socket.
+        body_bytes_max: bodies of one frame from the worker.
+        on_frame: called with each frame.
+        on_lost: called once when the link is gone (not after ``close``); with words if the worker broke the protocol, else None.
+    """
+
+    def __init__(
+        self, end: socket.socket, body_bytes_max: int, on_frame: Callable[[Frame], None], on_lost: Callable[[str | None], None]
+    ) -> None:
+        self._socket = end
+        self._reader = FrameReader(body_bytes_max)
+        self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._closed = False
+
+    async def open(self) -> None:
+        """Begin to read."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=self._socket)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the loop's transport."""
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports do not derive from asyncio's
+        if self._closed:
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on the frames that came."""
+        try:
+            for frame in self._reader.feed(data):
+                if not self._closed:
+                    self._on_frame(frame)
+        except BrokenFrame as error:
+            self._lose(error.message)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell that the worker's end is gone."""
+        self._lose(None)
+
+    def _lose(self, reason: str | None) -> None:
+        if not self._closed:
+            self.close()
+            self._on_lost(reason)
+
+    def send(self, kind: Kind, text: bytes, bodies: Sequence[bytes] = ()) -> None:
+        """Write a frame; what the socket does not take at once is written as it drains. Nothing is sent on a closed link."""
+        if self._closed or self._transport is None:
+            return
+        buffers: Sequence[bytes | memoryview] = frame_buffers(kind, text, bodies)
+        if self._transport.get_write_buffer_size() == 0:
+            # Straight to the socket: uvloop would write at the end of its turn, after the last batch's answers were handed out.
+            try:
+                buffers = _left_of(buffers, self._socket.sendmsg(buffers[:_VECTORS_MAX]))
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError:
+                return  # the worker is gone; connection_lost follows
+        if buffers:
+            self._transport.writelines(buffers)
+
+    def close(self) -> None:
+        """Close the front's end; the worker sees the end of the stream and leaves."""
+        self._closed = True
+        if self._transport is not None:
+            self._transport.abort()
+        else:
+            self._socket.close()
+
+
+class ChildLink:
+    """The worker's end, blocking.
+
+    Args:
+        end: the worker's socket.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+
+    def receive(self) -> Frame | None:
+        """Wait for the next frame; None when the front has closed its end.
+
+        Raises:
+            BrokenFrame: the front sent what is no frame.
+        """
+        header = self._exactly(_HEADER.size)
+        if header is None:
+            return None
+        kind, text_size, body_size = _checked_header(header, 0, BODY_BYTES_MAX)
+        rest = self._exactly(text_size + body_size)
+        if rest is None:
+            return None
+        return Frame(kind, rest[:text_size], memoryview(rest)[text_size:])
+
+    def _exactly(self, size: int) -> bytes | None:
+        """Read so many bytes; None if the stream ends before."""
+        parts: list[bytes] = []
+        while size:
+            try:
+                data = self._socket.recv(size, socket.MSG_WAITALL)
+            except ConnectionError:
+                return None
+            if not data:
+                return None
+            parts.append(data)
+            size -= len(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def send(self, kind: Kind, text: bytes, bodies: Sequence[bytes] = ()) -> None:
+        """Write a frame.
+
+        Raises:
+            ConnectionError: the front has closed its end.
+        """
+        buffers: Sequence[bytes | memoryview] = frame_buffers(kind, text, bodies)
+        while buffers:
+            buffers = _left_of(buffers, self._socket.sendmsg(buffers[:_VECTORS_MAX]))
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the worker's end."""
+        self._socket.close()
+
+
+def _left_of(buffers: Sequence[bytes | memoryview], sent: int) -> Sequence[bytes | memoryview]:
+    """Return what is left to write after so many bytes."""
+    for index, buffer in enumerate(buffers):
+        if sent < len(buffer):
+            first = memoryview(buffer)[sent:] if sent else buffer
+            return [first, *buffers[index + 1 :]]
+        sent -= len(buffer)
+    return []

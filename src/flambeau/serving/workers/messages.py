@@ -1,0 +1,103 @@
+"""What the frames of a link say: the model's spec, jobs and answers to and from JSON text and raw bodies. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+import yaml
+
+from flambeau.serving.model import Answer, Job, Method, ModelConfig, ModelSpec, Protocol
+from flambeau.serving.workers.link import BrokenFrame
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """Why a worker could not load its model."""
+
+    message: str
+    hint: str | None
+    traceback_text: str
+
+
+def spec_text(spec: ModelSpec) -> bytes:
+    """Return a model's spec as text.
+
+    model-config.yaml travels as YAML: JSON would turn its number keys, dates and infinities into something else.
+    """
+    fields = asdict(spec)
+    fields["directory"] = str(spec.directory)
+    fields["yaml"] = yaml.safe_dump(spec.yaml) if spec.yaml else ""
+    return json.dumps(fields, default=str).encode()
+
+
+def spec_of(text: bytes) -> ModelSpec:
+    """Return the spec that a text says."""
+    fields = json.loads(text)
+    fields["directory"] = Path(fields["directory"])
+    fields["config"] = ModelConfig(**fields["config"])
+    fields["yaml"] = yaml.safe_load(fields["yaml"]) if fields["yaml"] else {}
+    return ModelSpec(**fields)
+
+
+def batch_message(jobs: Sequence[Job]) -> tuple[bytes, list[bytes]]:
+    """Return jobs as text and bodies."""
+    heads = [(job.id, job.protocol, job.method, job.content_type, job.headers, job.parameters, len(job.body)) for job in jobs]
+    return orjson.dumps(heads), [job.body for job in jobs if job.body]
+
+
+def jobs_of(text: bytes, body: bytes | memoryview) -> list[Job]:
+    """Return the jobs that a frame brought."""
+    jobs = []
+    at = 0
+    for id_, protocol, method, content_type, headers, parameters, size in orjson.loads(text):
+        content = bytes(body[at : at + size])
+        at += size
+        jobs.append(Job(id_, Protocol(protocol), Method(method), content_type, _pairs(headers), content, _pairs(parameters)))
+    return jobs
+
+
+def answers_message(answers: Sequence[Answer]) -> tuple[bytes, list[bytes]]:
+    """Return answers as text and bodies."""
+    heads = [
+        (answer.status, answer.content_type, answer.headers, answer.error_type, answer.handler_seconds, len(answer.body))
+        for answer in answers
+    ]
+    return orjson.dumps(heads), [answer.body for answer in answers if answer.body]
+
+
+def answers_of(text: bytes, body: bytes | memoryview, count: int) -> list[Answer]:
+    """Return the answers that a frame brought.
+
+    Raises:
+        BrokenFrame: they are not as many as the batch has jobs, or not of the form.
+    """
+    answers = []
+    at = 0
+    try:
+        for status, content_type, headers, error_type, seconds, size in orjson.loads(text):
+            content = bytes(body[at : at + size])
+            at += size
+            answers.append(Answer(status, content_type, content, _pairs(headers), error_type, seconds))
+    except (ValueError, TypeError) as error:
+        raise BrokenFrame(f"the worker's answers cannot be read: {error}") from error
+    if len(answers) != count or at != len(body):
+        raise BrokenFrame(f"the worker sent {len(answers)} answers to a batch of {count}")
+    return answers
+
+
+def load_failure_text(failure: LoadFailure) -> bytes:
+    """Return a load failure as text."""
+    return json.dumps(asdict(failure)).encode()
+
+
+def load_failure_of(text: bytes) -> LoadFailure:
+    """Return the load failure that a text says."""
+    return LoadFailure(**orjson.loads(text))
+
+
+def _pairs(found: list[list[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple([(name, value) for name, value in found])

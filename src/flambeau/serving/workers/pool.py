@@ -1,0 +1,365 @@
+"""The workers of one model version: as many as wished, replaced when they die, let go without losing a batch.
+
+``batching.queue.ModelQueue`` gives it work through a ``WorkSource``; the repository opens, scales and stops it. All calls are made on
+the front's loop; nothing here blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import psutil
+
+from flambeau.foundation.errors import NotReady, TimedOut
+from flambeau.foundation.tasks import TaskOwner
+from flambeau.serving.model import ModelSpec
+from flambeau.serving.workers import machine, restart, scaling
+from flambeau.serving.workers.alarm import Alarm
+from flambeau.serving.workers.failure import Exit, Failure
+from flambeau.serving.workers.machine import State
+from flambeau.serving.workers.restart import Failures
+from flambeau.serving.workers.starter import Starter
+from flambeau.serving.workers.worker import Batch, Worker
+
+_log = logging.getLogger(__name__)
+_printed = logging.getLogger("flambeau.worker")
+
+END_SECONDS = 10.0
+"""Within stop(): from SIGKILL to giving up on a process that the kernel does not end (a hung disk or device)."""
+_SERVING = (State.IDLE, State.BUSY)
+_COMING = (State.STARTING, State.LOADING)
+
+OnLog = Callable[[int, str], None]
+"""Called with a worker's number and a line that it printed."""
+
+
+class WorkSource(Protocol):
+    """Where batches come from: the queue."""
+
+    def next_batch(self) -> Batch | None:
+        """Return what an idle worker should do now, or None."""
+        ...
+
+    def oldest_wait_seconds(self, now: float) -> float:
+        """Return how long the oldest job has waited; 0 if none waits."""
+        ...
+
+    def cannot_be_served(self, failure: Failure) -> None:
+        """Learn that no worker is there and the last one failed to load: waiting jobs should hear the cause."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """What people see of a worker."""
+
+    id: int
+    pid: int | None
+    state: State
+    started_at: float
+    """Seconds since the epoch."""
+    memory_bytes: int
+    """Resident, as the kernel counts it: pages shared with the fork server included. 0 if unknown."""
+    last_exit: Exit | None
+    """How the pool's last dead worker ended."""
+
+
+class WorkerPool:
+    """Keep a model version's workers.
+
+    Args:
+        spec: the model; ``spec.config`` says how many workers, how long they may take.
+        starter: where processes come from.
+        on_log: called with what workers print; by default it goes to the log.
+        limits: of a worker's states; by default from ``spec.config``.
+    """
+
+    def __init__(self, spec: ModelSpec, starter: Starter, on_log: OnLog | None = None, *, limits: machine.Limits | None = None) -> None:
+        self.spec = spec
+        self._starter = starter
+        self._on_log = on_log or self._print
+        config = spec.config
+        self._limits = limits or machine.Limits(load_seconds=config.startup_timeout_seconds, answer_seconds=config.response_timeout_seconds)
+        self._workers_min = config.min_workers
+        self._workers_max = max(config.min_workers, config.max_workers)
+        self._source: WorkSource | None = None
+        self._workers: dict[int, Worker] = {}
+        self._started_at: dict[int, float] = {}
+        self._idle: list[Worker] = []  # a stack: the one that worked last has the warmest caches, the others may be let go
+        self._next_number = 1
+        self._failures = Failures()
+        self._restart_at: list[float] = []
+        self._failure: Failure | None = None
+        self._last_exit: Exit | None = None
+        self._stopping = False
+        self._tasks = TaskOwner(f"pool of {spec.name} {spec.version}")
+        self._alarm = Alarm(self._due)
+        self._changed: set[asyncio.Future[None]] = set()
+
+    # Life.
+
+    def start(self, source: WorkSource | None = None) -> None:
+        """Ask for the minimum of workers; returns at once.
+
+        Args:
+            source: where batches come from; a queue calls ``attach`` itself.
+        """
+        if source is not None:
+            self._source = source
+        self._settle()
+
+    def attach(self, source: WorkSource) -> None:
+        """Take work from a queue."""
+        self._source = source
+
+    def scale(self, workers_min: int, workers_max: int) -> None:
+        """Change the bounds; workers over the maximum are let go after their batch.
+
+        Raises:
+            ValueError: the bounds are not 0 <= min <= max.
+        """
+        if not 0 <= workers_min <= workers_max:
+            raise ValueError(f"workers of {self.spec.name}: 0 <= min <= max, not {workers_min} and {workers_max}")
+        self._workers_min, self._workers_max = workers_min, workers_max
+        self._restart_at.clear()  # whoever scales wants to see it tried now
+        self._settle()
+
+    async def stop(self, grace_seconds: float = 30.0) -> None:
+        """Let every worker go: idle ones now, busy ones after their batch or the grace. No process is left behind.
+
+        Args:
+            grace_seconds: how long batches may still take; then the worker is killed and its batch answered with that.
+        """
+        self._stopping = True
+        self._restart_at.clear()
+        for worker in list(self._workers.values()):
+            worker.retire()
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        await self._until(lambda: not self._workers, deadline)
+        for worker in list(self._workers.values()):
+            worker.kill()
+        await self._until(lambda: not self._workers, asyncio.get_running_loop().time() + END_SECONDS)
+        if self._workers:
+            _log.error("the kernel does not end %d workers of %s", len(self._workers), self.spec.name)
+        self._alarm.close()
+        await self._tasks.close()
+
+    async def wait_ready(self, deadline: float) -> None:
+        """Wait until the minimum of workers is loaded.
+
+        Args:
+            deadline: on the loop's clock.
+
+        Raises:
+            NotReady: a worker failed first; tries go on by themselves, and this may be called again.
+            TimedOut: the deadline passed.
+        """
+        await self._until(lambda: self.ready or self._failure is not None, deadline)
+        if self.ready:
+            return
+        who = f"model {self.spec.name} {self.spec.version}"
+        if self._failure is not None:
+            raise NotReady(self._failure.message, hint=self._failure.hint, reason="ModelLoadFailed")
+        serving = sum(worker.state in _SERVING for worker in self._workers.values())
+        raise TimedOut(f"{who} has {serving} of {self._workers_min} workers loaded after the time it was given")
+
+    # What it says.
+
+    @property
+    def ready(self) -> bool:
+        """Whether the minimum of workers can answer."""
+        return sum(worker.state in _SERVING for worker in self._workers.values()) >= self._workers_min
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether a batch would be taken at once."""
+        return bool(self._idle)
+
+    @property
+    def workers_min(self) -> int:
+        """Fewest workers wished."""
+        return self._workers_min
+
+    @property
+    def workers_max(self) -> int:
+        """Most workers wished."""
+        return self._workers_max
+
+    def failure(self) -> Failure | None:
+        """Return why a worker is missing; None once one has loaded again."""
+        return self._failure
+
+    def unservable(self) -> str | None:
+        """Return why no worker can answer and none will soon; None where waiting makes sense.
+
+        A worker that died while answering is replaced at once, and jobs wait for it; one that cannot load is tried again by back-off,
+        and nobody should wait for that.
+        """
+        if any(worker.state in _SERVING for worker in self._workers.values()):
+            return None
+        if self._failure is not None and (self._failure.phase != "answer" or self._failures.count > 1):
+            return str(self._failure)
+        if self._workers_max == 0 or self._stopping:
+            return f"model {self.spec.name} {self.spec.version} has no worker to serve inference requests; scale it up"
+        return None
+
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """Return what people see of each worker."""
+        return tuple(
+            WorkerStatus(number, worker.pid, worker.state, self._started_at[number], _resident_bytes(worker.pid), self._last_exit)
+            for number, worker in self._workers.items()
+        )
+
+    # The queue's side.
+
+    def work_waits(self) -> None:
+        """Give waiting jobs to idle workers; called by the queue when jobs came."""
+        while self._idle:
+            batch = self._source.next_batch() if self._source is not None else None
+            if batch is None:
+                return
+            self._idle.pop().dispatch(batch)
+        if len(self._workers) < self._workers_max:
+            self._alarm.set_by(asyncio.get_running_loop().time() + scaling.GROW_AFTER_SECONDS)
+
+    # The workers' side (worker.Overseer).
+
+    def loaded(self, worker: Worker) -> None:
+        """Note that a worker has loaded: the last failure is over."""
+        self._failure = None
+        _log.info("model %s %s loaded", self.spec.name, self.spec.version, extra={"fields": {"worker": worker.number, "pid": worker.pid}})
+        self._notify()
+
+    def take_work(self, worker: Worker) -> None:
+        """Give an idle worker its next batch, or note it as idle."""
+        batch = self._source.next_batch() if self._source is not None else None
+        if batch is not None:
+            worker.dispatch(batch)
+            return
+        self._idle.append(worker)
+        if len(self._workers) > self._workers_min:
+            self._alarm.set_by(worker.since + scaling.SHRINK_AFTER_SECONDS)
+
+    def bury(self, worker: Worker) -> None:
+        """Forget a dead worker and plan its successor."""
+        del self._workers[worker.number]
+        del self._started_at[worker.number]
+        self._drop_idle(worker)
+        self._last_exit = worker.exit
+        failure = worker.failure
+        if failure is not None and not worker.retired:
+            now = asyncio.get_running_loop().time()
+            lived = now - worker.loaded_at if worker.loaded_at is not None else 0.0
+            self._failures = restart.after_failure(self._failures, now, proven=worker.proven or lived >= restart.PROVEN_SECONDS)
+            delay = restart.delay_seconds(self._failures, now, self.spec.config.max_retry_timeout_seconds)
+            self._failure = failure
+            self._restart_at.append(now + delay)
+            _log.error("%s", failure, extra={"fields": {"phase": failure.phase, "failures": self._failures.count, "retry_seconds": delay}})
+            if self._source is not None and self.unservable() is not None:
+                self._source.cannot_be_served(failure)
+        self._settle()
+        self._notify()
+
+    def watch(self, deadline: float) -> None:
+        """Have the workers' deadlines checked soon after a time."""
+        self._alarm.set_by(deadline)
+
+    # Inner workings.
+
+    def _due(self, now: float) -> float | None:
+        """Check every deadline that has passed; return the next."""
+        for worker in list(self._workers.values()):
+            worker.check(now)
+        self._settle()
+        return self._next_deadline(now)
+
+    def _next_deadline(self, now: float) -> float | None:
+        times = [worker.deadline for worker in self._workers.values() if worker.deadline is not None] + self._restart_at
+        if self._idle and len(self._workers) > self._workers_min:
+            times.append(self._idle[0].since + scaling.SHRINK_AFTER_SECONDS)
+        if self._source is not None and len(self._workers) < self._workers_max and self._source.oldest_wait_seconds(now) > 0:
+            times.append(now + scaling.GROW_AFTER_SECONDS)
+        return min(times, default=None)
+
+    def _settle(self) -> None:
+        """Make the number of workers what it should be now."""
+        if self._stopping:
+            return
+        now = asyncio.get_running_loop().time()
+        self._restart_at = [when for when in self._restart_at if when > now]
+        for when in self._restart_at:
+            self._alarm.set_by(when)
+        staying = [worker for worker in self._workers.values() if not worker.retired]
+        planned = len(staying) + len(self._restart_at)
+        wished = scaling.wished_workers(self._observed(staying, planned, now), self._workers_min, self._workers_max)
+        for _ in range(wished - planned):
+            self._add()
+        surplus = planned - wished
+        while surplus > 0 and self._restart_at:
+            self._restart_at.pop()
+            surplus -= 1
+        for worker in self._least_needed(staying)[: max(surplus, 0)]:
+            self._drop_idle(worker)
+            worker.retire()
+
+    def _observed(self, staying: list[Worker], planned: int, now: float) -> scaling.Observed:
+        return scaling.Observed(
+            workers=planned,
+            coming=sum(worker.state in _COMING for worker in staying) + len(self._restart_at),
+            idle=len(self._idle),
+            oldest_wait_seconds=self._source.oldest_wait_seconds(now) if self._source is not None else 0.0,
+            longest_idle_seconds=now - self._idle[0].since if self._idle else 0.0,
+        )
+
+    def _least_needed(self, staying: list[Worker]) -> list[Worker]:
+        """Return workers in the order in which to let them go: coming ones, idle ones longest idle first, busy ones."""
+        order = {State.STARTING: 0, State.LOADING: 1, State.IDLE: 2}
+        return sorted(staying, key=lambda worker: (order.get(worker.state, 3), worker.since))
+
+    def _add(self) -> None:
+        number = self._next_number
+        self._next_number += 1
+        worker = Worker(number, self.spec, self._limits, self, lambda line: self._on_log(number, line))
+        self._workers[number] = worker
+        self._started_at[number] = time.time()
+        self._tasks.start(f"start worker {number}", worker.start(self._starter))
+
+    def _drop_idle(self, worker: Worker) -> None:
+        with contextlib.suppress(ValueError):
+            self._idle.remove(worker)
+
+    def _print(self, number: int, line: str) -> None:
+        _printed.info("%s", line, extra={"fields": {"model": self.spec.name, "version": self.spec.version, "worker": number}})
+
+    def _notify(self) -> None:
+        for waiter in self._changed:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _until(self, holds: Callable[[], bool], deadline: float) -> None:
+        """Wait until something holds or the deadline passes; looked at whenever a worker loads or ends."""
+        loop = asyncio.get_running_loop()
+        while not holds() and loop.time() < deadline:
+            waiter: asyncio.Future[None] = loop.create_future()
+            self._changed.add(waiter)
+            try:
+                await asyncio.wait_for(waiter, deadline - loop.time())
+            except TimeoutError:
+                return
+            finally:
+                self._changed.discard(waiter)
+
+
+def _resident_bytes(pid: int | None) -> int:
+    if pid is None:
+        return 0
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

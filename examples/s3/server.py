@@ -12,7 +12,7 @@ import warnings
 
 # Swift's services are green threads: eventlet has to replace the socket module before anything imports it. What it says about its own
 # future (and about header names, which Swift asks for) is nothing that a person who starts this server can act on.
-warnings.filterwarnings("ignore", category=DeprecationWarning)
+warnings.simplefilter("ignore")
 import eventlet  # noqa: E402
 
 eventlet.monkey_patch()

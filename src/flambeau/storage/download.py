@@ -91,13 +91,13 @@ class _Fetch:
             if path is not None:
                 self._tell(self._bytes_total, len(self._files))
                 return self._fetched(path, digest)
-        with self._cache.staging() as staging:
-            try:
+        try:
+            with self._cache.staging() as staging:
                 path, digest = await self._build(staging)
-            except OSError as error:
-                if error.errno in DISK_FULL_ERRORS:
-                    await in_thread(self._give_room_back)
-                raise
+        except OSError as error:
+            if error.errno in DISK_FULL_ERRORS:
+                await in_thread(self._give_room_back)
+            raise
         return self._fetched(path, digest)
 
     def _fetched(self, path: Path, digest: str) -> Fetched:

@@ -1,0 +1,186 @@
+"""Room, leases and full disks; the bytes come from memory here, the disk is real."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from flambeau.foundation.errors import InvalidInput, TooLarge, Unavailable
+from flambeau.storage.cache import DISK_BYTES_SPARE, IDLE_SECONDS_MIN, Cache, tree_digest
+from flambeau.storage.download import obtain
+from flambeau.storage.model import Fetched, Progress, RemoteFile
+
+
+class Clock:
+    """A wall clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Memory:
+    """A source whose files are in memory."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self._files = files
+
+    def listing(self) -> list[RemoteFile]:
+        return [
+            RemoteFile(name=name, key=name, size=len(content), etag=None, identity=f"{name} {hashlib.sha256(content).hexdigest()}")
+            for name, content in self._files.items()
+        ]
+
+    async def read(self, file: RemoteFile, offset: int) -> AsyncGenerator[bytes, None]:
+        content = self._files[file.key]
+        for start in range(offset, len(content), 65536):
+            yield content[start : start + 65536]
+
+
+async def get(cache: Cache, files: dict[str, bytes]) -> Fetched:
+    source = Memory(files)
+    return await obtain(source.listing(), source, cache)
+
+
+def model(letter: str, size: int = 40_000) -> dict[str, bytes]:
+    return {"weights": letter.encode() * size, "shared/readme": b"the same in all"}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def small(tmp_path: Path, clock: Clock) -> Cache:
+    """Room for two of the models above."""
+    return Cache(tmp_path / "small", bytes_max=100_000, clock=clock)
+
+
+async def test_the_least_recently_used_tree_goes_first(small: Cache, clock: Clock) -> None:
+    a = await get(small, model("a"))
+    clock.now += 10
+    b = await get(small, model("b"))
+    clock.now += 10
+    assert (await get(small, model("a"))).from_cache
+    clock.now += IDLE_SECONDS_MIN + 1
+    c = await get(small, model("c"))
+    assert (a.path.exists(), b.path.exists(), c.path.exists()) == (True, False, True)
+    assert (c.path / "shared/readme").read_bytes() == b"the same in all"
+    stored = {path.stat().st_size for path in small.folder("objects").iterdir()}
+    assert stored == {40_000, 15}
+    assert len(list(small.folder("index").iterdir())) == 3
+
+
+async def test_a_leased_tree_stays_even_after_a_restart(small: Cache, clock: Clock) -> None:
+    a = await get(small, model("a"))
+    small.lease(a.digest, "torchserve/mnist-00001/pod uid")
+    b = await get(small, model("b"))
+    clock.now += IDLE_SECONDS_MIN + 1
+    restarted = Cache(small.root, small.bytes_max, clock)
+    assert restarted.leases() == {a.digest: {"torchserve/mnist-00001/pod uid"}}
+    await get(restarted, model("c"))
+    assert (a.path.exists(), b.path.exists()) == (True, False)
+
+
+async def test_a_cache_full_of_running_models_says_so(small: Cache, clock: Clock) -> None:
+    for letter in "ab":
+        small.lease((await get(small, model(letter))).digest, "holder")
+    clock.now += IDLE_SECONDS_MIN + 1
+    with pytest.raises(Unavailable, match=r"in use by running models.*FLAMBEAU_CACHE_BYTES_MAX") as caught:
+        await get(small, model("c"))
+    assert caught.value.reason == "CacheFull"
+    digest = next(iter(small.leases()))
+    small.release(digest, "holder")
+    small.release(digest, "holder")
+    assert (await get(small, model("c"))).path.exists()
+
+
+async def test_a_tree_that_was_just_fetched_is_not_evicted(small: Cache) -> None:
+    await get(small, model("a"))
+    await get(small, model("b"))
+    with pytest.raises(Unavailable):
+        await get(small, model("c"))
+
+
+async def test_a_model_larger_than_the_cache_is_refused_at_once(small: Cache) -> None:
+    with pytest.raises(TooLarge, match=r"the model has 200\.0 kB, but the model cache at most 100\.0 kB") as caught:
+        await get(small, {"weights": b"x" * 200_000})
+    assert caught.value.reason == "ModelTooLarge"
+    assert not list(small.folder("objects").iterdir())
+
+
+def test_a_holders_name_is_bounded(small: Cache) -> None:
+    with pytest.raises(InvalidInput):
+        small.lease("d", "x" * 500)
+
+
+async def test_what_was_abandoned_is_swept(small: Cache) -> None:
+    abandoned = small.folder("staging") / "dead"
+    (abandoned / "inner").mkdir(parents=True)
+    (abandoned / "inner").chmod(0o555)
+    (small.folder("staging") / "dead.lock").touch()
+    await get(small, model("a"))
+    assert not list(small.folder("staging").iterdir())
+
+
+def test_the_digest_is_over_names_and_contents() -> None:
+    assert tree_digest({"a": "1", "b": "2"}) == tree_digest({"b": "2", "a": "1"})
+    assert len({tree_digest(one) for one in ({"a": "1", "b": "2"}, {"a": "2", "b": "1"}, {"a": "1"}, {"c": "1", "b": "2"})}) == 4
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with 8 MB to use."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES_SPARE + 8_000_000}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name not in ("lock", "filler"))
+
+
+async def test_a_disk_without_room_is_said_before_the_download(tiny_disk: Path) -> None:
+    cache = Cache(tiny_disk, bytes_max=1 << 30)
+    with pytest.raises(Unavailable, match=rf"the disk of the model cache {tiny_disk} is full: 9\.0 MB are needed") as caught:
+        await get(cache, {"weights": b"x" * 9_000_000})
+    assert caught.value.reason == "DiskFull"
+    assert files_below(tiny_disk) == []
+
+
+async def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_there(tiny_disk: Path) -> None:
+    cache = Cache(tiny_disk, bytes_max=1 << 30)
+    source = Memory({"first": b"f" * 1000, "weights": b"x" * 6_000_000})
+    filler = tiny_disk / "filler"
+
+    def fill(progress: Progress) -> None:
+        if progress.bytes_done > 1_000_000 and not filler.exists():
+            with suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(b"\0" * 65536):
+                    pass
+
+    with pytest.raises(Unavailable, match=rf"the disk of the model cache {tiny_disk} is full: No space left") as caught:
+        await obtain(source.listing(), source, cache, fill)
+    assert caught.value.reason == "DiskFull"
+    assert files_below(tiny_disk) == []
+    filler.unlink()
+    assert (await obtain(source.listing(), source, cache)).bytes == 6_001_000

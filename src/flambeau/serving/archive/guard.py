@@ -59,9 +59,8 @@ class Guard:
         while path.startswith("./"):
             path = path[2:].lstrip("/")
         path = path.rstrip("/")
-        if path in ("", "."):
+        if path in ("", ".") and is_directory and not name.startswith("/"):
             return None
-        # rstrip("/") turned "/" into "", which must not pass for the folder itself.
         if name.startswith("/") or not is_safe_relative(path):
             raise InvalidInput(
                 f"archive {self._archive} has the unsafe path {name!r}: entries must stay inside the archive",
@@ -95,8 +94,8 @@ class Guard:
 
     def _claim(self, path: str, *, is_directory: bool) -> None:
         folded = unicodedata.normalize("NFC", path).casefold()
-        spelling, was_directory = self._seen.setdefault(folded, (path, is_directory))
-        first_time = spelling is path
-        if first_time or (spelling == path and is_directory and was_directory):
-            return
-        raise InvalidInput(f"archive {self._archive} holds both {spelling!r} and {path!r}, which are one file on some systems")
+        known = self._seen.get(folded)
+        if known is None:
+            self._seen[folded] = (path, is_directory)
+        elif known != (path, True) or not is_directory:
+            raise InvalidInput(f"archive {self._archive} holds both {known[0]!r} and {path!r}, which are one file on some systems")

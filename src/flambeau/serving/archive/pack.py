@@ -187,12 +187,14 @@ def _contents(folder: Path) -> Iterator[tuple[str, Path]]:
     count = 0
     for root, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS and not name.startswith("."))
+        for name in folders:
+            if Path(root).resolve().is_relative_to(Path(root, name).resolve()):
+                raise InvalidInput(f"folder {Path(root, name)} is a link to a folder that it lies in", hint="remove the link")
         for name in sorted(files):
             count += 1
             if count > UnpackLimits().entries_max:
-                # Also what ends a walk around a link that leads to its own parent.
                 raise TooLarge(f"folder {folder} holds more than {UnpackLimits().entries_max} files, the most that servers unpack")
-            path = Path(root, name)
+            path = _existing(Path(root, name))
             yield path.relative_to(folder).as_posix(), path
 
 

@@ -51,6 +51,8 @@ class Flags:
     workflow_store: str | None = None
     disable_token_auth: bool = False
     enable_model_api: bool = False
+    without_effect: tuple[str, ...] = ()
+    """Flags that were given and mean nothing without Java."""
 
     def as_keys(self) -> dict[str, tuple[str, str]]:
         """Return the keys these flags set: key -> (value, the flag's spelling)."""
@@ -143,7 +145,7 @@ def load_settings(flags: Flags, environment: Mapping[str, str], *, directory: Pa
     """
     mounts = parse_mounts(environment)
     values = read_values(flags, environment, mounts, directory=directory)
-    notes = list(values.warnings)
+    notes = [*values.warnings, *(f"--{flag.replace('_', '-')} has no effect: there is no Java process" for flag in flags.without_effect)]
     doors, door_notes = _doors(values, environment)
     models, model_notes = _models(values, mounts, directory)
     return ServerSettings(doors, models, values, (*notes, *door_notes, *model_notes))

@@ -97,6 +97,8 @@ class WorkerPool:
         self._restart_at: list[float] = []
         self._failure: Failure | None = None
         self._last_exit: Exit | None = None
+        self.deaths = 0
+        """Workers that ended unasked since the start."""
         self._stopping = False
         self._tasks = TaskOwner(f"pool of {spec.name} {spec.version}")
         self._alarm = Alarm(self._due)
@@ -174,7 +176,12 @@ class WorkerPool:
     @property
     def ready(self) -> bool:
         """Whether the minimum of workers can answer."""
-        return sum(worker.state in _SERVING for worker in self._workers.values()) >= self._workers_min
+        return self.workers_serving >= self._workers_min
+
+    @property
+    def workers_serving(self) -> int:
+        """Workers that can answer."""
+        return sum(worker.state in _SERVING for worker in self._workers.values())
 
     @property
     def has_idle(self) -> bool:
@@ -254,6 +261,7 @@ class WorkerPool:
         self._last_exit = worker.exit
         failure = worker.failure
         if failure is not None and not worker.retired:
+            self.deaths += 1
             now = asyncio.get_running_loop().time()
             lived = now - worker.loaded_at if worker.loaded_at is not None else 0.0
             self._failures = restart.after_failure(self._failures, now, proven=worker.proven or lived >= restart.PROVEN_SECONDS)

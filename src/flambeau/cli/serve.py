@@ -1,0 +1,56 @@
+"""``flambeau serve``: the model server in the foreground, with TorchServe's flags."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flambeau.programs import model_server
+from flambeau.programs.settings.server import Flags
+
+
+def serve(
+    *,
+    model_store: Annotated[str | None, Parameter(name=["--model-store", "--model_store"])] = None,
+    models: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    ts_config: Annotated[str | None, Parameter(name=["--ts-config", "--ts_config"])] = None,
+    workflow_store: Annotated[str | None, Parameter(name=["--workflow-store", "--workflow_store"])] = None,
+    no_config_snapshots: Annotated[bool, Parameter(name=["--no-config-snapshots", "--no_config_snapshots", "--ncs"], negative="")] = False,
+    disable_token_auth: Annotated[bool, Parameter(name=["--disable-token-auth", "--disable_token_auth", "--dt"], negative="")] = False,
+    enable_model_api: Annotated[bool, Parameter(name=["--enable-model-api", "--enable_model_api"], negative="")] = False,
+    show_config: Annotated[bool, Parameter(name=["--show-config", "--show_config"], negative="")] = False,
+    log_config: Annotated[str | None, Parameter(name=["--log-config", "--log_config"], show=False)] = None,
+    cpp_log_config: Annotated[str | None, Parameter(name=["--cpp-log-config", "--cpp_log_config"], show=False)] = None,
+    plugins_path: Annotated[str | None, Parameter(name=["--plugins-path", "--plugins_path", "--ppath"], show=False)] = None,
+    start: Annotated[bool, Parameter(name="--start", negative="", show=False)] = False,
+    foreground: Annotated[bool, Parameter(name="--foreground", negative="", show=False)] = False,
+) -> int:
+    """Run the model server until SIGTERM or Ctrl-C.
+
+    Args:
+        model_store: directory that holds the .mar files; needed unless the config file names it.
+        models: what to load at the start: ``all``, or one or more ``[name=]archive``.
+        ts_config: a config.properties; TS_CONFIG_FILE beats it, ./config.properties stands in for it.
+        workflow_store: directory of workflow archives.
+        no_config_snapshots: neither save nor restore configuration snapshots.
+        disable_token_auth: serve without token authorization.
+        enable_model_api: allow to register and unregister models over HTTP.
+        show_config: print every setting with its source, and end.
+        log_config: no effect: it configures Java's log4j.
+        cpp_log_config: no effect: there is no C++ backend.
+        plugins_path: no effect: plug-ins are Java.
+        start: accepted, as in ``torchserve --start``; serving is what this command does.
+        foreground: accepted, as in ``torchserve --foreground``; this command never goes to the background.
+    """
+    java_only = {"log_config": log_config, "cpp_log_config": cpp_log_config, "plugins_path": plugins_path}
+    flags = Flags(
+        model_store=model_store,
+        models=tuple(models),
+        ts_config=ts_config,
+        workflow_store=workflow_store,
+        disable_token_auth=disable_token_auth,
+        enable_model_api=enable_model_api,
+        without_effect=tuple(flag for flag, value in java_only.items() if value is not None),
+    )
+    return model_server.show_config(flags) if show_config else model_server.run(flags)

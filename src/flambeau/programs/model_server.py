@@ -1,0 +1,257 @@
+"""The model server's process: doors, models and workers, from the first import to the last worker's end.
+
+Started by ``flambeau serve`` and ``torchserve``. Doors open before models are loaded, so that a prober can be told why it has to wait. It
+stops in the reverse order: not ready, no new connections, what was accepted is answered, workers end, nothing is left running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from flambeau.foundation import http1, logs
+from flambeau.foundation.errors import FlambeauError
+from flambeau.programs.settings.models import config_merger
+from flambeau.programs.settings.mounts import parse_mounts
+from flambeau.programs.settings.server import (
+    TERMINATION_LOG_VARIABLE,
+    Address,
+    DoorSettings,
+    Flags,
+    ServerSettings,
+    load_settings,
+    read_values,
+)
+from flambeau.programs.settings.show import config_table
+from flambeau.serving.dataplane import DataPlane
+from flambeau.serving.frontends.access_log import AccessLog
+from flambeau.serving.frontends.http import HttpFrontend
+from flambeau.serving.frontends.metrics import ModelGauges, ServerMetrics
+from flambeau.serving.frontends.routes import Plane
+from flambeau.serving.repository import Registration, Repository
+from flambeau.serving.workers.starter import ForkStarter
+
+_log = logging.getLogger(__name__)
+
+DRAIN_SECONDS_MAX = 120.0
+"""After SIGTERM, what was accepted may take this long; a second signal cuts it short."""
+END_SECONDS = 5.0
+"""After the drain, what a worker still works on may take this long before it is killed."""
+TERMINATION_LOG_BYTES_MAX = 4_096
+"""As Kubernetes keeps of a termination message."""
+
+
+def run(flags: Flags, *, on_started: Callable[[], None] = lambda: None) -> int:
+    """Run the server until a signal ends it.
+
+    Args:
+        flags: the command line.
+        on_started: called when the doors are open.
+
+    Returns:
+        The exit status: 0 after a signal, 1 if it could not start; the reason is then on standard error and in
+        FLAMBEAU_TERMINATION_LOG.
+    """
+    logs.configure()
+    try:
+        settings = load_settings(flags, os.environ, directory=Path.cwd())
+        for note in settings.notes:
+            _log.warning("%s", note)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(ModelServer(settings).serve(on_started))
+    except FlambeauError as error:
+        _tell_why(error)
+        return 1
+    return 0
+
+
+def show_config(flags: Flags) -> int:
+    """Print every setting with its value and source; return the exit status."""
+    try:
+        values = read_values(flags, os.environ, parse_mounts(os.environ), directory=Path.cwd())
+    except FlambeauError as error:
+        print(error, file=sys.stderr)
+        return 1
+    rows = config_table(values)
+    key_width = max(len(key) for key, _, _ in rows)
+    value_width = min(48, max(len(value) for _, value, _ in rows))
+    for key, value, source in rows:
+        print(f"{key:<{key_width}}  {value:<{value_width}}  {source}")
+    for warning in values.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return 0
+
+
+class ModelServer:
+    """One server: what it starts, it ends.
+
+    Args:
+        settings: everything it is told.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._starter = ForkStarter()
+        self._directory = Path(tempfile.gettempdir())  # replaced in start(), where it is made
+        self._listeners: list[http1.Server] = []
+
+    async def serve(self, on_started: Callable[[], None]) -> None:
+        """Start, wait for SIGTERM or SIGINT, stop.
+
+        Raises:
+            Unavailable: an address cannot be bound; what was started is ended again.
+        """
+        signals = _Signals()
+        # First, so that its imports run while archives are unpacked.
+        self._starter.begin()
+        self._directory = Path(tempfile.mkdtemp(prefix="flambeau-models-"))
+        repository = Repository(self._directory, self._starter, alias=self._settings.doors.service_name)
+        dataplane = DataPlane(repository)
+        frontend = self._frontend(dataplane)
+        try:
+            await self._open_doors(frontend)
+            for registration in self._registrations():
+                repository.register(registration)
+            print("Model server started.", flush=True)
+            on_started()
+            gc.freeze()
+            await signals.first.wait()
+            _log.info("stopping: finishing what was accepted")
+            dataplane.stop_being_ready()
+            await self._drain(signals.second)
+        finally:
+            await self._end(frontend, repository)
+
+    def _frontend(self, dataplane: DataPlane) -> HttpFrontend:
+        doors = self._settings.doors
+        metrics = ServerMetrics(
+            lambda: [
+                ModelGauges(model.name, model.version, model.queue.pending, model.pool.workers_serving, model.pool.deaths)
+                for model in dataplane.models()
+            ]
+        )
+        return HttpFrontend(
+            dataplane,
+            metrics,
+            access_log=AccessLog(sys.stdout.buffer) if doors.access_log else None,
+            request_bytes_max=doors.request_bytes_max,
+            model_api=doors.model_api,
+        )
+
+    def _registrations(self) -> list[Registration]:
+        models = self._settings.models
+        return [
+            Registration(
+                archive=path,
+                url=model.archive,
+                configure=config_merger(models.defaults, models.by_model, model.overrides),
+                name=model.name,
+                is_default=model.is_default,
+                default_handler=models.default_handler,
+                envelope=models.envelope,
+                limit_image_pixels=models.limit_image_pixels,
+            )
+            for model, path in models.startup
+        ]
+
+    async def _open_doors(self, frontend: HttpFrontend) -> None:
+        for address, planes in doors_of(self._settings.doors).items():
+            listener = http1.Server(frontend.door(planes))
+            self._listeners.append(listener)
+            if address.unix_path is not None:
+                await listener.start_unix(address.unix_path)
+            else:
+                host, port = await listener.start(host=address.host, port=address.port)
+                address = replace(address, host=host, port=port)  # noqa: PLW2901 - port 0 became a real one
+            serves = ",".join(sorted(plane.name.lower() for plane in planes))
+            _log.info("door open", extra={"fields": {"address": address, "serves": serves}})
+            if Plane.MANAGEMENT in planes and not is_loopback(address):
+                _log.warning("%s serves management to the network, without authorization; bind management_address to 127.0.0.1", address)
+
+    async def _drain(self, hurry: asyncio.Event) -> None:
+        """Stop accepting and finish what was accepted, bounded; a second signal cuts it short."""
+        draining = asyncio.gather(*(listener.drain(DRAIN_SECONDS_MAX) for listener in self._listeners))
+        hurrying = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
+        for left in (draining, hurrying):
+            left.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await left
+
+    async def _end(self, frontend: HttpFrontend, repository: Repository) -> None:
+        for listener in self._listeners:
+            await listener.close()
+        await repository.stop(END_SECONDS)
+        await frontend.close()
+        await self._starter.close()
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+
+
+class _Signals:
+    """SIGTERM and SIGINT as events."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._received)
+
+    def _received(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+
+def doors_of(settings: DoorSettings) -> dict[Address, frozenset[Plane]]:
+    """Return what each address serves; equal addresses are one listener."""
+    wanted = [
+        (settings.inference, {Plane.INFERENCE}),
+        (settings.management, {Plane.MANAGEMENT}),
+        (settings.metrics, {Plane.METRICS}),
+        (settings.kserve, {Plane.INFERENCE, Plane.METRICS} if settings.metrics else {Plane.INFERENCE}),
+    ]
+    doors: dict[Address, frozenset[Plane]] = {}
+    for address, planes in wanted:
+        if address is not None:
+            doors[address] = doors.get(address, frozenset()) | planes
+    return doors
+
+
+def is_loopback(address: Address) -> bool:
+    """Tell whether only this machine reaches an address."""
+    if address.unix_path is not None or address.host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        return False
+
+
+def _tell_why(error: FlambeauError) -> None:
+    """Say why the server ends: on standard error, and where the agent looks."""
+    print(f"flambeau: {error}", file=sys.stderr, flush=True)
+    path = os.environ.get(TERMINATION_LOG_VARIABLE)
+    if path:
+        try:
+            Path(path).write_bytes(str(error).encode()[:TERMINATION_LOG_BYTES_MAX])
+        except OSError as problem:
+            _log.warning("cannot write %s: %s", path, problem)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's loops where it is installed: twice as fast on the hot path, measured."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

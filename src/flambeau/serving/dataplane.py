@@ -1,0 +1,126 @@
+"""What every door calls: live, ready, metadata, describe, and the model that a request goes to.
+
+One object per server; HTTP now and gRPC later turn its answers into their own words. It decides nothing about bytes and never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import flambeau
+from flambeau.serving.repository import LoadedModel, Repository, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether every startup model can answer, and if not, why."""
+
+    ready: bool
+    reason: str = ""
+    """CamelCase, of the first model that cannot."""
+    message: str = ""
+    """One sentence: model, phase, cause, hint."""
+    models: dict[str, dict[str, object]] = field(default_factory=dict)
+    log_tail: tuple[str, ...] = ()
+    """Last lines that the failing model's worker wrote."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the body of ``/v2/health/ready``."""
+        if self.ready:
+            return {"ready": True}
+        return {
+            "ready": False,
+            "reason": self.reason,
+            "message": self.message,
+            "models": self.models,
+            "log_tail": list(self.log_tail),
+        }
+
+
+class DataPlane:
+    """Answer for the models of a repository.
+
+    Args:
+        repository: where they are.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._stopping = False
+
+    def stop_being_ready(self) -> None:
+        """Say not ready from now on, so that no new work is sent here; what comes is still answered."""
+        self._stopping = True
+
+    def model(self, name: str, version: str | None) -> LoadedModel:
+        """Return the model that a request goes to.
+
+        Raises:
+            NotFound: there is none of that name or version; the text names those there are.
+            NotReady: it is still loading, or failed to; the text says in which phase and why.
+        """
+        return self._repository.find(name, version)
+
+    def standings(self) -> Sequence[Standing]:
+        """Return how every model stands, in the order in which they were registered."""
+        return self._repository.standings()
+
+    def readiness(self) -> Readiness:
+        """Return whether every model has its least number of workers ready."""
+        standings = self.standings()
+        models: dict[str, dict[str, object]] = {}
+        for standing in standings:
+            told: dict[str, object] = {"ready": standing.ready, "phase": str(standing.phase)}
+            models[standing.label] = {**told, "message": standing.message} if standing.message else told
+        if self._stopping:
+            return Readiness(False, "Stopping", "the server is stopping", models)
+        waiting = [standing for standing in standings if not standing.ready]
+        if not waiting:
+            return Readiness(True, models=models)
+        # A failure is worth more words than a model that is merely on its way.
+        worst = next((standing for standing in waiting if standing.failed), waiting[0])
+        return Readiness(False, worst.reason, worst.message, models, worst.log_tail)
+
+    def standing(self, name: str, version: str | None) -> Standing:
+        """Return how one model stands.
+
+        Raises:
+            NotFound: there is none of that name or version.
+        """
+        return self._repository.standing(name, version)
+
+    def names(self) -> list[str]:
+        """Return the names of all models, sorted."""
+        return self._repository.names()
+
+    def models(self) -> list[LoadedModel]:
+        """Return every model whose archive was read."""
+        return self._repository.models()
+
+    def server_metadata(self) -> dict[str, object]:
+        """Return the Open Inference Protocol's server metadata."""
+        return {"name": "flambeau", "version": flambeau.__version__, "extensions": []}
+
+    def model_metadata(self, name: str, version: str | None) -> dict[str, object]:
+        """Return the Open Inference Protocol's model metadata; an archive declares no tensors, so none are listed.
+
+        Raises:
+            NotFound: there is none of that name or version.
+        """
+        self._repository.standing(name, version)
+        versions = [model.version for model in self._repository.versions(name)]
+        return {"name": name, "versions": versions, "platform": "pytorch", "inputs": [], "outputs": []}
+
+    def default_models(self) -> list[LoadedModel]:
+        """Return every model's default version, sorted by name."""
+        return [self.model(name, None) for name in sorted({model.name for model in self.models()})]
+
+    def versions(self, name: str) -> list[LoadedModel]:
+        """Return every version of a model.
+
+        Raises:
+            NotFound: there is none of that name.
+            NotReady: its archive is not read yet, or could not be.
+        """
+        return self._repository.versions(self.model(name, None).name)

@@ -1,0 +1,318 @@
+"""The HTTP doors: a request becomes a Job on its last byte, an Answer becomes a response in one write.
+
+Nothing here waits: the server core calls the exchange, the exchange gives the job to the model's queue, the queue calls the exchange
+back. No task, no await and no timer per request. Bodies are counted before they are kept. Pages other than inference are in ``pages``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from flambeau.foundation.errors import FlambeauError, Internal, NotFound, TooLarge
+from flambeau.foundation.http1 import Connection, Exchange, Head
+from flambeau.foundation.tasks import TaskOwner
+from flambeau.serving.batching.queue import Ticket
+from flambeau.serving.dataplane import DataPlane
+from flambeau.serving.frontends.access_log import AccessLog
+from flambeau.serving.frontends.metrics import ModelNumbers, ServerMetrics
+from flambeau.serving.frontends.pages import Pages, Rendered
+from flambeau.serving.frontends.request_id import request_id
+from flambeau.serving.frontends.routes import Page, Plane, Route, route_of
+from flambeau.serving.frontends.status import error_answer, error_body
+from flambeau.serving.model import Answer, Job, Protocol
+from flambeau.serving.repository import LoadedModel
+
+ROUTES_KEPT_MAX = 1_024
+"""So many paths are remembered with their routes; then all are forgotten."""
+PATH_SHOWN_BYTES_MAX = 200
+"""Of a path that leads nowhere, so much goes into the error."""
+
+_QUIET = frozenset({Page.LIVE, Page.READY, Page.PING, Page.METRICS})
+"""Pages of probers, who ask every second: not in the access log."""
+
+_NO_CACHE = (
+    (b"Pragma", b"no-cache"),
+    (b"Cache-Control", b"no-cache; no-store, must-revalidate, private"),
+    (b"Expires", b"Thu, 01 Jan 1970 00:00:00 UTC"),
+)
+"""What TorchServe sends with every answer; sent on its own routes."""
+
+_OURS = frozenset({"content-length", "transfer-encoding", "connection", "content-type"})
+_BREAKING = frozenset("\r\n\0")
+"""Characters that would end a header before its end."""
+
+_UNROUTED = Route(Page.ROOT)
+
+
+class HttpFrontend:
+    """What the doors of one server share.
+
+    Args:
+        dataplane: what every door calls.
+        metrics: counts what the doors do.
+        access_log: one line per request; None for none.
+        request_bytes_max: a longer body is answered 413.
+        model_api: whether models may be registered and unregistered.
+    """
+
+    def __init__(
+        self, dataplane: DataPlane, metrics: ServerMetrics, *, access_log: AccessLog | None, request_bytes_max: int, model_api: bool
+    ) -> None:
+        self.dataplane = dataplane
+        self.metrics = metrics
+        self.access_log = access_log
+        self.request_bytes_max = request_bytes_max
+        self.pages = Pages(dataplane, metrics, model_api=model_api)
+        self.tasks = TaskOwner("http")
+        self._routes: dict[bytes, Route] = {}
+
+    def door(self, planes: frozenset[Plane]) -> Callable[[Head, Connection], Exchange]:
+        """Return the application of one listener."""
+
+        def application(head: Head, connection: Connection) -> Exchange:
+            try:
+                route = self._route(head.path)
+                if not route.is_on(planes):
+                    raise NotFound("Requested resource is not found, please refer to API document.", reason="ResourceNotFound")
+                route.check_method(head.method)
+            except FlambeauError as error:
+                return _Refused(self, _UNROUTED, head, connection, error)
+            if route.page is Page.INFER:
+                return _Inference(self, route, head, connection)
+            return _Paged(self, route, head, connection)
+
+        return application
+
+    def _route(self, path: bytes) -> Route:
+        route = self._routes.get(path)
+        if route is None:
+            route = route_of(path)
+            if len(self._routes) >= ROUTES_KEPT_MAX:
+                self._routes.clear()
+            self._routes[path] = route
+        return route
+
+    async def close(self) -> None:
+        """End what still runs and write the last access lines."""
+        await self.tasks.close()
+        if self.access_log is not None:
+            self.access_log.flush()
+
+
+class _Exchange:
+    """One request and its one answer; the kinds below say how it is found."""
+
+    __slots__ = ("_front", "_head", "_started", "body_bytes", "connection", "done", "id", "parts", "route")
+
+    def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection) -> None:
+        self._front = front
+        self._head = head
+        self._started = time.monotonic()
+        self.route = route
+        self.connection = connection
+        self.id = request_id(head.get(b"x-request-id"))
+        self.done = False
+        """Answered, or nobody is there to be answered."""
+        self.parts: list[bytes] = []
+        self.body_bytes = 0
+        if head.content_length is not None and head.content_length > front.request_bytes_max:
+            self.refuse(self._too_large())
+
+    def on_body(self, data: bytes) -> None:
+        if self.done:
+            return
+        self.body_bytes += len(data)
+        if self.body_bytes > self._front.request_bytes_max:
+            self.parts.clear()
+            self.refuse(self._too_large())
+        else:
+            self.parts.append(data)
+
+    def on_end(self) -> None:
+        raise NotImplementedError
+
+    def on_abort(self) -> None:
+        self.done = True
+
+    def on_writable(self, writable: bool) -> None:
+        """Answers are whole; streamed parts are bounded by the worker that makes them."""
+
+    def refuse(self, error: FlambeauError) -> None:
+        """Answer with an error in the route's shape."""
+        self.send(*error_answer(error, self.route.protocol))
+
+    def send(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer, once."""
+        if self.done:
+            return
+        self.done = True
+        self.connection.respond(status, self.with_common(headers), body)
+        self.note(status)
+
+    def with_common(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return an answer's headers with the id, and what TorchServe adds on its own routes."""
+        own = (b"x-request-id", self.id.encode("ascii"))
+        return [own, *_NO_CACHE, *headers] if self.route.protocol is Protocol.TORCHSERVE else [own, *headers]
+
+    def note(self, status: int) -> None:
+        """Count an answer and write it to the access log."""
+        front = self._front
+        front.metrics.answers[status // 100] += 1
+        log = front.access_log
+        if log is not None and self.route.page not in _QUIET:
+            head = self._head
+            seconds = time.monotonic() - self._started
+            log.record(peer=self.connection.peer, method=head.method, target=head.target, status=status, seconds=seconds)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"the request's body is over max_request_size, {self._front.request_bytes_max} bytes",
+            hint="send less, or raise max_request_size in config.properties",
+        )
+
+
+class _Refused(_Exchange):
+    """A request whose path or method is wrong; its body is not read."""
+
+    __slots__ = ()
+
+    def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection, error: FlambeauError) -> None:
+        super().__init__(front, route, head, connection)
+        self.refuse(error)
+
+    def on_end(self) -> None:
+        pass
+
+
+class _Paged(_Exchange):
+    """Every page but inference."""
+
+    __slots__ = ()
+
+    def on_end(self) -> None:
+        if self.done:
+            return
+        try:
+            answer = self._front.pages.answer(self.route, self._head)
+        except FlambeauError as error:
+            self.refuse(error)
+            return
+        if isinstance(answer, Coroutine):
+            self._front.tasks.start(self.id, self._send_when_made(answer))
+        else:
+            self.send(*answer)
+
+    async def _send_when_made(self, making: Coroutine[Any, Any, Rendered]) -> None:
+        try:
+            self.send(*await making)
+        except FlambeauError as error:
+            self.refuse(error)
+        except Exception as error:
+            self.refuse(Internal(f"cannot make this page: {type(error).__name__}", hint="the server's log has the cause"))
+            raise
+
+
+class _Inference(_Exchange):
+    """The hot path; also the Reply that the model's queue answers."""
+
+    __slots__ = ("_model", "_numbers", "_streaming", "_submitted", "_ticket")
+
+    def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection) -> None:
+        self._model: LoadedModel | None = None
+        self._numbers: ModelNumbers | None = None
+        self._streaming = False
+        self._submitted = 0.0
+        self._ticket: Ticket | None = None
+        super().__init__(front, route, head, connection)
+
+    def on_end(self) -> None:
+        if self.done:
+            return
+        front, route, head = self._front, self.route, self._head
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+        if route.protocol is Protocol.TORCHSERVE:
+            headers.append(("url_path", route.url_path))
+        parts = self.parts
+        job = Job(
+            id=self.id,
+            protocol=route.protocol,
+            method=route.method,
+            content_type=(head.get(b"content-type") or b"").decode("latin-1"),
+            headers=tuple(headers),
+            body=parts[0] if len(parts) == 1 else b"".join(parts),
+        )
+        self.parts = []
+        try:
+            model = front.dataplane.model(route.model, route.version)
+            numbers = front.metrics.model(model.name, route.version)
+            self._model = model
+            numbers.requests += 1
+            numbers.in_flight += 1
+            self._numbers = numbers
+            self._submitted = time.monotonic()
+            self._ticket = model.queue.submit(job, self)
+        except FlambeauError as error:
+            self._leave()
+            self.refuse(error)
+
+    def on_abort(self) -> None:
+        self.done = True
+        if self._model is not None and self._ticket is not None:
+            self._model.queue.cancel(self._ticket)
+        self._leave()
+
+    def answer(self, answer: Answer) -> None:
+        """Send what the worker said; the queue calls this once."""
+        numbers = self._numbers
+        if numbers is not None:
+            seconds = time.monotonic() - self._submitted
+            numbers.latency_seconds += seconds
+            numbers.request.observe(seconds)
+            numbers.handler.observe(answer.handler_seconds)
+            numbers.queue_seconds += max(0.0, seconds - answer.handler_seconds)
+        self._leave()
+        if self._streaming:
+            self._end_stream(answer)
+        elif answer.error_type is None:
+            self.send(answer.status, _handler_headers(answer), answer.body)
+        else:
+            body = error_body(self.route.protocol, answer.status, answer.error_type, answer.body.decode("utf-8", "replace"))
+            self.send(answer.status, [(b"content-type", b"application/json")], body)
+
+    def chunk(self, data: bytes) -> None:
+        """Send a part of a streamed answer."""
+        if self.done:
+            return
+        if not self._streaming:
+            self._streaming = True
+            self.connection.start(200, self.with_common([(b"ts_stream_next", b"true")]), None)
+        self.connection.write(data)
+
+    def _end_stream(self, answer: Answer) -> None:
+        if self.done:
+            return
+        self.done = True
+        if answer.error_type is None:
+            self.connection.write(answer.body)
+            self.connection.finish()
+        else:
+            self.connection.abort()  # the status line is gone: a cut tells the client that this is not the whole answer
+        self.note(200 if answer.error_type is None else answer.status)
+
+    def _leave(self) -> None:
+        if self._numbers is not None:
+            self._numbers.in_flight -= 1
+            self._numbers = None
+
+
+def _handler_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """Return an answer's headers; those that a handler set and that would break the framing are left out."""
+    headers = []
+    if answer.content_type:
+        headers.append((b"content-type", answer.content_type.encode("latin-1", "replace")))
+    for name, value in answer.headers:
+        if name.lower() not in _OURS and not _BREAKING.intersection(name + value):
+            headers.append((name.encode("latin-1", "replace"), value.encode("latin-1", "replace")))
+    return headers

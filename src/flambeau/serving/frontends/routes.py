@@ -1,0 +1,190 @@
+"""Which page a path names. Pure: a raw path in, a frozen Route or NotFound out.
+
+Segments are split before they are decoded, so ``%2F`` in a model's name stays in the name, and ``%3Apredict`` works as ``:predict``. A
+trailing slash does not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from urllib.parse import unquote_to_bytes
+
+from flambeau.foundation.errors import InvalidInput, NotAllowed, NotFound
+from flambeau.serving.model import Method, Protocol
+
+
+class Plane(Enum):
+    """What a door is for; a door may serve several."""
+
+    INFERENCE = auto()
+    MANAGEMENT = auto()
+    METRICS = auto()
+
+
+class Page(Enum):
+    """What a route answers with."""
+
+    INFER = auto()
+    PING = auto()
+    ROOT = auto()
+    LIVE = auto()
+    READY = auto()
+    SERVER_METADATA = auto()
+    V1_MODELS = auto()
+    V1_MODEL = auto()
+    V2_MODELS = auto()
+    V2_MODEL = auto()
+    V2_MODEL_READY = auto()
+    MODELS = auto()
+    MODEL = auto()
+    MODEL_ALL_VERSIONS = auto()
+    METRICS = auto()
+
+
+_READ = frozenset({"GET", "HEAD"})
+_BOTH = frozenset({Plane.INFERENCE, Plane.MANAGEMENT})
+_INFERENCE = frozenset({Plane.INFERENCE})
+_MANAGEMENT = frozenset({Plane.MANAGEMENT})
+
+_PAGES: dict[Page, tuple[frozenset[Plane], frozenset[str] | None]] = {
+    Page.INFER: (_INFERENCE, None),
+    Page.PING: (_INFERENCE, None),
+    Page.ROOT: (_INFERENCE, _READ),
+    Page.LIVE: (_BOTH, _READ),
+    Page.READY: (_BOTH, _READ),
+    Page.SERVER_METADATA: (_INFERENCE, _READ),
+    Page.V1_MODELS: (_INFERENCE, _READ),
+    Page.V1_MODEL: (_BOTH, _READ),
+    Page.V2_MODELS: (_INFERENCE, _READ),
+    Page.V2_MODEL: (_INFERENCE, _READ),
+    Page.V2_MODEL_READY: (_INFERENCE, _READ),
+    Page.MODELS: (_MANAGEMENT, _READ | {"POST"}),
+    Page.MODEL: (_MANAGEMENT, _READ | {"PUT", "DELETE"}),
+    Page.MODEL_ALL_VERSIONS: (_MANAGEMENT, _READ),
+    Page.METRICS: (frozenset({Plane.METRICS}), _READ),
+}
+"""Page -> the planes that have it, and the methods it knows (None: any)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a path asks for."""
+
+    page: Page
+    model: str = ""
+    version: str | None = None
+    """None: the default version."""
+    protocol: Protocol = Protocol.TORCHSERVE
+    """Decides the shape of errors too."""
+    method: Method = Method.PREDICT
+    url_path: str = ""
+    """What follows the version in ``/predictions/m/1.0/a/b``; a handler reads it as a header."""
+
+    def is_on(self, planes: frozenset[Plane]) -> bool:
+        """Tell whether a door with these planes has this page."""
+        return not _PAGES[self.page][0].isdisjoint(planes)
+
+    def check_method(self, method: str) -> None:
+        """Refuse a method that the page doesn't know.
+
+        Raises:
+            NotAllowed: the text names the methods there are.
+        """
+        allowed = _PAGES[self.page][1]
+        if self.page is Page.INFER and self.protocol is not Protocol.TORCHSERVE:
+            allowed = frozenset({"POST"})
+        if allowed is not None and method not in allowed:
+            raise NotAllowed(
+                "Requested method is not allowed, please refer to API document.", hint=f"use {' or '.join(sorted(allowed - {'HEAD'}))}"
+            )
+
+
+def route_of(path: bytes) -> Route:
+    """Return what a raw path asks for.
+
+    Raises:
+        NotFound: there is no such page.
+        InvalidInput: a segment is not UTF-8.
+    """
+    try:
+        segments = [unquote_to_bytes(segment).decode() for segment in path.strip(b"/").split(b"/")]
+    except UnicodeDecodeError as error:
+        raise InvalidInput("cannot read the path: it is not UTF-8") from error
+    route = _of_segments(segments)
+    if route is None:
+        raise NotFound("Requested resource is not found, please refer to API document.", reason="ResourceNotFound")
+    return route
+
+
+def _of_segments(segments: list[str]) -> Route | None:
+    match segments:
+        case [""]:
+            return Route(Page.ROOT)
+        case ["ping"]:
+            return Route(Page.PING)
+        case ["metrics", *_]:
+            return Route(Page.METRICS)
+        case ["predictions", model]:
+            return Route(Page.INFER, model)
+        case ["predictions", model, version, *rest]:
+            return Route(Page.INFER, model, version, url_path="/".join(rest))
+        case ["explanations", model]:
+            return Route(Page.INFER, model, method=Method.EXPLAIN)
+        case ["explanations", model, version, *rest]:
+            return Route(Page.INFER, model, version, method=Method.EXPLAIN, url_path="/".join(rest))
+        case ["models"]:
+            return Route(Page.MODELS)
+        case ["models", model]:
+            return Route(Page.MODEL, model)
+        case ["models", model, "all"]:
+            return Route(Page.MODEL_ALL_VERSIONS, model)
+        case ["models", model, version]:
+            return Route(Page.MODEL, model, version)
+        case ["v1", *rest]:
+            return _of_v1(rest)
+        case ["v2", *rest]:
+            return _of_v2(rest)
+    return None
+
+
+def _of_v1(segments: list[str]) -> Route | None:
+    match segments:
+        case ["models"]:
+            return Route(Page.V1_MODELS, protocol=Protocol.V1)
+        case ["models", word]:
+            model, colon, verb = word.rpartition(":")
+            if colon and verb in ("predict", "explain"):
+                method = Method.PREDICT if verb == "predict" else Method.EXPLAIN
+                return Route(Page.INFER, model, protocol=Protocol.V1, method=method)
+            return Route(Page.V1_MODEL, word, protocol=Protocol.V1)
+    return None
+
+
+def _of_v2(segments: list[str]) -> Route | None:
+    version: str | None = None
+    match segments:
+        case []:
+            return Route(Page.SERVER_METADATA, protocol=Protocol.V2)
+        case ["health", "live"]:
+            return Route(Page.LIVE, protocol=Protocol.V2)
+        case ["health", "ready"]:
+            return Route(Page.READY, protocol=Protocol.V2)
+        case ["models"]:
+            return Route(Page.V2_MODELS, protocol=Protocol.V2)
+        case ["models", model, "versions", version, *verb]:
+            pass
+        case ["models", model, *verb]:
+            pass
+        case _:
+            return None
+    match verb:
+        case []:
+            return Route(Page.V2_MODEL, model, version, Protocol.V2)
+        case ["ready"]:
+            return Route(Page.V2_MODEL_READY, model, version, Protocol.V2)
+        case ["infer"]:
+            return Route(Page.INFER, model, version, Protocol.V2)
+        case ["explain"]:
+            return Route(Page.INFER, model, version, Protocol.V2, Method.EXPLAIN)
+    return None

@@ -1,0 +1,78 @@
+"""The one table from our errors to HTTP: status, TorchServe's exception name, and the body in each protocol's shape. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from http import HTTPStatus
+
+import orjson
+
+from flambeau.foundation.errors import (
+    Conflict,
+    Denied,
+    FlambeauError,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    NotReady,
+    Overloaded,
+    TimedOut,
+    TooLarge,
+    Unavailable,
+    WorkerLost,
+)
+from flambeau.serving.model import Protocol
+
+RETRY_AFTER_SECONDS_DEFAULT = 1
+"""Sent with a 503 that doesn't know better."""
+
+_STATUS: tuple[tuple[type[FlambeauError], HTTPStatus, str], ...] = (
+    (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestEntityTooLargeException"),
+    (NotAllowed, HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowedException"),
+    (InvalidInput, HTTPStatus.BAD_REQUEST, "BadRequestException"),
+    (NotFound, HTTPStatus.NOT_FOUND, "ResourceNotFoundException"),
+    (Denied, HTTPStatus.FORBIDDEN, "InvalidKeyException"),
+    (Conflict, HTTPStatus.CONFLICT, "ConflictStatusException"),
+    (NotReady, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailableException"),
+    (Overloaded, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailableException"),
+    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailableException"),
+    (TimedOut, HTTPStatus.GATEWAY_TIMEOUT, "RequestTimeoutException"),
+    (WorkerLost, HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerException"),
+)
+"""The first row whose class matches counts; anything else is 500 InternalServerException."""
+
+_BY_REASON = {"ModelNotFound": "ModelNotFoundException", "ModelVersionNotFound": "ModelVersionNotFoundException"}
+
+JSON = (b"content-type", b"application/json")
+
+
+def status_of(error: FlambeauError) -> tuple[int, str]:
+    """Return the HTTP status and TorchServe's exception name of an error."""
+    for kind, status, name in _STATUS:
+        if isinstance(error, kind):
+            return int(status), _BY_REASON.get(error.reason, name)
+    return int(HTTPStatus.INTERNAL_SERVER_ERROR), "InternalServerException"
+
+
+def error_answer(error: FlambeauError, protocol: Protocol) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return status, headers and body of an error."""
+    status, name = status_of(error)
+    headers = [JSON]
+    if isinstance(error, Overloaded):
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_seconds))))
+    elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS_DEFAULT))
+    return status, headers, error_body(protocol, status, name, str(error))
+
+
+def error_body(protocol: Protocol, status: int, name: str, message: str) -> bytes:
+    """Return an error as TorchServe writes it on its routes, and as KServe writes it on V1 and V2."""
+    if protocol is Protocol.TORCHSERVE:
+        return pretty({"code": status, "type": name, "message": message})
+    return orjson.dumps({"error": message})
+
+
+def pretty(value: object) -> bytes:
+    """Return JSON as TorchServe's own pages have it: two spaces, and a newline at the end."""
+    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"

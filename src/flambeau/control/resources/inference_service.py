@@ -1,4 +1,4 @@
-"""InferenceService (KServe): a model to serve."""
+"""InferenceService (KServe): a model to serve. ``inference_service_check`` says what is wrong with one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,39 @@ from typing import Any
 
 from flambeau.control.resources.age import AGE_COLUMN
 from flambeau.control.resources.conditions import get_condition
+from flambeau.control.resources.fields import ANYTHING, Schema
+from flambeau.control.resources.inference_service_check import (
+    COMPONENTS,
+    DEPLOYMENT_MODE_ANNOTATION,
+    DEPLOYMENT_MODES_BY_OLD_NAME,
+    FRAMEWORKS,
+    check,
+)
 from flambeau.control.resources.kind import Column, Kind, Object
 from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.pod_template import name_first_container
+from flambeau.control.resources.schema_files import ObjectSchema, described, packaged
+
+_V2_FRAMEWORKS = ("triton", "onnx", "huggingface")
+_V2_FORMATS = ("triton", "vLLM")
+
+_TEXTS = {
+    "": "A model to serve, and how.",
+    "predictor": "What serves the model: a model with its format and place, or containers of your own.",
+    "predictor.model": "The model; a runtime that supports its format serves it.",
+    "predictor.model.modelFormat": "The framework, as runtimes list it: pytorch.",
+    "predictor.model.storageUri": "Where the model is: s3://BUCKET/PREFIX, file:///PATH or an absolute path.",
+    "predictor.model.runtime": "The runtime to use; chosen by format if nothing is said.",
+    "predictor.model.protocolVersion": "v1, v2, grpc-v1 or grpc-v2; the runtime's own if nothing is said.",
+    "predictor.serviceAccountName": "Whose secrets are used to fetch the model; default if nothing is said.",
+    "predictor.minReplicas": "The fewest pods; 1 if nothing is said, 0 lets it scale to zero.",
+    "predictor.maxReplicas": "The most pods; 0 is no limit.",
+    "predictor.containerConcurrency": "Requests in flight per pod at most; 0 is no limit.",
+    "predictor.timeout": "Seconds until a response must have begun; at most 600, 300 if nothing is said.",
+    "predictor.canaryTrafficPercent": "Share of the traffic for the newest revision; the rest stays with the last one rolled out.",
+    "transformer": "Pre- and post-processing in front of the predictor.",
+    "explainer": "What answers :explain.",
+}
 
 
 def _traffic(obj: Object, field: str, **wanted: Any) -> Any:
@@ -19,6 +50,61 @@ def _traffic(obj: Object, field: str, **wanted: Any) -> Any:
 
     traffic = mappings_at(obj, "status", "components", "predictor", "traffic")
     return next((entry.get(field) for entry in traffic if matches(entry)), None)
+
+
+def _schema() -> dict[str, Schema]:
+    return {"spec": described(packaged("inferenceservices"), _TEXTS), "status": ANYTHING}
+
+
+def _default(obj: Object) -> None:
+    """Bring old ways of writing into the one form that everything behind the door reads."""
+    _rename_deployment_mode(obj)
+    for component in COMPONENTS:
+        part = find(obj, "spec", component)
+        if isinstance(part, dict):
+            _default_component(part)
+    predictor = find(obj, "spec", "predictor")
+    if isinstance(predictor, dict):
+        _move_framework(predictor)
+        model = predictor.get("model")
+        if isinstance(model, dict):
+            if find(model, "modelFormat", "name") in _V2_FORMATS and not model.get("protocolVersion"):
+                model["protocolVersion"] = "v2"
+        else:
+            name_first_container(predictor)
+
+
+def _rename_deployment_mode(obj: Object) -> None:
+    annotations = find(obj, "metadata", "annotations")
+    if isinstance(annotations, dict):
+        mode = annotations.get(DEPLOYMENT_MODE_ANNOTATION)
+        if isinstance(mode, str) and mode in DEPLOYMENT_MODES_BY_OLD_NAME:
+            annotations[DEPLOYMENT_MODE_ANNOTATION] = DEPLOYMENT_MODES_BY_OLD_NAME[mode]
+
+
+def _default_component(part: Object) -> None:
+    """A logger without a mode logs everything. (KServe lets it into the schema and then refuses it.)"""
+    logger = part.get("logger")
+    if isinstance(logger, dict) and not logger.get("mode"):
+        logger["mode"] = "all"
+
+
+def _move_framework(predictor: Object) -> None:
+    """Turn ``pytorch: {storageUri: …}`` into ``model: {modelFormat: {name: pytorch}, …}``.
+
+    ``kubectl apply`` of the same file again brings the old field back next to the model it became; it then wins. A model of another
+    format stays, for the check to say that there are two.
+    """
+    used = [name for name in FRAMEWORKS if isinstance(predictor.get(name), dict)]
+    if len(used) != 1:
+        return
+    framework = used[0]
+    if predictor.get("model") is not None and find(predictor, "model", "modelFormat", "name") != framework:
+        return
+    model = {**predictor.pop(framework), "modelFormat": {"name": framework}}
+    if framework in _V2_FRAMEWORKS:
+        model.setdefault("protocolVersion", "v2")
+    predictor["model"] = model
 
 
 INFERENCE_SERVICE = Kind(
@@ -37,4 +123,7 @@ INFERENCE_SERVICE = Kind(
         Column("LatestReadyRevision", lambda obj, _: _traffic(obj, "revisionName", latestRevision=True)),
         AGE_COLUMN,
     ),
+    schema=ObjectSchema(_schema, required=("spec",)),
+    default=_default,
+    check=check,
 )

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from flambeau.control.resources.age import AGE_COLUMN
-from flambeau.control.resources.kind import Column, Kind, Object
+from flambeau.control.resources.fields import ANYTHING, Schema
+from flambeau.control.resources.kind import Column, Finding, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.pod_template import (
+    SERVER_CONTAINER,
+    containers_with_paths,
+    forbidden_environment,
+    image_warnings,
+    no_effect_warning,
+)
+from flambeau.control.resources.schema_files import ObjectSchema, described, packaged
+
+SERVER_TYPE_ANNOTATION = "serving.kserve.io/server-type"
+"""Says which server an image has inside, and so which defaults it needs."""
+
+_TEXTS = {
+    "": "How models of some formats are served.",
+    "supportedModelFormats": "Formats this runtime can serve; with autoSelect it is chosen for them by itself, by priority.",
+    "containers": f"The pod's containers; the one named {SERVER_CONTAINER} serves the model.",
+    "disabled": "Leave this runtime out of the choice.",
+    "protocolVersions": "v1, v2, grpc-v1, grpc-v2; none listed: all.",
+}
 
 
 def _first_name(*path: str) -> Callable[[Object, float], str | None]:
@@ -17,6 +37,42 @@ def _first_name(*path: str) -> Callable[[Object, float], str | None]:
         return str(entries[0].get("name", "")) if entries else None
 
     return cell
+
+
+def _schema() -> dict[str, Schema]:
+    return {"spec": described(packaged("servingruntimes"), _TEXTS), "status": ANYTHING}
+
+
+def _check(obj: Object, _: Object | None) -> Review:
+    spec = find(obj, "spec")
+    if not isinstance(spec, dict):
+        return Review()
+    errors = [*_check_containers(spec), *_check_priorities(spec)]
+    warnings = list(no_effect_warning(spec, "spec"))
+    for container, path in containers_with_paths(spec, "spec"):
+        errors += forbidden_environment(container, path, ("PYTHONPATH",))
+        warnings += image_warnings(container, path)
+    if spec.get("multiModel"):
+        warnings.append("spec.multiModel: such runtimes are never chosen for an InferenceService")
+    if spec.get("workerSpec"):
+        warnings.append("spec.workerSpec: several nodes are not served on one machine; such runtimes are never chosen")
+    return Review(tuple(errors), tuple(warnings))
+
+
+def _check_containers(spec: Object) -> Iterator[Finding]:
+    names = [container.get("name") for container in mappings_at(spec, "containers")]
+    if names and SERVER_CONTAINER not in names:
+        yield Finding("spec.containers", f"one container must be named {SERVER_CONTAINER}: it is the one that serves", names)
+
+
+def _check_priorities(spec: Object) -> Iterator[Finding]:
+    """All entries of a format have one priority: which one would count otherwise?"""
+    seen: dict[str, object] = {}
+    for index, entry in enumerate(mappings_at(spec, "supportedModelFormats")):
+        name, priority = str(entry.get("name")), entry.get("priority")
+        if seen.setdefault(name, priority) != priority:
+            message = f"all entries of format {name} need the same priority, an earlier one has {seen[name]}"
+            yield Finding(f"spec.supportedModelFormats[{index}].priority", message, priority)
 
 
 _COLUMNS = (
@@ -33,6 +89,8 @@ SERVING_RUNTIME = Kind(
     plural="servingruntimes",
     singular="servingruntime",
     columns=_COLUMNS,
+    schema=ObjectSchema(_schema, required=("spec",)),
+    check=_check,
 )
 
 CLUSTER_SERVING_RUNTIME = Kind(
@@ -43,4 +101,6 @@ CLUSTER_SERVING_RUNTIME = Kind(
     singular="clusterservingruntime",
     namespaced=False,
     columns=_COLUMNS,
+    schema=ObjectSchema(_schema, required=("spec",)),
+    check=_check,
 )

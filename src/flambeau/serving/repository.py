@@ -131,7 +131,9 @@ class _Entry:
             return Standing(label, Phase.READY, True)
         failure = model.pool.failure()
         if failure is None:
-            return Standing(label, Phase.LOADING, False, False, "ModelLoading", f"model {label} is not loaded yet: its workers are starting")
+            return Standing(
+                label, Phase.LOADING, False, reason="ModelLoading", message=f"model {label} is not loaded yet: workers are starting"
+            )
         reason = "WorkerDied" if failure.phase == "answer" else "ModelLoadFailed"
         return Standing(label, Phase.LOADING, False, True, reason, str(failure), failure.log_tail)
 
@@ -151,7 +153,6 @@ class Repository:
         self._alias = alias
         self._entries: list[_Entry] = []
         self._models: dict[str, dict[str, LoadedModel]] = {}
-        self._defaults: dict[str, str] = {}
         # (name, version or None) -> model: one look-up a request; made anew when a model comes.
         self._found: dict[tuple[str, str | None], LoadedModel] = {}
         self._tasks = TaskOwner("repository")
@@ -223,20 +224,20 @@ class Repository:
             return
         entry.phase = Phase.LOADING
         entry.model = LoadedModel(spec, self._starter)
-        self._add(entry.model, is_default=registration.is_default)
+        self._add(entry.model)
         entry.model.pool.start()
 
-    def _add(self, model: LoadedModel, *, is_default: bool) -> None:
-        versions = self._models.setdefault(model.name, {})
-        versions[model.version] = model
-        if is_default or model.name not in self._defaults:
-            self._defaults[model.name] = model.version
-        self._found = {(each.name, each.version): each for each in self.models()}
-        for name, version in self._defaults.items():
-            self._found[name, None] = self._models[name][version]
+    def _add(self, model: LoadedModel) -> None:
+        self._models.setdefault(model.name, {})[model.version] = model
+        found: dict[tuple[str, str | None], LoadedModel] = {}
+        # The order of registration decides, not which archive was read first: a restart must not change the default version.
+        for entry in sorted(self._entries, key=lambda entry: not entry.registration.is_default):
+            if entry.model is not None:
+                found[entry.model.name, entry.model.version] = entry.model
+                found.setdefault((entry.model.name, None), entry.model)
         if self._alias is not None and len(self.names()) == 1 and self._alias not in self._models:
-            for (_, known), each in list(self._found.items()):
-                self._found[self._alias, known] = each
+            found.update({(self._alias, version): each for (_, version), each in found.items()})
+        self._found = found
 
     def _is_called(self, entry: _Entry, name: str) -> bool:
         return name == entry.name or (name == self._alias and len(self.names()) == 1)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from flambeau.foundation.errors import InvalidInput, NotFound, NotReady, TooLarge
+from flambeau.serving import repository as module
+from flambeau.serving.archive.manifest import Manifest
+from flambeau.serving.archive.unpack import Unpacked
+from flambeau.serving.model import ModelConfig
+from flambeau.serving.repository import Phase, Registration, Repository, name_of_archive, read_model_config, spec_of
+from flambeau.serving.workers.starter import FreshStarter
+from tests.fixtures.archives import ECHO, write_mar
+from tests.fixtures.waiting import until
+
+
+def no_workers(name: str, version: str, yaml: Mapping[str, object]) -> tuple[ModelConfig, list[str]]:
+    return ModelConfig(min_workers=0, max_workers=1), []
+
+
+@pytest_asyncio.fixture
+async def repository(tmp_path: Path) -> AsyncIterator[Repository]:
+    found = Repository(tmp_path / "unpacked", FreshStarter(), alias="service")
+    yield found
+    await found.stop(1)
+
+
+async def loaded(repository: Repository, *archives: Path, default: str = "") -> None:
+    for archive in archives:
+        repository.register(Registration(archive, archive.name, no_workers, is_default=archive.name == default))
+    await until(lambda: all(standing.ready or standing.failed for standing in repository.standings()))
+
+
+async def test_the_first_version_is_the_default(repository: Repository, tmp_path: Path) -> None:
+    await loaded(repository, write_mar(tmp_path, "m", ECHO), write_mar(tmp_path, "m", ECHO, file="m2.mar", version="2"))
+    assert repository.find("m", None).version == "1.0"
+    assert repository.find("m", "2").version == "2"
+
+
+async def test_the_marked_version_is_the_default(repository: Repository, tmp_path: Path) -> None:
+    first, second = write_mar(tmp_path, "m", ECHO), write_mar(tmp_path, "m", ECHO, file="m2.mar", version="2")
+    await loaded(repository, first, second, default="m2.mar")
+    assert repository.find("m", None).version == "2"
+    assert {model.version for model in repository.versions("m")} == {"1.0", "2"}
+
+
+async def test_a_single_model_answers_under_the_services_name(repository: Repository, tmp_path: Path) -> None:
+    await loaded(repository, write_mar(tmp_path, "m", ECHO))
+    assert repository.find("service", None) is repository.find("m", None)
+    assert repository.find("service", "1.0") is repository.find("m", "1.0")
+    assert repository.standing("service", None).ready
+    await loaded(repository, write_mar(tmp_path, "n", ECHO))
+    with pytest.raises(NotFound):
+        repository.find("service", None)
+
+
+async def test_the_services_name_is_known_before_the_archive_is_read(repository: Repository, tmp_path: Path) -> None:
+    repository.register(Registration(write_mar(tmp_path, "m", ECHO), "m.mar", no_workers))
+    for name in ("m", "service"):
+        with pytest.raises(NotReady, match="model m is not loaded yet: unpacking"):
+            repository.find(name, None)
+        assert repository.standing(name, None).phase is Phase.UNPACKING
+    await until(repository.models)
+
+
+async def test_what_is_not_there_is_told_with_what_is(repository: Repository, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no model is loaded"):
+        repository.find("x", None)
+    await loaded(repository, write_mar(tmp_path, "a", ECHO), write_mar(tmp_path, "b", ECHO))
+    with pytest.raises(NotFound, match=r"Model not found: x \(the models here: a, b\)"):
+        repository.find("x", None)
+    with pytest.raises(NotFound, match="Model version: 7 does not exist for model: a"):
+        repository.find("a", "7")
+
+
+async def test_what_fails_is_kept_with_its_cause(repository: Repository, tmp_path: Path) -> None:
+    torn, missing = tmp_path / "torn.mar", tmp_path / "missing.mar"
+    torn.write_bytes(b"nothing")
+    await loaded(repository, torn, missing, write_mar(tmp_path, "good", ECHO))
+    standings = {standing.label: standing for standing in repository.standings()}
+    assert standings["good 1.0"].ready
+    assert standings["torn"].failed
+    assert "neither a zip nor a tar.gz" in standings["torn"].message
+    assert "does not exist" in standings["missing"].message
+    with pytest.raises(NotReady, match="cannot load model torn"):
+        repository.find("torn", None)
+
+
+async def test_a_version_is_loaded_once(repository: Repository, tmp_path: Path) -> None:
+    await loaded(repository, write_mar(tmp_path, "m", ECHO))
+    await loaded(repository, write_mar(tmp_path, "m", ECHO, file="again.mar"))
+    assert "already registered" in repository.standings()[1].message
+
+
+def unpacked(directory: Path, **manifest: str) -> Unpacked:
+    return Unpacked(directory, Manifest(**manifest))  # type: ignore[arg-type]  # names all
+
+
+def registered(**given: str) -> Registration:
+    return Registration(Path("/store/my-model.v1.mar"), "my-model.v1.mar", no_workers, **given)  # type: ignore[arg-type]  # names all
+
+
+@pytest.mark.parametrize(
+    ("given", "manifest", "name", "handler"),
+    [
+        ({}, {"model_name": "m", "handler": "h.py"}, "m", "h.py"),
+        ({"name": "other"}, {"model_name": "m", "handler": "h.py"}, "other", "h.py"),
+        ({"default_handler": "d.py"}, {}, "my_model_v1", "d.py"),
+        ({"default_handler": "d.py"}, {"handler": "h.py"}, "my_model_v1", "h.py"),
+    ],
+)
+def test_names_and_handlers(tmp_path: Path, given: dict[str, str], manifest: dict[str, str], name: str, handler: str) -> None:
+    spec = spec_of(registered(**given), unpacked(tmp_path, **manifest))
+    assert (spec.name, spec.handler, spec.url) == (name, handler, "my-model.v1.mar")
+
+
+def test_an_archive_without_a_handler_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="names no handler"):
+        spec_of(registered(), unpacked(tmp_path))
+
+
+@pytest.mark.parametrize(("file", "name"), [("a.mar", "a"), ("a-b.c.tar", "a_b_c"), ("folder", "folder")])
+def test_names_of_archives(file: str, name: str) -> None:
+    assert name_of_archive(Path("/x") / file) == name
+
+
+def test_a_model_config(tmp_path: Path) -> None:
+    manifest = Manifest(config_file="c.yaml")
+    (tmp_path / "c.yaml").write_text("batchSize: 4\nhandler:\n  a: 1\n")
+    assert read_model_config(tmp_path, manifest) == {"batchSize": 4, "handler": {"a": 1}}
+    (tmp_path / "c.yaml").write_text("# nothing\n")
+    assert read_model_config(tmp_path, manifest) == {}
+    assert read_model_config(tmp_path, Manifest()) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("a: [", "is not YAML: .*line 1"), ("- 1", "must hold keys and values"), ("a: !!python/name:os.system", "is not YAML")],
+)
+def test_a_bad_model_config(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InvalidInput, match=why):
+        read_model_config(tmp_path, Manifest(config_file="c.yaml"))
+
+
+def test_a_model_config_that_is_missing_or_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match="does not hold it"):
+        read_model_config(tmp_path, Manifest(config_file="c.yaml"))
+    monkeypatch.setattr(module, "YAML_BYTES_MAX", 3)
+    (tmp_path / "c.yaml").write_text("abcd")
+    with pytest.raises(TooLarge):
+        read_model_config(tmp_path, Manifest(config_file="c.yaml"))

@@ -28,8 +28,8 @@ _DISTRIBUTIONS = {
 
 
 def cause_of(error: BaseException) -> str:
-    """Return an exception's type and the first line of its text, shortened."""
-    text = next(iter(str(error).strip().splitlines()), "")
+    """Return an exception's type and text on one line, shortened."""
+    text = " ".join(str(error).split())
     if len(text) > CAUSE_CHARS_MAX:
         text = text[:CAUSE_CHARS_MAX] + "..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

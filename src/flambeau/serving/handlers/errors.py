@@ -5,7 +5,7 @@ Handlers raise the first two; :func:`~flambeau.serving.handlers.service.load_ser
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from flambeau.foundation.errors import FlambeauError
@@ -38,10 +38,23 @@ class InvalidRows(Exception):
         errors: what is wrong, by the row's place in the batch; at least one.
     """
 
-    def __init__(self, errors: Mapping[int, PredictionException]) -> None:
+    def __init__(self, errors: Mapping[int, Exception]) -> None:
         assert errors, "refusing no row would hand the same batch over for ever"
-        super().__init__("; ".join(f"row {index}: {error.message}" for index, error in errors.items()))
+        super().__init__("; ".join(f"row {index}: {error}" for index, error in errors.items()))
         self.errors = dict(errors)
+
+
+class UnevenRows(Exception):
+    """Ask for a batch in parts, before any of it was worked on: its rows can't be one tensor.
+
+    Args:
+        groups: places of rows that fit together; at least two groups, each place in one of them.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[int]]) -> None:
+        assert len(groups) > 1, "one group is the same batch again"
+        super().__init__(f"the rows have {len(groups)} different shapes")
+        self.groups = groups
 
 
 class LoadError(FlambeauError):

@@ -15,7 +15,7 @@ from typing import Any
 from flambeau.serving.handlers.context import Context
 from flambeau.serving.handlers.diagnosis import cause_of, is_out_of_memory, load_hint_of, place_of, traceback_of
 from flambeau.serving.handlers.discovery import class_of, function_of, import_handler, module_name_of
-from flambeau.serving.handlers.errors import InvalidRows, LoadError, PredictionException
+from flambeau.serving.handlers.errors import InvalidRows, LoadError, PredictionException, UnevenRows
 from flambeau.serving.handlers.metrics import HandlerMetrics
 from flambeau.serving.model import ModelSpec
 
@@ -72,32 +72,32 @@ class Service:
             One outcome a row, in order.
         """
         outcomes: list[Outcome] = [Outcome(None)] * len(rows)
-        waiting = list(range(len(rows)))
+        waiting = [list(range(len(rows)))]
         while waiting:
+            places = waiting.pop()
             try:
-                answers = self._answers([rows[i] for i in waiting], [headers[i] for i in waiting], [request_ids[i] for i in waiting])
+                answers = self._answers([rows[i] for i in places], [headers[i] for i in places], [request_ids[i] for i in places])
             except InvalidRows as refused:
                 # The handler did nothing yet, so handing it the rest is the first execution of those, not a second one.
                 for index, error in refused.errors.items():
-                    outcomes[waiting[index]] = self._failed(error)
-                waiting = [place for index, place in enumerate(waiting) if index not in refused.errors]
-                continue
-            for place, answer in zip(waiting, answers, strict=True):
-                outcomes[place] = answer
-            return outcomes
+                    outcomes[places[index]] = self._failed(error)
+                rest = [place for index, place in enumerate(places) if index not in refused.errors]
+                waiting += [rest] if rest else []
+            except UnevenRows as uneven:
+                waiting += [[places[index] for index in group] for group in uneven.groups]
+            else:
+                for place, answer in zip(places, answers, strict=True):
+                    outcomes[place] = answer
         return outcomes
 
     def _answers(self, rows: list[Any], headers: list[Sequence[tuple[str, str]]], request_ids: list[str]) -> list[Outcome]:
         self.context.begin(headers, request_ids)
         try:
             values = self._entry(rows, self.context)
-        except InvalidRows:
+        except (InvalidRows, UnevenRows):
             raise
-        except PredictionException as error:
-            return [self._failed(error)] * len(rows)
         except Exception as error:
             # A user's code may raise anything; the batch is answered and the worker lives.
-            logger.error("handler of model %s failed: %s", self._spec.name, traceback_of(error))
             return [self._failed(error)] * len(rows)
         wrong = self._wrong_shape(values, len(rows))
         if wrong is not None:
@@ -127,6 +127,7 @@ class Service:
     def _failed(self, error: BaseException) -> Outcome:
         if isinstance(error, PredictionException):
             return Outcome(None, error.error_code, error=error.message, error_type=WORKER_ERROR)
+        logger.error("handler of model %s failed: %s", self._spec.name, traceback_of(error))
         status, what = (507, "Out of resources") if is_out_of_memory(error) else (503, "Prediction failed")
         place = place_of(error, self._spec.directory)
         where = f" at {place}" if place else ""

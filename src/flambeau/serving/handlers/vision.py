@@ -14,10 +14,13 @@ from PIL import Image, UnidentifiedImageError
 
 from flambeau.serving.handlers.base import BaseHandler
 from flambeau.serving.handlers.context import Context
-from flambeau.serving.handlers.errors import InvalidRows, PredictionException
+from flambeau.serving.handlers.errors import InvalidRows, PredictionException, UnevenRows
 
 EXPLAIN_STEPS = 15
 """Steps of integrated gradients, as in TorchServe: answers differ with it."""
+
+KEYS_CHARS_MAX = 200
+"""How much of a client's own key names an error repeats."""
 
 
 class VisionHandler(BaseHandler):
@@ -54,17 +57,24 @@ class VisionHandler(BaseHandler):
 
         Raises:
             InvalidRows: some rows hold no picture; nothing was done.
+            UnevenRows: the pictures have several sizes, so that they can't be one tensor.
         """
-        pictures: list[Any] = []
-        refused: dict[int, PredictionException] = {}
+        tensors: list[Any] = []
+        refused: dict[int, Exception] = {}
         for index, row in enumerate(data):
             try:
-                pictures.append(_picture_of(row))
-            except PredictionException as error:
+                picture = _picture_of(row)
+                tensors.append(picture if torch.is_tensor(picture) else self.image_processing(picture))
+            except Exception as error:
+                # Also what the subclass's transform raises: it concerns this picture and no other.
                 refused[index] = error
         if refused:
             raise InvalidRows(refused)
-        tensors = [picture if torch.is_tensor(picture) else self.image_processing(picture) for picture in pictures]
+        places: dict[Any, list[int]] = {}
+        for index, tensor in enumerate(tensors):
+            places.setdefault(tensor.shape, []).append(index)
+        if len(places) > 1:
+            raise UnevenRows(list(places.values()))
         return torch.stack(tensors).to(self.device)
 
     def get_insights(self, tensor_data: Any, _: Any, target: Any = 0) -> Any:
@@ -80,7 +90,7 @@ def _picture_of(row: Any) -> Any:
     if not value and ("data" in row or "body" in row):
         raise PredictionException("the picture is empty", 400)
     if not value:
-        keys = ", ".join(sorted(map(str, row))) or "none"
+        keys = ", ".join(sorted(map(str, row)))[:KEYS_CHARS_MAX] or "none"
         raise PredictionException(f"no picture: expected one under the key data or body, found the keys {keys}", 400)
     if isinstance(value, str):
         try:
@@ -89,12 +99,13 @@ def _picture_of(row: Any) -> Any:
             raise PredictionException(f"the picture is text but not base64: {error}", 400) from error
     if isinstance(value, bytes | bytearray | memoryview):
         return _opened(bytes(value))
+    # Nothing but a list: FloatTensor(7) is memory for seven numbers, and a client may send a large one.
+    if not isinstance(value, list):
+        raise PredictionException(f"the picture must be bytes, base64 text or lists of numbers, not {_kind(value)}", 400)
     try:
         return torch.FloatTensor(value)
     except (TypeError, ValueError) as error:
-        raise PredictionException(
-            f"the picture must be bytes, base64 text or lists of numbers, not {_kind(value)}: {error}", 400
-        ) from error
+        raise PredictionException(f"the picture's numbers don't form an array: {error}", 400) from error
 
 
 def _opened(content: bytes) -> Image.Image:
@@ -111,4 +122,6 @@ def _opened(content: bytes) -> Image.Image:
 
 
 def _kind(value: Any) -> str:
-    return {"str": "text", "list": "a list", "NoneType": "null", "dict": "an object"}.get(type(value).__name__, type(value).__name__)
+    return {"str": "text", "list": "a list", "NoneType": "null", "dict": "an object", "int": "a number"}.get(
+        type(value).__name__, type(value).__name__
+    )

@@ -1,0 +1,54 @@
+"""``flambeau up``: the platform on this machine, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from flambeau.foundation.errors import InvalidInput
+
+
+def up(
+    *,
+    home: Path = Path("~/.flambeau"),
+    api: str = "127.0.0.1:7443",
+    gateway: str = "127.0.0.1:8000",
+    domain: str = "localhost",
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO",
+    log_format: Literal["text", "json"] = "text",
+) -> int:
+    """Run the platform: API server, controllers, agent and gateway, until Ctrl-C.
+
+    Parameters
+    ----------
+    home
+        Where it keeps everything, such as `--home ~/.flambeau`; its kubeconfig is there when it is ready.
+    api
+        Where the API server listens, such as `--api 127.0.0.1:7443`.
+    gateway
+        Where the gateway listens, such as `--gateway 127.0.0.1:8000`.
+    domain
+        Services answer at NAME.NAMESPACE.DOMAIN, such as `--domain example.com`.
+    log_level
+        The least severe lines that are written, such as `--log-level WARNING`.
+    log_format
+        `text` for people, `json` for collectors.
+    """
+    from flambeau.programs.platform import PlatformSettings, run  # noqa: PLC0415 - only this command pays for it
+
+    settings = PlatformSettings(
+        home=home.expanduser().absolute(),
+        api=_address(api, "--api"),
+        gateway=_address(gateway, "--gateway"),
+        domain=domain,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    return run(settings)
+
+
+def _address(text: str, flag: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InvalidInput(f"{flag} {text!r} is not HOST:PORT", hint=f"for example {flag} 127.0.0.1:8000")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,119 @@
+"""The platform on one machine: ``flambeau up``.
+
+One process runs the API server, the controllers and the agent; the gateway is a second, and pods are process groups of their own. Stopping
+it stops everything, in the reverse order of starting. Killed with kill -9, it leaves gateway and pods serving, and the next start adopts
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from flambeau.control.agent.runner import Agent
+from flambeau.control.apiserver.server import ApiServer
+from flambeau.control.controllers.manager import Controllers, ControllerSettings
+from flambeau.control.resources.builtin import builtin_objects
+from flambeau.control.resources.registry import KINDS
+from flambeau.control.store.interface import Store
+from flambeau.control.store.sqlite import SqliteStore
+from flambeau.foundation.clock import SystemClock
+from flambeau.foundation.errors import Conflict, FlambeauError
+from flambeau.foundation.logs import Format, configure
+from flambeau.programs.gateway_supervisor import GatewayAddress, GatewaySupervisor
+from flambeau.storage.cache import Cache
+
+_log = logging.getLogger(__name__)
+
+CACHE_BYTES_MAX = 50 * 1024**3
+"""Models kept on disk; those in use are never evicted, so use can go over it."""
+API_DRAIN_SECONDS_MAX = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformSettings:
+    """How ``flambeau up`` runs."""
+
+    home: Path
+    """Everything it keeps: store, kubeconfig, pods, the models' cache."""
+    api: tuple[str, int] = ("127.0.0.1", 7443)
+    """Where the API server listens (HTTPS)."""
+    gateway: tuple[str, int] = ("127.0.0.1", 8000)
+    """Where the gateway listens (HTTP)."""
+    domain: str = "localhost"
+    """Services answer at ``<name>.<namespace>.<domain>``."""
+    log_level: str = "INFO"
+    log_format: Format = "text"
+
+
+def run(settings: PlatformSettings) -> int:
+    """Run the platform in the foreground until SIGTERM or Ctrl-C; return the exit status."""
+    configure(settings.log_level, settings.log_format)
+    try:
+        uvloop.run(_serve(settings))
+    except FlambeauError as error:
+        print(f"flambeau up: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(settings: PlatformSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with platform(settings):
+        api, gateway = settings.api, settings.gateway
+        print(
+            f"flambeau is ready: gateway http://{gateway[0]}:{gateway[1]}, API https://{api[0]}:{api[1]}, "
+            f"KUBECONFIG={settings.home / 'kubeconfig'}",
+            flush=True,
+        )
+        await stop.wait()
+        _log.info("stopping: draining pods and gateway")
+
+
+@contextlib.asynccontextmanager
+async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
+    """Start everything, in order; stop it in the reverse order.
+
+    Raises:
+        Unavailable: another control plane runs in this home, or a port is taken; the text says which.
+    """
+    home, clock = settings.home, SystemClock()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with contextlib.AsyncExitStack() as running:
+        store = SqliteStore.open(home / "store.db", kinds=KINDS, clock=clock)
+        running.callback(store.close)
+        await _put_builtin(store, settings)
+        gateway = GatewaySupervisor(home, GatewayAddress(*settings.gateway))
+        await gateway.start()
+        running.push_async_callback(gateway.stop)
+        agent = Agent(store, home, Cache(home / "cache", CACHE_BYTES_MAX, clock), clock)
+        await agent.start()
+        running.push_async_callback(agent.stop, kill_pods=True)
+        controllers = Controllers(store, ControllerSettings(home=home, domain=settings.domain, gateway_port=settings.gateway[1]), clock)
+        await controllers.start()
+        running.push_async_callback(controllers.stop)
+        api = ApiServer(store, KINDS, agent.logs, home=home, clock=clock)
+        await api.start(*settings.api)
+        running.push_async_callback(api.stop, API_DRAIN_SECONDS_MAX)
+        yield
+
+
+async def _put_builtin(store: Store, settings: PlatformSettings) -> None:
+    """Make what is there from the start: namespaces, the built-in runtime, the gateway's addresses."""
+    for obj in builtin_objects(gateway_port=settings.gateway[1]):
+        try:
+            await store.create(obj)
+        except Conflict:
+            current = await store.get(KINDS.by_object(obj).key(obj))
+            await store.update({**obj, "metadata": {**current["metadata"], **obj["metadata"]}})

@@ -1,0 +1,40 @@
+"""The host names by which a service is known. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CLUSTER_DOMAIN = "svc.cluster.local"
+LOCAL_DOMAIN = "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the outside world finds the gateway."""
+
+    domain: str = LOCAL_DOMAIN
+    """Services answer at ``<name>.<namespace>.<domain>``."""
+    gateway_port: int = 8000
+    """Part of a URL only with the domain ``localhost``, where the URL is to work as it is pasted."""
+
+    def url(self, name: str, namespace: str) -> str:
+        """Return the external URL of a service's name."""
+        port = f":{self.gateway_port}" if self.domain == LOCAL_DOMAIN and self.gateway_port != 80 else ""
+        return f"http://{name}.{namespace}.{self.domain}{port}"
+
+
+def predictor_name(service: str) -> str:
+    """Return the name of the predictor, which its revisions and its own hosts carry."""
+    return f"{service}-predictor"
+
+
+def internal_url(name: str, namespace: str) -> str:
+    """Return the URL inside the cluster."""
+    return f"http://{name}.{namespace}.{CLUSTER_DOMAIN}"
+
+
+def hosts(name: str, namespace: str, domain: str) -> tuple[str, ...]:
+    """Return every host of one name: outside, and inside in its long and short forms."""
+    base = f"{name}.{namespace}"
+    names = (f"{base}.{domain}", f"{base}.{CLUSTER_DOMAIN}", f"{base}.svc", base)
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,1 @@
+"""InferenceServices become revisions, and traffic moves between them."""

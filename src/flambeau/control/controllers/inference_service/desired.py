@@ -1,0 +1,137 @@
+"""Which revisions an InferenceService should have, and what each is for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from flambeau.control.controllers.hosts import predictor_name
+from flambeau.control.controllers.inference_service.template import template_hash
+from flambeau.control.controllers.inference_service.traffic import History, Split, from_status, split
+from flambeau.control.controllers.names import (
+    ACTIVE,
+    CONFIGURATION_LABEL,
+    GENERATION_LABEL,
+    HASH_ANNOTATION,
+    RESERVE,
+    ROUTING_STATE_LABEL,
+    revision_name,
+    revision_number,
+)
+from flambeau.control.resources.conditions import get_condition
+from flambeau.control.resources.kind import Object
+from flambeau.control.resources.lookup import find
+
+REVISIONS_MAX = 10
+"""Revisions kept beside those in use, for a look back and a way back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the revisions of a service should be."""
+
+    create: Object | None
+    """A new revision."""
+    states: dict[str, str]
+    """Revision -> active or reserve, for all there are."""
+    delete: tuple[str, ...]
+    """Too old, and in no use."""
+    latest_created: str
+    """Empty before the first."""
+    latest_ready: str
+    split: Split
+
+
+def plan(service: Object, template: Object | None, revisions: Sequence[Object]) -> Plan:
+    """Return what the revisions should be.
+
+    Args:
+        service: the InferenceService.
+        template: of its pods; None when it can't be made: then what is there goes on.
+        revisions: those that it owns.
+    """
+    by_number = sorted(revisions, key=lambda each: revision_number(each["metadata"]["name"]))
+    told = find(service, "status", "components", "predictor") or {}
+    created = by_number[-1]["metadata"]["name"] if by_number else ""
+    new = None
+    if template is not None and (not by_number or _hash(by_number[-1]) != template_hash(template)):
+        last = max(revision_number(created), revision_number(told.get("latestCreatedRevision") or ""))
+        new = revision_for(service, template, last + 1)
+        created = new["metadata"]["name"]
+    names = {each["metadata"]["name"] for each in by_number}
+    ready = _latest_ready(by_number, _if_there(told.get("latestReadyRevision"), names))
+    shares = split(
+        find(service, "spec", "predictor", "canaryTrafficPercent"),
+        created=created,
+        ready=ready,
+        history=History(*(_if_there(told.get(f"{which}RolledoutRevision"), names) for which in ("latest", "previous"))),
+        current=tuple(target for target in from_status(told.get("traffic") or []) if target.revision in names),
+        serving={each["metadata"]["name"] for each in by_number if is_serving(each)},
+    )
+    used = {created, *(target.revision for target in (*shares.targets, *shares.wanted))}
+    kept = {shares.history.rolled_out, shares.history.previous, ready}
+    idle = [each["metadata"]["name"] for each in by_number if each["metadata"]["name"] not in used | kept]
+    return Plan(
+        create=new,
+        states={name: ACTIVE if name in used else RESERVE for name in names},
+        delete=tuple(idle[: max(0, len(idle) - REVISIONS_MAX)]),
+        latest_created=created,
+        latest_ready=ready,
+        split=shares,
+    )
+
+
+def is_serving(revision: Object) -> bool:
+    """Tell whether a revision can answer requests now."""
+    return (get_condition(revision, "Ready") or {}).get("status") == "True" and int(find(revision, "status", "actualReplicas") or 0) > 0
+
+
+def _latest_ready(by_number: Sequence[Object], told: str) -> str:
+    """Return the newest revision that has ever been ready; what was told once stays true while it is there."""
+    ready = [each["metadata"]["name"] for each in by_number if is_serving(each)]
+    newest: str = max((*ready, told), key=revision_number)
+    return newest
+
+
+def _if_there(name: str | None, names: Collection[str]) -> str:
+    return name if name in names and name is not None else ""
+
+
+def _hash(revision: Object) -> str:
+    return str(find(revision, "metadata", "annotations", HASH_ANNOTATION))
+
+
+def revision_for(service: Object, template: Object, number: int) -> Object:
+    """Return a new revision of a service."""
+    metadata = service["metadata"]
+    predictor = predictor_name(metadata["name"])
+    labels = {
+        **template["metadata"]["labels"],
+        "serving.knative.dev/service": predictor,
+        "serving.knative.dev/serviceUID": metadata["uid"],
+        CONFIGURATION_LABEL: predictor,
+        "serving.knative.dev/configurationUID": metadata["uid"],
+        GENERATION_LABEL: str(number),
+        ROUTING_STATE_LABEL: ACTIVE,
+    }
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Revision",
+        "metadata": {
+            "name": revision_name(predictor, number),
+            "namespace": metadata["namespace"],
+            "labels": labels,
+            "annotations": {**template["metadata"]["annotations"], HASH_ANNOTATION: template_hash(template)},
+            "ownerReferences": [
+                {
+                    "apiVersion": service["apiVersion"],
+                    "kind": service["kind"],
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": template["spec"],
+    }

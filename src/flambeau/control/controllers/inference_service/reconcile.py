@@ -1,0 +1,171 @@
+"""Make what an InferenceService says so: choose its runtime, keep its revisions, move its traffic, tell how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flambeau.control.controllers.hosts import Site, predictor_name
+from flambeau.control.controllers.inference_service.desired import Plan, plan
+from flambeau.control.controllers.inference_service.status import Told, View, service_status
+from flambeau.control.controllers.inference_service.template import template_for
+from flambeau.control.controllers.loop import Controller, Source, itself, owner
+from flambeau.control.controllers.names import PODS, REVISION_LABEL, REVISIONS, ROUTING_STATE_LABEL, SERVICE_LABEL, SERVICES
+from flambeau.control.resources.conditions import get_condition
+from flambeau.control.resources.events import EventType
+from flambeau.control.resources.kind import Key, Object
+from flambeau.control.resources.runtime_selection import Selection, select_runtime
+from flambeau.control.store.interface import Event, Store, modify
+from flambeau.control.store.recorder import record_event
+from flambeau.foundation.clock import Clock
+from flambeau.foundation.errors import Conflict, FlambeauError, NotFound
+
+NAME = "inferenceservice-controller"
+RUNTIMES = "servingruntimes.serving.kserve.io"
+CLUSTER_RUNTIMES = "clusterservingruntimes.serving.kserve.io"
+_HOST_LABEL_CHARS_MAX = 63
+
+
+class InferenceServiceReconciler:
+    """Hold what reconciling needs.
+
+    Args:
+        store: where everything is.
+        clock: for conditions and events.
+        site: for URLs.
+    """
+
+    def __init__(self, store: Store, clock: Clock, site: Site) -> None:
+        self._store = store
+        self._clock = clock
+        self._site = site
+        self._known: set[Key] = set()
+
+    def controller(self) -> Controller:
+        """Return the controller that keeps all InferenceServices."""
+        sources = (
+            itself(SERVICES),
+            owner(REVISIONS, "InferenceService", SERVICES),
+            Source(PODS, _service_of_pod),
+            Source(RUNTIMES, self._all_known),
+            Source(CLUSTER_RUNTIMES, self._all_known),
+        )
+        return Controller(NAME, self._store, self._clock, sources, self.reconcile)
+
+    def _all_known(self, _: Event) -> Sequence[Key]:
+        """A runtime may concern every service: which one each uses is decided anew."""
+        return tuple(self._known)
+
+    async def reconcile(self, key: Key) -> None:
+        """Bring one InferenceService closer to what it says.
+
+        Raises:
+            FlambeauError: the store refused; everything can be done again.
+        """
+        try:
+            service = await self._store.get(key)
+        except NotFound:
+            self._known.discard(key)
+            return
+        self._known.add(key)
+        if service["metadata"].get("deletionTimestamp"):
+            return
+        runtime, template, refusal = await self._template(service)
+        revisions = await self._revisions(service)
+        wanted = plan(service, template, revisions)
+        if wanted.create is not None:
+            revisions = [*revisions, await self._create(service, wanted.create)]
+        pods = [
+            pod
+            for pod in (await self._store.list(PODS, key.namespace)).items
+            if (pod["metadata"].get("labels") or {}).get(REVISION_LABEL) == wanted.latest_created
+            and not pod["metadata"].get("deletionTimestamp")
+        ]
+        await self._write_status(View(service, wanted, revisions, pods, runtime, refusal))
+        # Only now: whoever loses its pods has lost its requests in a status that was written before.
+        await self._set_states(revisions, wanted)
+
+    async def _template(self, service: Object) -> tuple[Object | None, Object | None, Told | None]:
+        """Return (runtime, template, None), or what of it there is and why there is no more."""
+        metadata, predictor = service["metadata"], service["spec"]["predictor"]
+        name = predictor_name(metadata["name"])
+        if len(name) > _HOST_LABEL_CHARS_MAX:
+            message = f"the name {metadata['name']} is too long: {name} has {len(name)} characters, a host label at most 63"
+            return None, None, Told("False", "InvalidName", message)
+        selection = Selection(None)
+        if "model" in predictor:
+            own = (await self._store.list(RUNTIMES, metadata["namespace"])).items
+            selection = select_runtime(predictor["model"], own, (await self._store.list(CLUSTER_RUNTIMES)).items)
+            if selection.runtime is None:
+                return None, None, Told("False", selection.reason, selection.message)
+        try:
+            return selection.runtime, template_for(service, selection.runtime), None
+        except FlambeauError as error:
+            return selection.runtime, None, Told("False", error.reason, str(error))
+
+    async def _revisions(self, service: Object) -> list[Object]:
+        listing = await self._store.list(REVISIONS, service["metadata"]["namespace"])
+        uid = service["metadata"]["uid"]
+        return [each for each in listing.items if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences") or ())]
+
+    async def _create(self, service: Object, revision: Object) -> Object:
+        created = await self._store.create(revision)
+        await self._tell(service, "Normal", "RevisionCreated", f"created revision {created['metadata']['name']}")
+        return created
+
+    async def _set_states(self, revisions: Sequence[Object], wanted: Plan) -> None:
+        for revision in revisions:
+            name = revision["metadata"]["name"]
+            state = wanted.states.get(name)
+            if name in wanted.delete:
+                await self._delete(revision)
+            elif state is not None and revision["metadata"]["labels"].get(ROUTING_STATE_LABEL) != state:
+                await self._set_state(revision, state)
+
+    async def _set_state(self, revision: Object, state: str) -> None:
+        def change(obj: Object) -> None:
+            obj["metadata"]["labels"][ROUTING_STATE_LABEL] = state
+
+        await modify(self._store, _key(revision), change)
+
+    async def _delete(self, revision: Object) -> None:
+        try:
+            await self._store.delete(_key(revision), uid=revision["metadata"]["uid"])
+        except (NotFound, Conflict):
+            return
+
+    async def _write_status(self, view: View) -> None:
+        """Write the status if it differs; a lost race is tried again from the start, by the queue.
+
+        Raises:
+            Conflict: somebody else wrote meanwhile.
+        """
+        status = service_status(view, self._site, self._clock.wall())
+        old = view.service.get("status")
+        if status == old:
+            return
+        await self._store.update({**view.service, "status": status}, status=True)
+        await self._tell_transition(view, {"status": status})
+
+    async def _tell_transition(self, view: View, new: Object) -> None:
+        was, now = get_condition(view.service, "Ready") or {}, get_condition(new, "Ready") or {}
+        if now["status"] == "True" != was.get("status"):
+            await self._tell(
+                view.service, "Normal", "InferenceServiceReady", f"InferenceService {view.service['metadata']['name']} is ready"
+            )
+        elif now["status"] != "True" == was.get("status") or (now["status"] == "False" and now.get("message") != was.get("message")):
+            await self._tell(
+                view.service, "Warning", "InferenceServiceNotReady", str(now.get("message") or now.get("reason") or "not ready")
+            )
+
+    async def _tell(self, service: Object, type: EventType, reason: str, message: str) -> None:
+        await record_event(self._store, self._clock, service, type, reason, message, NAME)
+
+
+def _service_of_pod(event: Event) -> Sequence[Key]:
+    metadata = event.object["metadata"]
+    name = (metadata.get("labels") or {}).get(SERVICE_LABEL)
+    return (Key(SERVICES, metadata["namespace"], name),) if name else ()
+
+
+def _key(revision: Object) -> Key:
+    return Key(REVISIONS, revision["metadata"]["namespace"], revision["metadata"]["name"])

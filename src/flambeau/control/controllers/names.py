@@ -1,0 +1,46 @@
+"""Labels, annotations and names that controllers agree on. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+
+SERVICES = "inferenceservices.serving.kserve.io"
+REVISIONS = "revisions.serving.knative.dev"
+PODS = "pods"
+
+SERVICE_LABEL = "serving.kserve.io/inferenceservice"
+COMPONENT_LABEL = "component"
+CONFIGURATION_LABEL = "serving.knative.dev/configuration"
+GENERATION_LABEL = "serving.knative.dev/configurationGeneration"
+REVISION_LABEL = "serving.knative.dev/revision"
+ROUTING_STATE_LABEL = "serving.knative.dev/routingState"
+ACTIVE = "active"
+"""The revision has requests, or is to have them: it is to have pods."""
+RESERVE = "reserve"
+"""The revision is kept for a roll-back; it needs no pods."""
+
+HASH_ANNOTATION = "flambeau.dev/template-hash"
+MIN_SCALE_ANNOTATION = "autoscaling.knative.dev/min-scale"
+MAX_SCALE_ANNOTATION = "autoscaling.knative.dev/max-scale"
+
+AGENT_FINALIZER = "flambeau.dev/agent"
+"""Holds a deleted pod until its processes have ended."""
+GATEWAY_FINALIZER = "flambeau.dev/gateway"
+"""Holds a deleted pod's processes until the gateway sends them nothing more."""
+
+_LABEL_CHARS_MAX = 63
+
+
+def revision_name(predictor: str, number: int) -> str:
+    """Return ``<predictor>-00001``; a name that gets too long for a label ends in a digest instead, so that it stays unique."""
+    name = f"{predictor}-{number:05d}"
+    if len(name) <= _LABEL_CHARS_MAX:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+    return f"{predictor[: _LABEL_CHARS_MAX - 17]}-{digest}-{number:05d}"
+
+
+def revision_number(name: str) -> int:
+    """Return a revision's number, by its name; 0 for no name."""
+    digits = name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else 0

@@ -1,0 +1,1 @@
+"""Every namespace gets its ServiceAccount."""

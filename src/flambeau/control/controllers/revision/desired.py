@@ -1,0 +1,115 @@
+"""Which pods a revision should have. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flambeau.control.controllers.merge import merge_list
+from flambeau.control.controllers.names import (
+    AGENT_FINALIZER,
+    CONFIGURATION_LABEL,
+    GATEWAY_FINALIZER,
+    HASH_ANNOTATION,
+    MIN_SCALE_ANNOTATION,
+    RESERVE,
+    REVISION_LABEL,
+    ROUTING_STATE_LABEL,
+)
+from flambeau.control.resources.conditions import get_condition
+from flambeau.control.resources.kind import Object
+
+PROXY_CONTAINER = "queue-proxy"
+PORT = 8080
+_NOT_OF_THE_POD = ("timeoutSeconds", "containerConcurrency")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be done to the pods."""
+
+    create: int
+    delete: tuple[str, ...]
+
+
+def replicas(revision: Object) -> int:
+    """Return how many pods a revision should have: none in reserve, else its least number, and one until an autoscaler says otherwise."""
+    metadata = revision["metadata"]
+    if metadata.get("deletionTimestamp") or (metadata.get("labels") or {}).get(ROUTING_STATE_LABEL) == RESERVE:
+        return 0
+    return max(1, int((metadata.get("annotations") or {}).get(MIN_SCALE_ANNOTATION) or 1))
+
+
+def living(pods: Sequence[Object]) -> list[Object]:
+    """Return the pods that count: those that are not going and have not ended."""
+    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)]
+
+
+def changes(revision: Object, pods: Sequence[Object]) -> Changes:
+    """Return what leads from the pods there are to those there should be.
+
+    Pods that ended are replaced; of too many, those that aren't ready go first, then the newest.
+    """
+    ended = [pod["metadata"]["name"] for pod in pods if _has_ended(pod) and not pod["metadata"].get("deletionTimestamp")]
+    alive = living(pods)
+    wanted = replicas(revision)
+    by_worth = sorted(alive, key=lambda pod: (not is_ready(pod), pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+    surplus = [pod["metadata"]["name"] for pod in by_worth[wanted:]]
+    return Changes(max(0, wanted - len(alive)), tuple(ended + surplus))
+
+
+def is_ready(pod: Object) -> bool:
+    """Tell whether a pod answers requests."""
+    return (get_condition(pod, "Ready") or {}).get("status") == "True"
+
+
+def _has_ended(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+
+
+def pod_for(revision: Object) -> Object:
+    """Return a new pod of a revision; the store completes its name."""
+    metadata, spec = revision["metadata"], copy.deepcopy(revision["spec"])
+    digest = metadata["annotations"][HASH_ANNOTATION][:10]
+    labels = {name: value for name, value in metadata["labels"].items() if name != ROUTING_STATE_LABEL}
+    annotations = {name: value for name, value in metadata["annotations"].items() if name != HASH_ANNOTATION}
+    server = spec["containers"][0]
+    ports = server.get("ports") or ()
+    configuration = labels.get(CONFIGURATION_LABEL, "")
+    knative = {
+        "PORT": str(ports[0]["containerPort"] if ports else PORT),
+        "K_REVISION": metadata["name"],
+        "K_CONFIGURATION": configuration,
+        "K_SERVICE": configuration,
+    }
+    merge_list(server.setdefault("env", []), [{"name": name, "value": value} for name, value in knative.items()], "name")
+    spec["containers"].append({"name": PROXY_CONTAINER, "image": "flambeau/queue-proxy"})
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "generateName": f"{metadata['name']}-deployment-{digest}-",
+            "namespace": metadata["namespace"],
+            "labels": {
+                **labels,
+                "app": metadata["name"],
+                REVISION_LABEL: metadata["name"],
+                "serving.knative.dev/revisionUID": metadata["uid"],
+                "pod-template-hash": digest,
+            },
+            "annotations": {**annotations, "kubectl.kubernetes.io/default-container": server["name"]},
+            "finalizers": [AGENT_FINALIZER, GATEWAY_FINALIZER],
+            "ownerReferences": [
+                {
+                    "apiVersion": revision["apiVersion"],
+                    "kind": revision["kind"],
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": {name: value for name, value in spec.items() if name not in _NOT_OF_THE_POD},
+    }

@@ -1,0 +1,1 @@
+"""Services, pods and VirtualServices become the document that the gateway routes by."""

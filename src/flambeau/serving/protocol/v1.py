@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flambeau.foundation.errors import Internal, InvalidInput
+from flambeau.foundation.errors import Internal, InvalidInput, TooLarge
 from flambeau.serving.model import Job, Method
 from flambeau.serving.protocol.form import Encoded, Rows
 from flambeau.serving.protocol.json_text import read_json, write_compact_json
@@ -21,9 +21,12 @@ def decode(job: Job) -> Rows:
 
     Raises:
         InvalidInput: no JSON, no instances, or an instance that holds nothing.
+        TooLarge: JSON that is nested too deep.
     """
     try:
         document = read_json(job.body)
+    except TooLarge:
+        raise
     except InvalidInput as error:
         raise InvalidInput(error.message, hint=HINT) from error
     if not isinstance(document, dict):
@@ -31,7 +34,7 @@ def decode(job: Job) -> Rows:
     # KServe's own helper prefers inputs where a client sends both.
     key = "inputs" if "inputs" in document else "instances"
     if key not in document:
-        found = ", ".join(sorted(document)[:10]) or "none"
+        found = ", ".join(name[:40] for name in sorted(document)[:10]) or "none"
         raise InvalidInput(f'the body has no "instances"; its keys are: {found}', hint=HINT)
     instances = document[key]
     if key == "inputs" and isinstance(instances, dict):

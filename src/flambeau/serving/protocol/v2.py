@@ -22,6 +22,8 @@ DIMENSIONS_MAX = 32
 """Dimensions of one tensor; numpy's own bound before version 2."""
 INPUTS_MAX = 1024
 """Input tensors of one request."""
+NAME_CHARS_TOLD_MAX = 64
+"""Of a client's own words in an error text."""
 
 # Datatype -> numpy's dtype and the kinds that JSON data may have: i, u integers, f floats, b booleans.
 _DTYPES = {
@@ -88,17 +90,17 @@ def _row_of(tensor: object, index: int) -> dict[str, object]:
     name = tensor.get("name")
     if not isinstance(name, str) or not name:
         raise InvalidInput(f'input {index} has no "name"')
-    where = f"input {index} ({name})"
+    where = f"input {index} ({name[:NAME_CHARS_TOLD_MAX]})"
     datatype = tensor.get("datatype")
-    if datatype != "BYTES" and datatype not in _DTYPES:
-        known = ", ".join([*_DTYPES, "BYTES"])
-        raise InvalidInput(f"{where}: datatype {datatype!r} is not one of {known}")
+    if not isinstance(datatype, str) or (datatype != "BYTES" and datatype not in _DTYPES):
+        given = repr(datatype[:NAME_CHARS_TOLD_MAX]) if isinstance(datatype, str) else kind_of(datatype)
+        raise InvalidInput(f"{where}: datatype {given} is not one of {', '.join([*_DTYPES, 'BYTES'])}")
     shape = tensor.get("shape")
     count = _element_count(shape, where)
     data = tensor.get("data")
     if not isinstance(data, list):
         raise InvalidInput(f'{where}: "data" must be a list, not {kind_of(data)}')
-    nested = _strings_of(data, count, where) if datatype == "BYTES" else _numbers_of(data, shape, str(datatype), where)
+    nested = _strings_of(data, count, where) if datatype == "BYTES" else _numbers_of(data, shape, datatype, where)
     return {**tensor, "data": nested}
 
 
@@ -111,7 +113,7 @@ def _element_count(shape: object, where: str) -> int:
     count = 1
     for size in shape:
         if type(size) is not int or size < 0:
-            raise InvalidInput(f"{where}: shape {shape} must hold whole numbers from 0")
+            raise InvalidInput(f'{where}: "shape" must hold whole numbers from 0')
         count *= size
         if count > ELEMENTS_MAX:
             raise TooLarge(f"{where}: shape {shape} has more than {ELEMENTS_MAX} elements")

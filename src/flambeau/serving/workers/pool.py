@@ -106,14 +106,8 @@ class WorkerPool:
 
     # Life.
 
-    def start(self, source: WorkSource | None = None) -> None:
-        """Ask for the minimum of workers; returns at once.
-
-        Args:
-            source: where batches come from; a queue calls ``attach`` itself.
-        """
-        if source is not None:
-            self._source = source
+    def start(self) -> None:
+        """Ask for the minimum of workers; returns at once."""
         self._settle()
 
     def attach(self, source: WorkSource) -> None:

@@ -46,8 +46,8 @@ _log = logging.getLogger(__name__)
 
 DRAIN_SECONDS_MAX = 120.0
 """After SIGTERM, what was accepted may take this long; a second signal cuts it short."""
-END_SECONDS = 5.0
-"""After the drain, what a worker still works on may take this long before it is killed."""
+END_SECONDS = 1.0
+"""After the drain nobody waits for what a worker still works on; it may take this long before it is killed."""
 TERMINATION_LOG_BYTES_MAX = 4_096
 """As Kubernetes keeps of a termination message."""
 

@@ -10,8 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from flambeau.control.controllers.every import every_controller
-from flambeau.control.controllers.hosts import Site
+from flambeau.control.controllers.manager import Controllers, ControllerSettings
 from flambeau.control.controllers.names import AGENT_FINALIZER, PODS, REVISION_LABEL, REVISIONS, SERVICES
 from flambeau.control.resources.builtin import builtin_objects
 from flambeau.control.resources.conditions import get_condition, set_condition
@@ -100,18 +99,16 @@ class World:
         self.store = store
         self.clock = clock
         self.gateway = Doorbell(home)
-        self.controllers = every_controller(store, clock, home=home, site=Site("localhost", 8000))
+        self.controllers = Controllers(store, ControllerSettings(home, "localhost", 8000), clock)
 
     async def start(self) -> None:
         for obj in (*builtin_objects(gateway_port=8000), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}):
             await self.store.create(obj)
         await self.gateway.start()
-        for controller in self.controllers:
-            controller.start()
+        await self.controllers.start()
 
     async def stop(self) -> None:
-        for controller in self.controllers:
-            await controller.stop()
+        await self.controllers.stop()
         await self.gateway.stop()
 
     # The user

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flambeau.control.agent.status import INITIALIZER, PROXY
 from flambeau.foundation.clock import Clock, parse_rfc3339, rfc3339
-from flambeau.foundation.errors import InvalidInput, NotFound
+from flambeau.foundation.errors import InvalidInput, NotFound, NotReady
 
 LOG_BYTES_MAX = 50 * 1024 * 1024
 """A log over this size is copied to ``<name>.log.1`` (one such copy is kept) and begun anew."""
@@ -100,7 +100,7 @@ class PodLogs:
             namespace: the pod's.
             pod: its name.
             container: which of its containers.
-            follow: go on until the pod is gone.
+            follow: go on until the container ends; before it starts, wait for it.
             tail_lines: only the last so many.
             since_seconds: only lines that are younger.
             previous: the run before the last restart.
@@ -108,7 +108,8 @@ class PodLogs:
             limit_bytes: end after so many.
 
         Raises:
-            NotFound: no such pod or container here, or no previous run.
+            NotFound: no such pod here, or no previous run.
+            NotReady: the container has not started.
             InvalidInput: a number is negative.
 
         Cancel: nothing is left behind.
@@ -122,8 +123,8 @@ class PodLogs:
         path = log_path(directory, container, previous=previous)
         if previous and not path.exists():
             raise NotFound(f'previous terminated container "{container}" in pod "{pod}" not found')
-        if not path.exists() and not follow and not _may_come(path):
-            raise NotFound(f'container "{container}" of pod "{pod}" has no log')
+        if not path.exists() and not follow:
+            raise NotReady(f'container "{container}" in pod "{pod}" is waiting to start', reason="PodInitializing")
         since = None if since_seconds is None else self._clock.wall() - since_seconds
         left = limit_bytes
         async for piece in self._pieces(path, follow and not previous, tail_lines, since, timestamps):
@@ -151,7 +152,7 @@ class PodLogs:
             position = _tail_position(path, tail_lines)
         rest = b""
         while True:
-            gone = not path.parent.exists()
+            ended = _has_ended(path)
             block, position = _read_block(path, position)
             if block:
                 lines = (rest + block).split(b"\n")
@@ -163,7 +164,7 @@ class PodLogs:
                 if piece:
                     yield piece
                 continue
-            if not follow or gone:
+            if not follow or ended:
                 break
             await self._clock.sleep(_FOLLOW_SECONDS)
         if rest:
@@ -244,6 +245,9 @@ def _read_block(path: Path, position: int) -> tuple[bytes, int]:
     return block, position + len(block)
 
 
-def _may_come(path: Path) -> bool:
-    """Tell whether a pod that is here may write this log later: an empty answer is right until then."""
-    return path.parent.parent.exists() and path.stem in (INITIALIZER, "kserve-container")
+def _has_ended(path: Path) -> bool:
+    """Tell whether nothing more will be written: the model is there, or the process that wrote is not."""
+    directory = path.parent.parent
+    if path.stem == INITIALIZER:
+        return not directory.exists() or (directory / "mnt" / "models").exists()
+    return not directory.exists() or (path.exists() and not (directory / "process.json").exists())

@@ -1,0 +1,55 @@
+"""All controllers of a platform on one machine; ``programs.platform`` starts and stops them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flambeau.control.controllers.hosts import Site
+from flambeau.control.controllers.inference_service.reconcile import InferenceServiceReconciler
+from flambeau.control.controllers.namespace.reconcile import NamespaceReconciler
+from flambeau.control.controllers.revision.reconcile import RevisionReconciler
+from flambeau.control.controllers.routing.reconcile import RoutingReconciler
+from flambeau.control.store.interface import Store
+from flambeau.foundation.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """What controllers need to know of the platform."""
+
+    home: Path
+    """The platform's directory; the gateway's document goes to ``home/gateway``."""
+    domain: str
+    """Services answer at ``<name>.<namespace>.<domain>``."""
+    gateway_port: int
+    """For URLs that work as they are pasted."""
+
+
+class Controllers:
+    """Start and stop them all.
+
+    Args:
+        store: where everything is.
+        settings: of the platform.
+        clock: for retries, conditions and events.
+    """
+
+    def __init__(self, store: Store, settings: ControllerSettings, clock: Clock) -> None:
+        site = Site(settings.domain, settings.gateway_port)
+        self._controllers = (
+            NamespaceReconciler(store, clock).controller(),
+            InferenceServiceReconciler(store, clock, site).controller(),
+            RevisionReconciler(store, clock).controller(),
+            RoutingReconciler(store, clock, settings.home, settings.domain).controller(),
+        )
+
+    async def start(self) -> None:
+        """Begin; every object that there is gets looked at once."""
+        for controller in self._controllers:
+            controller.start()
+
+    async def stop(self) -> None:
+        """End, the last one first; what was begun is begun again at the next start."""
+        for controller in reversed(self._controllers):
+            await controller.stop()

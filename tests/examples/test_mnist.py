@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(EXAMPLE / "train.py"), "--output", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
-    assert "held-out accuracy 9" in done.stdout
+    assert float(done.stdout.split()[2].rstrip("%")) > 97
     return folder
 
 

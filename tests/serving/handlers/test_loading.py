@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flambeau.serving.handlers.discovery import import_class
 from flambeau.serving.handlers.errors import LoadError
 from flambeau.serving.handlers.service import Outcome, Service
 
@@ -127,3 +128,11 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_classes_are_imported_by_name() -> None:
+    assert import_class("pathlib.Path") is Path
+    assert import_class("Path", "pathlib") is Path
+    for wrong in ("Path", "pathlib.Nothing", "pathlib.os", "no_such_module_at_all.X"):
+        with pytest.raises(ImportError):
+            import_class(wrong)

@@ -151,3 +151,7 @@ def test_the_context_tells_device_and_configuration(load: Load, ask: Ask) -> Non
     service = load(function(body), "h.py", device="cuda:3", yaml={"handler": {"a": 1}}, model={"modelName": "m"})
     value: Any = ask(service, [{}])[0].value
     assert value == (3, {"handler": {"a": 1}}, {"model": {"modelName": "m"}})
+
+
+def test_no_rows_are_no_work(load: Load, ask: Ask) -> None:
+    assert ask(load(function("raise ValueError"), "h.py"), []) == []

@@ -72,7 +72,7 @@ class Service:
             One outcome a row, in order.
         """
         outcomes: list[Outcome] = [Outcome(None)] * len(rows)
-        waiting = [list(range(len(rows)))]
+        waiting = [list(range(len(rows)))] if rows else []
         while waiting:
             places = waiting.pop()
             try:

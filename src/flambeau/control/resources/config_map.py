@@ -8,7 +8,7 @@ from flambeau.control.resources.age import AGE_COLUMN
 from flambeau.control.resources.binary_data import DATA_BYTES_MAX, check_keys, check_unchanged, decoded_size
 from flambeau.control.resources.fields import BOOLEAN, STRING, explained, map_of
 from flambeau.control.resources.kind import Column, Finding, Kind, Object, Review
-from flambeau.control.resources.lookup import find
+from flambeau.control.resources.lookup import find, mapping_at
 from flambeau.control.resources.schema_files import ObjectSchema
 
 _SCHEMA = {
@@ -33,7 +33,7 @@ def _check(obj: Object, old: Object | None) -> Review:
 
 
 def _check_values(obj: Object) -> Iterator[Finding]:
-    data, binary = find(obj, "data") or {}, find(obj, "binaryData") or {}
+    data, binary = mapping_at(obj, "data"), mapping_at(obj, "binaryData")
     total = sum(len(text.encode()) for text in data.values() if isinstance(text, str))
     for key, text in binary.items():
         size = decoded_size(text) if isinstance(text, str) else None

@@ -67,11 +67,12 @@ def _default(obj: Object) -> None:
     if isinstance(predictor, dict):
         _move_framework(predictor)
         model = predictor.get("model")
-        if isinstance(model, dict):
-            if find(model, "modelFormat", "name") in _V2_FORMATS and not model.get("protocolVersion"):
-                model["protocolVersion"] = "v2"
-        else:
-            name_first_container(predictor)
+        if isinstance(model, dict) and find(model, "modelFormat", "name") in _V2_FORMATS and not model.get("protocolVersion"):
+            model["protocolVersion"] = "v2"
+    for component in COMPONENTS:
+        part = find(obj, "spec", component)
+        if isinstance(part, dict) and part.get("model") is None and part.get("art") is None:
+            name_first_container(part)
 
 
 def _rename_deployment_mode(obj: Object) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from flambeau.control.resources.kind import Finding, Object
-from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.lookup import find, mapping_at, mappings_at
 
 AUTOSCALER_CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"
 _AUTOSCALER_CLASSES = ("hpa", "external", "keda", "none")
@@ -28,7 +28,7 @@ def check_replicas(part: Object, path: str) -> Iterator[Finding]:
 
 def check_scaling(obj: Object, part: Object, path: str, mode: str) -> Iterator[Finding]:
     """Yield what is wrong with how the number of pods is to follow the load."""
-    annotations = find(obj, "metadata", "annotations") or {}
+    annotations = mapping_at(obj, "metadata", "annotations")
     autoscaler = annotations.get(AUTOSCALER_CLASS_ANNOTATION)
     if autoscaler is not None and autoscaler not in _AUTOSCALER_CLASSES:
         place = f"metadata.annotations[{AUTOSCALER_CLASS_ANNOTATION}]"

@@ -18,6 +18,12 @@ def find(obj: Mapping[str, Any], *path: str) -> Any:
     return value
 
 
+def mapping_at(obj: Mapping[str, Any], *path: str) -> Object:
+    """Return the object at a path; empty where it is missing or something else."""
+    value = find(obj, *path)
+    return value if isinstance(value, dict) else {}
+
+
 def mappings_at(obj: Mapping[str, Any], *path: str) -> list[Object]:
     """Return the objects of a list at a path; empty where it is missing, without entries that are no objects."""
     value = find(obj, *path)

@@ -103,7 +103,7 @@ def _meant(name: str, properties: _Schema, around: _Schema) -> str:
     if name in around:
         return ", it belongs one level up"
     by_lower = {known.lower(): known for known in properties}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.65)
     if close:
         return f', did you mean "{by_lower[close[0]]}"?'
     return ""

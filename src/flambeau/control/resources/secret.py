@@ -9,7 +9,7 @@ from flambeau.control.resources.age import AGE_COLUMN
 from flambeau.control.resources.binary_data import DATA_BYTES_MAX, check_keys, check_unchanged, decoded_size
 from flambeau.control.resources.fields import BOOLEAN, STRING, explained, map_of
 from flambeau.control.resources.kind import Column, Finding, Kind, Object, Review
-from flambeau.control.resources.lookup import find
+from flambeau.control.resources.lookup import find, mapping_at
 from flambeau.control.resources.schema_files import ObjectSchema
 
 _S3_ANNOTATION_PREFIX = "serving.kserve.io/s3-"
@@ -47,7 +47,7 @@ def _check(obj: Object, old: Object | None) -> Review:
 
 def _check_values(obj: Object) -> Iterator[Finding]:
     total = 0
-    for key, text in (find(obj, "data") or {}).items():
+    for key, text in mapping_at(obj, "data").items():
         size = decoded_size(text) if isinstance(text, str) else None
         if size is None:
             # The value may be the secret itself, written plainly: it is not repeated.
@@ -59,12 +59,12 @@ def _check_values(obj: Object) -> Iterator[Finding]:
 
 def _warnings(obj: Object) -> Iterator[str]:
     """A secret for S3 whose keys are misspelt counts for nothing, and nobody says so later."""
-    annotations = find(obj, "metadata", "annotations") or {}
+    annotations = mapping_at(obj, "metadata", "annotations")
     if not any(str(name).startswith(_S3_ANNOTATION_PREFIX) for name in annotations):
         return
     if str(annotations.get(f"{_S3_ANNOTATION_PREFIX}useanoncredential", "")).lower() == "true":
         return
-    found = find(obj, "data") or {}
+    found = mapping_at(obj, "data")
     missing = [key for key in _S3_KEYS if key not in found]
     if missing:
         names = ", ".join(sorted(found)) or "none"

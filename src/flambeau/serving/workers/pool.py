@@ -98,6 +98,8 @@ class WorkerPool:
         self._failure: Failure | None = None
         self._last_exit: Exit | None = None
         self.deaths = 0
+        """Workers that ended though they were wanted."""
+        self.deaths = 0
         """Workers that ended unasked since the start."""
         self._stopping = False
         self._tasks = TaskOwner(f"pool of {spec.name} {spec.version}")
@@ -159,11 +161,10 @@ class WorkerPool:
         await self._until(lambda: self.ready or self._failure is not None, deadline)
         if self.ready:
             return
-        who = f"model {self.spec.name} {self.spec.version}"
         if self._failure is not None:
             raise NotReady(self._failure.message, hint=self._failure.hint, reason="ModelLoadFailed")
-        serving = sum(worker.state in _SERVING for worker in self._workers.values())
-        raise TimedOut(f"{who} has {serving} of {self._workers_min} workers loaded after the time it was given")
+        who = f"model {self.spec.name} {self.spec.version}"
+        raise TimedOut(f"{who} has {self.workers_serving} of {self._workers_min} workers loaded after the time it was given")
 
     # What it says.
 
@@ -202,7 +203,7 @@ class WorkerPool:
         A worker that died while answering is replaced at once, and jobs wait for it; one that cannot load is tried again by back-off,
         and nobody should wait for that.
         """
-        if any(worker.state in _SERVING for worker in self._workers.values()):
+        if self.workers_serving:
             return None
         if self._failure is not None and (self._failure.phase != "answer" or self._failures.count > 1):
             return str(self._failure)
@@ -255,6 +256,7 @@ class WorkerPool:
         self._last_exit = worker.exit
         failure = worker.failure
         if failure is not None and not worker.retired:
+            self.deaths += 1
             self.deaths += 1
             now = asyncio.get_running_loop().time()
             lived = now - worker.loaded_at if worker.loaded_at is not None else 0.0

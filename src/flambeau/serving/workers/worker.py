@@ -128,9 +128,18 @@ class Worker:
         return self._retired
 
     async def start(self, starter: Starter) -> None:
-        """Ask for the process and open the link to it."""
-        ours, theirs = socket_pair()
-        output, printed = os.pipe()
+        """Ask for the process and open the link to it; what cannot be had ends it like a process that cannot be started."""
+        try:
+            output, printed = os.pipe()
+            try:
+                ours, theirs = socket_pair()
+            except OSError:
+                os.close(output)
+                os.close(printed)
+                raise
+        except OSError as error:  # no descriptors left
+            self._exited(Exit(note=f"could not be started: {error}"))
+            return
         bound = self._spec.config.batch_size * (self._spec.config.response_bytes_max + _ANSWER_OVERHEAD_BYTES)
         self._link = FrontLink(ours, bound, self._frame, self._link_lost)
         self._output = OutputReader(output, self._on_line)
@@ -293,6 +302,8 @@ class Worker:
         tail = f'; its last line: "{last.strip()[:200]}"' if last else ""
         if self._broken is not None:
             return f"{self._who()} was ended {self._doing()}: {self._broken}{tail}"
+        if ended.note is not None and self._phase() == "start":
+            return f"{self._who()} {ended}"
         return f"{self._who()} {ended} {self._doing()}{tail}"
 
     def _late_text(self) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import time
 from typing import Protocol
+
+from flambeau.foundation.timestamps import parse_rfc3339, rfc3339
+
+__all__ = ["Clock", "SystemClock", "parse_rfc3339", "rfc3339"]
 
 
 class Clock(Protocol):
@@ -38,18 +41,3 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait on the running loop."""
         await asyncio.sleep(seconds)
-
-
-def rfc3339(wall_seconds: float) -> str:
-    """Return Kubernetes' form of a time: UTC, whole seconds, ``Z``."""
-    moment = datetime.datetime.fromtimestamp(wall_seconds, tz=datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parse_rfc3339(text: str) -> float:
-    """Return seconds since the epoch.
-
-    Raises:
-        ValueError: the text isn't such a time.
-    """
-    return datetime.datetime.fromisoformat(text).timestamp()

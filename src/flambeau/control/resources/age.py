@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flambeau.control.resources.kind import Column, Object
 from flambeau.control.resources.lookup import find
-from flambeau.foundation.clock import parse_rfc3339
+from flambeau.foundation.timestamps import parse_rfc3339
 
 _MINUTE = 60
 _HOUR = 60 * _MINUTE

@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import mappings_at
-from flambeau.foundation.clock import rfc3339
+from flambeau.foundation.timestamps import rfc3339
 
 
 def get_condition(obj: Mapping[str, Any], type: str) -> Object | None:

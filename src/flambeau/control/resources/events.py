@@ -10,7 +10,7 @@ import hashlib
 from typing import Literal
 
 from flambeau.control.resources.kind import Object
-from flambeau.foundation.clock import rfc3339
+from flambeau.foundation.timestamps import rfc3339
 
 EventType = Literal["Normal", "Warning"]
 

@@ -11,7 +11,7 @@ from flambeau.control.resources.kind import Column, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.pod_template import containers_with_paths, image_warnings, no_effect_warning, pod_spec_schema
 from flambeau.control.resources.schema_files import ObjectSchema
-from flambeau.foundation.clock import parse_rfc3339
+from flambeau.foundation.timestamps import parse_rfc3339
 
 _ENDED_PHASES = ("Succeeded", "Failed")
 

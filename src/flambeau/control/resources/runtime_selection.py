@@ -12,7 +12,7 @@ from typing import Any
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find, mappings_at, strings_at
 from flambeau.control.resources.serving_runtime import CLUSTER_SERVING_RUNTIME, SERVER_TYPE_ANNOTATION
-from flambeau.foundation.clock import parse_rfc3339
+from flambeau.foundation.timestamps import parse_rfc3339
 
 PROTOCOLS = ("v1", "v2", "grpc-v1", "grpc-v2")
 """In the order in which runtimes are preferred."""

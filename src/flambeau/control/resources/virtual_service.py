@@ -30,7 +30,8 @@ _TEXTS = {
 }
 
 _UNSERVED_RULE_FIELDS = ("redirect", "directResponse", "delegate", "fault", "mirror", "mirrors", "corsPolicy", "retries", "headers")
-_UNSERVED_MATCH_FIELDS = ("scheme", "port", "sourceLabels", "sourceNamespace", "withoutHeaders")
+_UNSERVED_MATCH_FIELDS = ("sourceLabels", "sourceNamespace", "withoutHeaders")
+"""The routing controller leaves out a match that has one of these: matching more than was asked for would be worse."""
 
 
 def _as_json(*path: str) -> Callable[[Object, float], str | None]:
@@ -162,7 +163,7 @@ def _rule_warnings(rule: Object, path: str) -> Iterator[str]:
     for index, match in enumerate(mappings_at(rule, "match")):
         ignored = [name for name in _UNSERVED_MATCH_FIELDS if match.get(name)]
         if ignored:
-            yield f"{path}.match[{index}]: {', '.join(ignored)} cannot be looked at here"
+            yield f"{path}.match[{index}]: {', '.join(ignored)} cannot be looked at here: the match is left out"
 
 
 VIRTUAL_SERVICE = Kind(

@@ -6,8 +6,9 @@ from flambeau.control.resources import events
 from flambeau.control.resources.event import EVENT
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import Store, modify
-from flambeau.foundation.clock import Clock, parse_rfc3339
+from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import Conflict, NotFound
+from flambeau.foundation.timestamps import parse_rfc3339
 
 EVENT_SECONDS_MAX = 3600
 """An event that was not repeated for so long goes, as in Kubernetes."""

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from flambeau.control.resources.kind import Kind, Object
-from flambeau.foundation.clock import rfc3339
 from flambeau.foundation.errors import InvalidInput, TooLarge
+from flambeau.foundation.timestamps import rfc3339
 
 DOCUMENT_BYTES_MAX = 3 * 1024 * 1024
 """One object, as JSON; twice what etcd takes."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from flambeau.serving.repository import Phase, Registration, Repository, name_of
 from flambeau.serving.workers.starter import FreshStarter
 from tests.fixtures.archives import ECHO, write_mar
 from tests.fixtures.waiting import until
+from tests.fixtures.wheels import write_wheel
 
 
 def no_workers(name: str, version: str, yaml: Mapping[str, object]) -> tuple[ModelConfig, list[str]]:
@@ -95,6 +97,34 @@ async def test_a_version_is_loaded_once(repository: Repository, tmp_path: Path) 
     assert "already registered" in repository.standings()[1].message
 
 
+async def test_requirements_are_installed_where_that_is_allowed(repository: Repository, tmp_path: Path) -> None:
+    folder = tmp_path / "needy"
+    write_needy_folder(folder)
+    cache = tmp_path / "cache"
+
+    def one_worker(name: str, version: str, yaml: Mapping[str, object]) -> tuple[ModelConfig, list[str]]:
+        return ModelConfig(), []
+
+    repository.register(Registration(folder, "needy", one_worker, name="with", packages_cache=cache))
+    repository.register(Registration(folder, "needy", one_worker, name="without"))
+    await until(lambda: all(standing.ready or standing.failed for standing in repository.standings()), 60)
+    having, lacking = repository.standings()
+    assert having.ready, having.message
+    assert lacking.failed
+    assert "flambeau_tiny" in lacking.message
+
+
+def write_needy_folder(folder: Path) -> None:
+    """Write a model folder whose handler imports a package that its requirements bring, as a wheel in the folder."""
+    (folder / "MAR-INF").mkdir(parents=True)
+    handler = "import flambeau_tiny\n\n\ndef handle(data, context):\n    return data and [flambeau_tiny.WORD] * len(data)\n"
+    (folder / "needy.py").write_text(handler)
+    write_wheel(folder)
+    (folder / "requirements.txt").write_text("--no-index\n./flambeau_tiny-1.0-py3-none-any.whl\n")
+    model = {"modelName": "needy", "handler": "needy.py", "requirementsFile": "requirements.txt"}
+    (folder / "MAR-INF" / "MANIFEST.json").write_text(json.dumps({"model": model}))
+
+
 def unpacked(directory: Path, **manifest: str) -> Unpacked:
     return Unpacked(directory, Manifest(**manifest))  # type: ignore[arg-type]  # names all
 
@@ -113,13 +143,13 @@ def registered(**given: str) -> Registration:
     ],
 )
 def test_names_and_handlers(tmp_path: Path, given: dict[str, str], manifest: dict[str, str], name: str, handler: str) -> None:
-    spec = spec_of(registered(**given), unpacked(tmp_path, **manifest))
+    spec = spec_of(registered(**given), unpacked(tmp_path, **manifest), None)
     assert (spec.name, spec.handler, spec.url) == (name, handler, "my-model.v1.mar")
 
 
 def test_an_archive_without_a_handler_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="names no handler"):
-        spec_of(registered(), unpacked(tmp_path))
+        spec_of(registered(), unpacked(tmp_path), None)
 
 
 @pytest.mark.parametrize(("file", "name"), [("a.mar", "a"), ("a-b.c.tar", "a_b_c"), ("folder", "folder")])

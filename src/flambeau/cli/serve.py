@@ -13,7 +13,7 @@ from flambeau.programs.settings.server import Flags
 def serve(
     *,
     model_store: Annotated[str | None, Parameter(name=["--model-store", "--model_store"])] = None,
-    models: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    models: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     ts_config: Annotated[str | None, Parameter(name=["--ts-config", "--ts_config"])] = None,
     workflow_store: Annotated[str | None, Parameter(name=["--workflow-store", "--workflow_store"])] = None,
     no_config_snapshots: Annotated[bool, Parameter(name=["--no-config-snapshots", "--no_config_snapshots", "--ncs"], negative="")] = False,

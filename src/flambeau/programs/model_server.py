@@ -161,6 +161,7 @@ class ModelServer:
                 default_handler=models.default_handler,
                 envelope=models.envelope,
                 limit_image_pixels=models.limit_image_pixels,
+                packages_cache=models.packages_cache,
             )
             for model, path in models.startup
         ]

@@ -97,3 +97,5 @@ class ModelSpec:
     yaml: dict[str, object] = field(default_factory=dict)
     """model-config.yaml, whole: ``context.model_yaml_config``."""
     limit_max_image_pixels: bool = True
+    packages: Path | None = None
+    """Where the archive's requirements were installed; such a model's workers are fresh interpreters."""

@@ -20,11 +20,12 @@ import yaml
 from flambeau.foundation.errors import Conflict, FlambeauError, InvalidInput, NotFound, NotReady, TooLarge
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.serving.archive.manifest import Manifest
+from flambeau.serving.archive.requirements import Packages, install_requirements
 from flambeau.serving.archive.unpack import Unpacked, unpack
 from flambeau.serving.batching.queue import ModelQueue
 from flambeau.serving.model import ModelConfig, ModelSpec
 from flambeau.serving.workers.pool import WorkerPool
-from flambeau.serving.workers.starter import Starter
+from flambeau.serving.workers.starter import FreshStarter, Starter
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Phase(StrEnum):
     """How far a model has come."""
 
     UNPACKING = "unpacking"
+    INSTALLING = "installing requirements"
     CONFIGURING = "configuring"
     LOADING = "loading"
     """Its workers start and run the handler's initialize; they go on trying when that fails."""
@@ -63,6 +65,8 @@ class Registration:
     """Where the manifest names none."""
     envelope: str | None = None
     limit_image_pixels: bool = True
+    packages_cache: Path | None = None
+    """Where the archive's requirements are installed; None: they are not (install_py_dep_per_model is false)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,8 @@ class LoadedModel:
         self.spec = spec
         self.name = spec.name
         self.version = spec.version
-        self.pool = WorkerPool(spec, starter)
+        # A fork of the fork server has its packages imported already; other versions of them need a fresh interpreter.
+        self.pool = WorkerPool(spec, FreshStarter() if spec.packages else starter)
         self.queue = ModelQueue(spec, self.pool)
 
     async def close(self, grace_seconds: float) -> None:
@@ -155,6 +160,7 @@ class Repository:
         self._models: dict[str, dict[str, LoadedModel]] = {}
         # (name, version or None) -> model: one look-up a request; made anew when a model comes.
         self._found: dict[tuple[str, str | None], LoadedModel] = {}
+        self._packages: list[Packages] = []
         self._tasks = TaskOwner("repository")
 
     def register(self, registration: Registration) -> None:
@@ -208,14 +214,17 @@ class Repository:
         """End every model and its workers; what they work on may take the grace. May be called once."""
         await self._tasks.close()
         await asyncio.gather(*(model.close(grace_seconds) for model in self.models()))
+        for packages in self._packages:
+            packages.release()
 
     async def _load(self, entry: _Entry) -> None:
         """Take one registration from its archive to its workers; keep what goes wrong with it."""
         registration = entry.registration
         try:
             unpacked = await asyncio.to_thread(unpack, registration.archive, self._directory)
+            packages = await self._install(entry, unpacked)
             entry.phase = Phase.CONFIGURING
-            spec = await asyncio.to_thread(spec_of, registration, unpacked)
+            spec = await asyncio.to_thread(spec_of, registration, unpacked, packages)
             if spec.version in self._models.get(spec.name, {}):
                 raise Conflict(f"Model version {spec.version} is already registered for model {spec.name}")
         except FlambeauError as error:
@@ -226,6 +235,19 @@ class Repository:
         entry.model = LoadedModel(spec, self._starter)
         self._add(entry.model)
         entry.model.pool.start()
+
+    async def _install(self, entry: _Entry, unpacked: Unpacked) -> Path | None:
+        """Install the archive's requirements, if it has any and they are wanted; return where."""
+        file, cache = unpacked.manifest.requirements_file, entry.registration.packages_cache
+        if file is None:
+            return None
+        if cache is None:
+            _log.warning("model %s: %s is not installed: install_py_dep_per_model is false", entry.name, file)
+            return None
+        entry.phase = Phase.INSTALLING
+        packages = await install_requirements(unpacked.directory, file, cache)
+        self._packages.append(packages)
+        return packages.directory
 
     def _add(self, model: LoadedModel) -> None:
         self._models.setdefault(model.name, {})[model.version] = model
@@ -258,7 +280,7 @@ class Repository:
         return NotFound(f"Model not found: {name}", hint=hint, reason="ModelNotFound")
 
 
-def spec_of(registration: Registration, unpacked: Unpacked) -> ModelSpec:
+def spec_of(registration: Registration, unpacked: Unpacked, packages: Path | None) -> ModelSpec:
     """Return what workers need to load a model. Reads model-config.yaml.
 
     Raises:
@@ -287,6 +309,7 @@ def spec_of(registration: Registration, unpacked: Unpacked) -> ModelSpec:
         config=config,
         yaml=config_yaml,
         limit_max_image_pixels=registration.limit_image_pixels,
+        packages=packages,
     )
 
 

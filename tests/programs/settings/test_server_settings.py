@@ -51,6 +51,7 @@ def test_kserves_config_in_a_pod(pod: Path) -> None:
             "FLAMBEAU_POD_IP": "127.4.5.6",
             "PORT": "8080",
             "TS_SERVICE_ENVELOPE": "kserve",
+            "XDG_CACHE_HOME": "/cache",
             "INFERENCE_SERVICE_NAME": "mnist-torchserve",
         },
     )
@@ -60,7 +61,7 @@ def test_kserves_config_in_a_pod(pod: Path) -> None:
     assert doors.kserve == Address("127.4.5.6", 8080)
     assert doors.service_name == "mnist-torchserve"
     assert models.envelope == "kserve"
-    assert models.install_requirements
+    assert models.packages_cache == Path("/cache/flambeau/packages")
     assert models.defaults.job_queue_size == 10
     assert [path for _, path in models.startup] == [pod / "model-store" / "mnist.mar"]
     assert sum("took the remark" in note for note in settings.notes) == 3

@@ -7,6 +7,7 @@ config.properties.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +116,8 @@ class ModelSettings:
     default_handler: str | None = None
     """For archives whose manifest names none."""
     envelope: str | None = None
-    install_requirements: bool = False
+    packages_cache: Path | None = None
+    """Where archives' requirements are installed; None: install_py_dep_per_model is false."""
     limit_image_pixels: bool = True
 
 
@@ -147,7 +149,7 @@ def load_settings(flags: Flags, environment: Mapping[str, str], *, directory: Pa
     values = read_values(flags, environment, mounts, directory=directory)
     notes = [*values.warnings, *(f"--{flag.replace('_', '-')} has no effect: there is no Java process" for flag in flags.without_effect)]
     doors, door_notes = _doors(values, environment)
-    models, model_notes = _models(values, mounts, directory)
+    models, model_notes = _models(values, environment, mounts, directory)
     return ServerSettings(doors, models, values, (*notes, *door_notes, *model_notes))
 
 
@@ -220,7 +222,7 @@ def _address(value: Value, pod_address: str | None) -> Address:
     return Address(bind_host(parts.hostname, pod_address), _DEFAULT_PORTS[value.key]["http"] if port is None else port)
 
 
-def _models(values: Values, mounts: Mounts, directory: Path) -> tuple[ModelSettings, list[str]]:
+def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, directory: Path) -> tuple[ModelSettings, list[str]]:
     store_text = values["model_store"].text.strip()
     if not store_text:
         raise InvalidInput(
@@ -250,7 +252,7 @@ def _models(values: Values, mounts: Mounts, directory: Path) -> tuple[ModelSetti
         by_model=by_model,
         default_handler=values["default_service_handler"].text.strip() or None,
         envelope=values["service_envelope"].text.strip() or None,
-        install_requirements=values["install_py_dep_per_model"].boolean(),
+        packages_cache=_cache_directory(environment) / "packages" if values["install_py_dep_per_model"].boolean() else None,
         limit_image_pixels=values["limit_max_image_pixels"].boolean(),
     )
     return settings, [*notes, *model_notes]
@@ -300,6 +302,12 @@ def _archive_path(model: StartupModel, store: Path, store_text: str, in_store: l
             reason="ModelArchiveNotFound",
         )
     return path
+
+
+def _cache_directory(environment: Mapping[str, str]) -> Path:
+    """Return where this user's caches are, by the XDG rules."""
+    base = environment.get("XDG_CACHE_HOME") or os.path.join(environment.get("HOME") or tempfile.gettempdir(), ".cache")
+    return Path(base) / "flambeau"
 
 
 def _real(path: str, mounts: Mounts, directory: Path) -> Path:

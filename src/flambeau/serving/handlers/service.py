@@ -142,7 +142,8 @@ def load_service(spec: ModelSpec) -> Service:
     Raises:
         LoadError: the handler can't be found, imported or initialized.
     """
-    for folder in (str(TORCHSERVE_SURFACE), str(spec.directory)):
+    # The archive's own modules first, then the surface: a model that requires torchserve still gets our ``ts``.
+    for folder in map(str, filter(None, (spec.packages, TORCHSERVE_SURFACE, spec.directory))):
         if folder in sys.path:
             sys.path.remove(folder)
         sys.path.insert(0, folder)

@@ -30,6 +30,7 @@ def spec_text(spec: ModelSpec) -> bytes:
     """
     fields = asdict(spec)
     fields["directory"] = str(spec.directory)
+    fields["packages"] = str(spec.packages) if spec.packages else None
     fields["yaml"] = yaml.safe_dump(spec.yaml) if spec.yaml else ""
     return json.dumps(fields, default=str).encode()
 
@@ -38,6 +39,7 @@ def spec_of(text: bytes) -> ModelSpec:
     """Return the spec that a text says."""
     fields = json.loads(text)
     fields["directory"] = Path(fields["directory"])
+    fields["packages"] = Path(fields["packages"]) if fields["packages"] else None
     fields["config"] = ModelConfig(**fields["config"])
     fields["yaml"] = yaml.safe_load(fields["yaml"]) if fields["yaml"] else {}
     return ModelSpec(**fields)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import orjson
+import yaml
 
 from flambeau.control.apiserver.app import ApiServer
 from flambeau.control.resources.kind import Key, Object
@@ -136,8 +137,8 @@ def isvc_object(name: str, namespace: str, **predictor: Any) -> Object:
 
 
 def yaml_of(*objects: Object) -> str:
-    """Objects as a YAML stream (JSON is YAML)."""
-    return "\n---\n".join(orjson.dumps(obj).decode() for obj in objects)
+    """Objects as a YAML stream."""
+    return str(yaml.safe_dump_all(objects, sort_keys=False))
 
 
 def key_of(obj: Object) -> Key:
@@ -147,3 +148,41 @@ def key_of(obj: Object) -> Key:
 def lines(text: str) -> Sequence[Sequence[str]]:
     """A printed table as words."""
     return [line.split() for line in text.splitlines()]
+
+
+def pod_object(name: str, namespace: str) -> Object:
+    """A pod that runs, as the agent leaves it."""
+    containers = ("kserve-container", "queue-proxy")
+    running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "annotations": {"kubectl.kubernetes.io/default-container": "kserve-container"},
+            "labels": {"serving.kserve.io/inferenceservice": "mnist"},
+        },
+        "spec": {"containers": [{"name": container, "image": "flambeau/server"} for container in containers]},
+        "status": {
+            "phase": "Running",
+            "podIP": "127.0.0.9",
+            "conditions": [{"type": "Ready", "status": "True"}, {"type": "Initialized", "status": "True"}],
+            "containerStatuses": [
+                {"name": container, "ready": True, "restartCount": 0, "image": "flambeau/server", "imageID": "", "state": running}
+                for container in containers
+            ],
+        },
+    }
+
+
+async def watched(cluster: Cluster, count: int = 1) -> None:
+    """Wait until so many watches and followed logs are open."""
+    await watched_by(cluster.server, count)
+
+
+async def watched_by(server: ApiServer, count: int = 1) -> None:
+    """Wait until a server has so many streams open."""
+    async with asyncio.timeout(KUBECTL_SECONDS_MAX):
+        while server.open_streams < count:  # noqa: ASYNC110 - no event of a server's is worth a test's wait
+            await asyncio.sleep(0.01)

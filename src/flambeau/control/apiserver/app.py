@@ -67,6 +67,11 @@ class ApiServer:
         """Return where the kubeconfig is written."""
         return self._home / "kubeconfig"
 
+    @property
+    def open_streams(self) -> int:
+        """Return how many watches and followed logs are running."""
+        return len(self._streams)
+
     async def start(self, host: str, port: int) -> None:
         """Listen, then write the kubeconfig.
 

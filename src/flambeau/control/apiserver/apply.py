@@ -6,6 +6,7 @@ Source: Kubernetes' server-side apply as kubectl uses it; the record of owners i
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,10 @@ from flambeau.control.apiserver import list_keys, ownership
 from flambeau.control.apiserver.ownership import FieldPath, Owner
 from flambeau.control.resources.kind import Object
 from flambeau.foundation.errors import Conflict
+
+_KUBECTL = "kubectl"
+"""The manager that kubectl's server-side apply says it is."""
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class ApplyConflict(Conflict):
@@ -60,6 +65,10 @@ def apply(live: Object, config: Object, manager: str, now: str, *, force: bool) 
     mine = next((owner for owner in owners if owner.is_same(manager, "Apply")), None)
     others = tuple(owner for owner in owners if owner is not mine)
     disputed = _disputed(others, wanted, there)
+    if manager == _KUBECTL and disputed and not force:
+        applied_before = _from_client_side_apply(live, there)
+        if all(path in applied_before for _, path in disputed):
+            force = True
     if disputed and not force:
         raise ApplyConflict(tuple(sorted((owner.manager, ownership.show(path)) for owner, path in disputed)))
     if disputed:
@@ -68,7 +77,7 @@ def apply(live: Object, config: Object, manager: str, now: str, *, force: bool) 
     merged = _merge(live, config, "")
     if mine is not None:
         for path in sorted(_dropped(mine, others, wanted), key=len):  # a list item before its fields
-            _remove(merged, path)
+            _remove(merged, path, wanted)
     fields = frozenset(wanted)
     unchanged = mine is not None and mine.fields == fields
     me = mine if mine is not None and unchanged else Owner(manager, "Apply", fields, str(config.get("apiVersion", "")), now)
@@ -87,15 +96,20 @@ def _disputed(others: Sequence[Owner], wanted: dict[FieldPath, Any], there: dict
 
 
 def _dropped(mine: Owner, others: Sequence[Owner], wanted: dict[FieldPath, Any]) -> set[FieldPath]:
-    """Return the fields that this manager doesn't want any more and nobody else owns."""
-    kept = {path[:length] for path in wanted for length in range(1, len(path) + 1)}
-    kept |= {path[:length] for owner in others for path in owner.fields for length in range(1, len(path) + 1)}
-    candidates = {path for path in mine.fields if path not in kept}
-    return {
-        path
-        for path in candidates
-        if not any(path[:length] in wanted and wanted[path[:length]] is not ownership.ITEM for length in range(1, len(path)))
-    }
+    """Return the fields that this manager doesn't want any more and nobody else owns, themselves or something in them."""
+    owned = [*wanted, *(path for owner in others for path in owner.fields)]
+    kept = {path[:length] for path in owned for length in range(1, len(path) + 1)}
+    return {path for path in mine.fields if path not in kept}
+
+
+def _from_client_side_apply(live: Object, there: dict[FieldPath, Any]) -> set[FieldPath]:
+    """Return the fields that still are as kubectl's client-side apply left them: who goes on to server-side apply may change these."""
+    annotation = (live.get("metadata", {}).get("annotations") or {}).get(_LAST_APPLIED)
+    try:
+        last = json.loads(annotation) if isinstance(annotation, str) else None
+    except (ValueError, RecursionError):  # users can write anything there
+        return set()
+    return {path for path, value in ownership.leaves(last).items() if there.get(path) == value} if isinstance(last, dict) else set()
 
 
 def _without_nulls(node: Any) -> Any:
@@ -124,8 +138,8 @@ def _merge_items(live: list[Any], config: list[Any], keys: tuple[str, ...]) -> l
     return kept + [copy.deepcopy(item) for place, item in new.items() if place not in old]
 
 
-def _remove(obj: Object, path: FieldPath) -> None:
-    """Take a field or list item out, in place, and the maps that this leaves empty."""
+def _remove(obj: Object, path: FieldPath, wanted: dict[FieldPath, Any]) -> None:
+    """Take a field or list item out, in place, and the maps that this leaves empty unless they are wanted so."""
     trail: list[tuple[Any, Any]] = []
     node: Any = obj
     name = ""
@@ -137,7 +151,8 @@ def _remove(obj: Object, path: FieldPath) -> None:
         node = node[place]
         name = segment[2:] if segment.startswith("f:") else ""
     for depth, (parent, place) in enumerate(reversed(trail)):
-        if depth and (parent[place] or len(trail) - depth == 1):
+        length = len(trail) - depth
+        if depth and (parent[place] or length == 1 or path[:length] in wanted):
             return
         del parent[place]
 

@@ -41,12 +41,12 @@ class Decoded:
 
 
 def media_type(header: str, allowed: tuple[str, ...]) -> str:
-    """Return the content type without parameters; a missing one is JSON.
+    """Return the content type without parameters; where it is missing, YAML if that is read here (JSON is YAML), else JSON.
 
     Raises:
         UnsupportedMediaType: it isn't one of those allowed.
     """
-    found = header.partition(";")[0].strip().lower() or JSON
+    found = header.partition(";")[0].strip().lower() or (YAML if YAML in allowed else JSON)
     if found not in allowed:
         raise UnsupportedMediaType(f"the body of type {found!r} is not read here", hint=f"send one of {', '.join(allowed)}")
     return found

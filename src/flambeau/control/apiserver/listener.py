@@ -23,6 +23,8 @@ HEAD_SECONDS = 15.0
 """Seconds from a connection's start to the end of its first head, the TLS handshake not counted."""
 IDLE_SECONDS = 75
 """Seconds that a connection may wait for its next request."""
+CLOSE_SECONDS = 1.0
+"""Seconds that a client has to answer the end of a TLS connection; one that is idle in its pool never does."""
 CONNECTIONS_MAX = 1024
 """Connections at once; further requests are answered 503."""
 
@@ -62,6 +64,22 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._head_arrived()
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self.loop.call_later(CLOSE_SECONDS, self._cut_when_written)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self._cut_when_written()
+
+    def _cut_when_written(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.loop.call_later(CLOSE_SECONDS, self._cut_when_written)
+        else:
+            self.transport.abort()
+
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES_MAX:
@@ -82,6 +100,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+    def cut_connections(self) -> None:
+        """End every connection now, whatever is on it."""
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
 
 
 class Listener:
@@ -147,13 +170,14 @@ class Listener:
             self._server.config.timeout_graceful_shutdown = max(1, round(drain_seconds))
             self._server.should_exit = True
             await asyncio.wait({self._running}, timeout=drain_seconds + 5.0)
+            self._server.cut_connections()
         await self._tasks.close()
 
 
 def _bind(host: str, port: int) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        family, _, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(family, socket.SOCK_STREAM, protocol)  # unnamed, asyncio wouldn't set TCP_NODELAY: 40 ms an answer
     except OSError as error:
         raise Unavailable(f"cannot listen on {host}: {error.strerror}") from error
     try:

@@ -30,14 +30,12 @@ def merge(target: Any, patch: Any) -> Any:
     return result
 
 
-def json_patch(target: Any, operations: Any) -> Any:
+def json_patch(target: Any, operations: list[Any]) -> Any:
     """Return the target with a JSON patch applied (RFC 6902).
 
     Raises:
         InvalidInput: an operation is malformed, its path isn't there, or its test fails.
     """
-    if not isinstance(operations, list):
-        raise InvalidInput("a JSON patch is a list of operations")
     if len(operations) > OPERATIONS_MAX:
         raise TooLarge(f"the JSON patch has {len(operations)} operations: at most {OPERATIONS_MAX} are taken")
     document = copy.deepcopy(target)

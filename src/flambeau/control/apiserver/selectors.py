@@ -12,9 +12,9 @@ from flambeau.foundation.errors import InvalidInput
 _LENGTH_MAX = 8192
 """Characters of a selector."""
 
-_SET = re.compile(r"^(?P<key>[^\s=!,()]+)\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)$")
-_EQUALITY = re.compile(r"^(?P<key>[^\s=!,()]+)\s*(?P<operator>==|=|!=)\s*(?P<value>[^\s=!,()]*)$")
-_EXISTENCE = re.compile(r"^(?P<negation>!?)\s*(?P<key>[^\s=!,()]+)$")
+_SET = re.compile(r"^(?P<key>[\w./-]+)\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)$")
+_EQUALITY = re.compile(r"^(?P<key>[\w./-]+)\s*(?P<operator>==|=|!=)\s*(?P<value>[^\s=!,()]*)$")
+_EXISTENCE = re.compile(r"^(?P<negation>!?)\s*(?P<key>[\w./-]+)$")
 
 # Kubernetes allows a handful of fields per kind, and refuses others rather than ignoring them.
 _EVERY_KIND = ("metadata.name", "metadata.namespace")

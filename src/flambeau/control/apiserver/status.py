@@ -63,6 +63,7 @@ class InvalidObject(InvalidInput):
         listed = causes[0] if len(causes) == 1 else f"[{', '.join(causes)}]"
         full_kind = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
         super().__init__(f'{full_kind} "{name}" is invalid: {listed}')
+        self.name = name
         self.findings = findings
 
 
@@ -113,8 +114,8 @@ def of_error(error: FlambeauError, subject: Subject | None = None) -> Object:
         code, reason = _CONFLICTS.get(error.reason, (code, reason))
     details: dict[str, Any] = subject.details() if subject else {}
     if isinstance(error, InvalidObject):
-        if subject:
-            details["kind"] = subject.kind.kind  # kubectl builds its sentence from it: The InferenceService "x" is invalid
+        if subject:  # kubectl builds its sentence from these: The InferenceService "x" is invalid
+            details |= {"name": error.name, "kind": subject.kind.kind}
         details["causes"] = [{"reason": item.reason, "message": item.message, "field": item.path} for item in error.findings]
     if isinstance(error, Overloaded):
         details["retryAfterSeconds"] = max(1, round(error.retry_after_seconds))

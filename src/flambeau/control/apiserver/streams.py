@@ -23,6 +23,9 @@ class Streams:
         self._count = 0
         self._ending = False
 
+    def __len__(self) -> int:
+        return self._count
+
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Count a stream while it runs.

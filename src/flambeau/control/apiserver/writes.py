@@ -113,8 +113,9 @@ class Writer:
         """
         if media_type == codecs.APPLY_PATCH:
             return await self._apply(target, body, query)
-        if media_type != codecs.JSON_PATCH and not isinstance(body.value, dict):
-            raise InvalidInput("the patch must be an object")
+        wanted, what = (list, "a list of operations") if media_type == codecs.JSON_PATCH else (dict, "an object")
+        if not isinstance(body.value, wanted):
+            raise InvalidInput(f"a patch of type {media_type} must be {what}")
         change = {codecs.JSON_PATCH: patch.json_patch, codecs.MERGE_PATCH: patch.merge, codecs.STRATEGIC_PATCH: patch.strategic}[media_type]
 
         async def attempt() -> Written:

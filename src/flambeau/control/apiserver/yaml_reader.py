@@ -20,6 +20,10 @@ NODES_MAX = 200_000
 DEPTH_MAX = 100
 """Levels of nesting."""
 
+_MERGE = "tag:yaml.org,2002:merge"
+_PLAIN_TAGS = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value", "merge")
+_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in _PLAIN_TAGS)
+# What PyYAML takes a plain text for doesn't matter: ``_scalar`` decides by the text.
 _TRUE = frozenset(["true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"])
 _FALSE = frozenset(["false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"])
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
@@ -40,6 +44,8 @@ class _Builder:
             raise TooLarge(f"the YAML document holds more than {NODES_MAX} values")
         if depth > DEPTH_MAX:
             raise InvalidInput(f"the YAML document is nested deeper than {DEPTH_MAX} levels")
+        if node.tag not in _TAGS:
+            raise InvalidInput(f"the tag {node.tag} at line {node.start_mark.line + 1} of the YAML document is not read")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -48,15 +54,29 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise InvalidInput(f"a key at line {key_node.start_mark.line + 1} of the YAML document is no plain text")
             key = str(key_node.value)
             place = f"{path}.{key}" if path else key
+            if key_node.tag == _MERGE and not key_node.style:
+                merged |= self._merged(value_node, path, depth)
+                continue
             if key in result:
                 self.duplicates.append(place)
             result[key] = self.build(value_node, place, depth + 1)
-        return result
+        return merged | result
+
+    def _merged(self, node: yaml.Node, path: str, depth: int) -> dict[str, Any]:
+        """Return what ``<<: *alias`` brings in; of several, the earlier wins."""
+        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        found: dict[str, Any] = {}
+        for each in nodes:
+            if not isinstance(each, yaml.MappingNode):
+                raise InvalidInput(f"<< at line {node.start_mark.line + 1} of the YAML document merges what is no mapping")
+            found = self.build(each, path, depth + 1) | found
+        return found
 
 
 def read(text: str) -> tuple[Any, tuple[str, ...]]:
@@ -79,9 +99,7 @@ def read(text: str) -> tuple[Any, tuple[str, ...]]:
 
 def _scalar(node: yaml.Node) -> Any:
     text = str(node.value)
-    if node.tag == "tag:yaml.org,2002:binary" or not node.tag.startswith("tag:yaml.org,2002:"):
-        raise InvalidInput(f"the tag {node.tag} at line {node.start_mark.line + 1} of the YAML document is not read")
-    if getattr(node, "style", None) is not None:  # quoted or block: text, whatever it looks like
+    if getattr(node, "style", None):  # quoted or block: text, whatever it looks like
         return text
     if text in _NULL:
         return None

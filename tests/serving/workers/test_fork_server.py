@@ -21,6 +21,9 @@ def handle(data, context):
     what = bytes(data[0]["body"]).decode()
     if what == "exit":
         raise SystemExit(5)
+    if what == "random":
+        import numpy
+        return [str(numpy.random.random())]
     if what == "threads":
         import torch
         return [torch.get_num_threads()]
@@ -47,6 +50,8 @@ async def test_workers_are_forks_with_torch_imported_and_one_thread(tmp_path: Pa
         assert psutil.Process(forks.pid).num_threads() == 1, "a fork of a process with threads may hang"
         assert await served.ask(b"torch").text() == "True"
         assert await served.ask(b"threads").text() == "1"
+        both = [served.ask(b"random") for _ in range(2)]  # one goes to each
+        assert await both[0].text() != await both[1].text(), "forks share no random numbers"
         first, second = (status.pid for status in served.pool.workers())
         assert first != second
         assert first is not None

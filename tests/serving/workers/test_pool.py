@@ -241,6 +241,12 @@ async def test_a_job_that_waits_long_brings_another_worker(tmp_path: Path) -> No
         assert not long.answers
 
 
+async def test_a_model_without_workers_gets_one_with_its_first_job(tmp_path: Path) -> None:
+    async with serving(write_model(tmp_path, min_workers=0, max_workers=1)) as served:
+        assert served.pool.workers() == ()
+        assert await served.ask(b"first").text() == "first"
+
+
 async def test_stopping_lets_a_batch_finish_within_the_grace(tmp_path: Path) -> None:
     async with serving(write_model(tmp_path, COMMANDS)) as served:
         reply = served.ask(b"sleep 0.2")

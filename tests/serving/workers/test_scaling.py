@@ -6,7 +6,7 @@ import pytest
 
 from flambeau.serving.workers.scaling import GROW_AFTER_SECONDS, SHRINK_AFTER_SECONDS, Observed, wished_workers
 
-CALM = Observed(workers=2, coming=0, idle=0, oldest_wait_seconds=0.0, longest_idle_seconds=0.0)
+CALM = Observed(workers=2, coming=0, idle=0, oldest_wait_seconds=None, longest_idle_seconds=0.0)
 PRESSED = replace(CALM, oldest_wait_seconds=GROW_AFTER_SECONDS)
 
 
@@ -25,6 +25,13 @@ def test_it_grows_by_one_when_a_job_has_waited_long_and_nobody_could_take_it() -
 )
 def test_it_does_not_grow_while_help_is_there_or_coming(observed: Observed) -> None:
     assert wished_workers(observed, 1, 5) == 2
+
+
+def test_the_first_worker_comes_with_the_first_job() -> None:
+    nobody = replace(CALM, workers=0)
+    assert wished_workers(nobody, 0, 5) == 0
+    assert wished_workers(replace(nobody, oldest_wait_seconds=0.0), 0, 5) == 1
+    assert wished_workers(replace(nobody, oldest_wait_seconds=0.0), 0, 0) == 0
 
 
 def test_it_does_not_grow_over_the_maximum() -> None:

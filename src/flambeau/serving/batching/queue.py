@@ -105,7 +105,7 @@ class ModelQueue:
 
     def oldest_age_seconds(self, now: float) -> float:
         """Return how long the oldest waiting job has waited; 0 if none waits."""
-        return now - self._queued[0].queued_at if self._queued else 0.0
+        return self.oldest_wait_seconds(now) or 0.0
 
     def submit(self, job: Job, reply: Reply, *, deadline: float | None = None) -> Ticket:
         """Accept a job.
@@ -174,9 +174,9 @@ class ModelQueue:
         self._running.add(batch)
         return batch
 
-    def oldest_wait_seconds(self, now: float) -> float:
-        """Return how long the oldest job has waited."""
-        return self.oldest_age_seconds(now)
+    def oldest_wait_seconds(self, now: float) -> float | None:
+        """Return how long the oldest job has waited; None if none waits."""
+        return now - self._queued[0].queued_at if self._queued else None
 
     def cannot_be_served(self, failure: Failure) -> None:
         """Answer what waits with the cause."""

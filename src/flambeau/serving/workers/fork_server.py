@@ -161,6 +161,7 @@ def _become_worker(inherited: Sequence[int], link: int, output: int, parent: int
         os.dup2(output, 2)
         for descriptor in (*inherited, output):
             os.close(descriptor)
+        _reseed()
         code = child.run(socket.socket(fileno=link), parent)
     except SystemExit as error:
         code = _exit_code(error)
@@ -172,6 +173,13 @@ def _become_worker(inherited: Sequence[int], link: int, output: int, parent: int
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _reseed() -> None:
+    """Give a fork random numbers of its own; ``random`` sees to that itself, and torch's are the same in every new process."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed()
 
 
 def _exit_code(error: SystemExit) -> int:

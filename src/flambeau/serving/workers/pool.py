@@ -46,8 +46,8 @@ class WorkSource(Protocol):
         """Return what an idle worker should do now, or None."""
         ...
 
-    def oldest_wait_seconds(self, now: float) -> float:
-        """Return how long the oldest job has waited; 0 if none waits."""
+    def oldest_wait_seconds(self, now: float) -> float | None:
+        """Return how long the oldest job has waited; None if none waits."""
         ...
 
     def cannot_be_served(self, failure: Failure) -> None:
@@ -99,8 +99,6 @@ class WorkerPool:
         self._last_exit: Exit | None = None
         self.deaths = 0
         """Workers that ended though they were wanted."""
-        self.deaths = 0
-        """Workers that ended unasked since the start."""
         self._stopping = False
         self._tasks = TaskOwner(f"pool of {spec.name} {spec.version}")
         self._alarm = Alarm(self._due)
@@ -227,7 +225,9 @@ class WorkerPool:
             if batch is None:
                 return
             self._idle.pop().dispatch(batch)
-        if len(self._workers) < self._workers_max:
+        if not self._workers:
+            self._settle()
+        elif len(self._workers) < self._workers_max:
             self._alarm.set_by(asyncio.get_running_loop().time() + scaling.GROW_AFTER_SECONDS)
 
     # The workers' side (worker.Overseer).
@@ -256,7 +256,6 @@ class WorkerPool:
         self._last_exit = worker.exit
         failure = worker.failure
         if failure is not None and not worker.retired:
-            self.deaths += 1
             self.deaths += 1
             now = asyncio.get_running_loop().time()
             lived = now - worker.loaded_at if worker.loaded_at is not None else 0.0
@@ -287,7 +286,7 @@ class WorkerPool:
         times = [worker.deadline for worker in self._workers.values() if worker.deadline is not None] + self._restart_at
         if self._idle and len(self._workers) > self._workers_min:
             times.append(self._idle[0].since + scaling.SHRINK_AFTER_SECONDS)
-        if self._source is not None and len(self._workers) < self._workers_max and self._source.oldest_wait_seconds(now) > 0:
+        if self._source is not None and len(self._workers) < self._workers_max and self._source.oldest_wait_seconds(now) is not None:
             times.append(now + scaling.GROW_AFTER_SECONDS)
         return min(times, default=None)
 
@@ -317,7 +316,7 @@ class WorkerPool:
             workers=planned,
             coming=sum(worker.state in _COMING for worker in staying) + len(self._restart_at),
             idle=len(self._idle),
-            oldest_wait_seconds=self._source.oldest_wait_seconds(now) if self._source is not None else 0.0,
+            oldest_wait_seconds=self._source.oldest_wait_seconds(now) if self._source is not None else None,
             longest_idle_seconds=now - self._idle[0].since if self._idle else 0.0,
         )
 

@@ -19,8 +19,8 @@ class Observed:
     coming: int
     """Of these, still starting or loading."""
     idle: int
-    oldest_wait_seconds: float
-    """Age of the oldest queued job; 0 if none waits."""
+    oldest_wait_seconds: float | None
+    """Age of the oldest queued job; None if none waits."""
     longest_idle_seconds: float
     """Of the worker that has been idle longest; 0 if none is."""
 
@@ -33,8 +33,10 @@ def wished_workers(observed: Observed, workers_min: int, workers_max: int) -> in
     workers = min(max(observed.workers, workers_min), workers_max)
     if workers != observed.workers:
         return workers
-    waiting_long = observed.oldest_wait_seconds >= GROW_AFTER_SECONDS
-    if waiting_long and not observed.idle and not observed.coming and workers < workers_max:
+    waited = observed.oldest_wait_seconds
+    # Nobody at all (minWorkers 0): nothing is gained by waiting to see.
+    waits_long = waited is not None and (waited >= GROW_AFTER_SECONDS or workers == 0)
+    if waits_long and not observed.idle and not observed.coming and workers < workers_max:
         return workers + 1
     if observed.longest_idle_seconds >= SHRINK_AFTER_SECONDS and workers > workers_min:
         return workers - 1

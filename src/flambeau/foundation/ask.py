@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ async def ask(
     except TimeoutError:
         raise Unavailable(f"no answer from {where} within {timeout_seconds:g} s", reason="Timeout") from None
     except OSError as error:
-        raise Unavailable(f"{where}: {error.strerror or error}", reason="ConnectionFailed") from error
+        raise Unavailable(f"{where}: {os.strerror(error.errno) if error.errno else error}", reason="ConnectionFailed") from error
 
 
 async def _exchange(place: tuple[str, int] | Path, path: str, method: str, headers: tuple[tuple[str, str], ...]) -> bytes:

@@ -19,4 +19,4 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     yield world
     for agent in world.agents:
         await agent.stop(kill_pods=True)
-    store.close()
+    world.store.close()

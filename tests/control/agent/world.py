@@ -52,6 +52,10 @@ class World:
         self.clock = SystemClock()
         self.agents: list[Agent] = []
 
+    def reopen(self) -> None:
+        """Open the store again after another process had it."""
+        self.store = SqliteStore.open(self.home / "store.db")
+
     async def agent(self) -> Agent:
         agent = Agent(self.store, self.home, Cache(self.home / "cache", 10**9), self.clock)
         await agent.start()
@@ -111,7 +115,7 @@ class World:
             await asyncio.sleep(0.02)
 
     async def events(self) -> dict[str, str]:
-        return {event["reason"]: event["message"] for event in (await self.store.list("events", "ns")).items}
+        return {f"{event['type']} {event['reason']}": event["message"] for event in (await self.store.list("events", "ns")).items}
 
     def directory(self, pod: Object) -> Path:
         metadata = pod["metadata"]

@@ -26,6 +26,8 @@ BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """Pauses before restarts in a row; the last one repeats."""
 HEALTHY_SECONDS = 300.0
 """A pod that was ready this long starts its back-off anew."""
+NO_ANSWER = "ContainersNotReady"
+"""Reason of a probe that got no answer at all."""
 _STORY_MAX = 12
 
 
@@ -257,6 +259,8 @@ def step(state: State, event: Happening, now: float) -> tuple[State, tuple[Actio
             return state, ()
         raise RuntimeError(f"{type(event).__name__} in state {state.phase}: {' > '.join(state.story)}")
     following, actions = handler(state, event, now)
+    if following == state:
+        return state, actions
     line = f"{state.phase}+{type(event).__name__}"
     return replace(following, story=(*state.story, line)[-_STORY_MAX:]), actions
 
@@ -347,10 +351,9 @@ def _become_ready(state: State, _: Happening, now: float) -> _Step:
 
 def _stay_unready(state: State, event: Happening, now: float) -> _Step:
     assert isinstance(event, ProbeFailed)
-    trouble = Trouble(Stage.SERVE, event.reason, event.message)
-    if trouble == state.trouble:
-        return state, ()
-    return replace(state, trouble=trouble), ()
+    if state.trouble is not None and event.reason == NO_ANSWER:
+        return state, ()  # a process that doesn't answer yet says less than how the last one ended
+    return replace(state, trouble=Trouble(Stage.SERVE, event.reason, event.message)), ()
 
 
 def _progress_too_long(state: State, _: Happening, now: float) -> _Step:

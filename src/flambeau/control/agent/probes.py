@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from flambeau.control.agent.machine import NO_ANSWER
 from flambeau.foundation.ask import ask
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import Unavailable
@@ -82,7 +84,7 @@ async def check(address: str, probe: Probe) -> Verdict:
             return await _check_port(address, probe)
         answer = await ask((address, probe.port), probe.path, headers=probe.headers, timeout_seconds=probe.timeout_seconds)
     except Unavailable as error:
-        return Verdict(False, "ContainersNotReady", f"readiness probe failed: {error.message}")
+        return Verdict(False, NO_ANSWER, f"readiness probe failed: {error.message}")
     if 200 <= answer.status < 400:
         return Verdict(True)
     return _refusal(answer.status, answer.body, probe.path)
@@ -95,7 +97,7 @@ async def _check_port(address: str, probe: Probe) -> Verdict:
     except TimeoutError:
         raise Unavailable(f"{address}:{probe.port} takes no connection within {probe.timeout_seconds:g} s") from None
     except OSError as error:
-        raise Unavailable(f"{address}:{probe.port}: {error.strerror or error}") from error
+        raise Unavailable(f"{address}:{probe.port}: {os.strerror(error.errno) if error.errno else error}") from error
     writer.close()
     return Verdict(True)
 

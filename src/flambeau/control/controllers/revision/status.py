@@ -13,10 +13,8 @@ from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import mappings_at
 
-PROGRESS_REASONS = frozenset(
-    ("", "PodInitializing", "ContainersNotReady", "PodCompleted", "Starting", "Loading", "ModelLoading", "WorkersStarting", "Stopping")
-)
-"""Reasons of a pod that isn't ready yet but on its way; every other one is a failure."""
+PROGRESS_REASONS = frozenset(("", "PodInitializing", "ContainersNotReady", "PodCompleted", "ModelLoading", "Stopping"))
+"""Reasons of a pod that is on its way, in the words of the agent and of our server's health answer; every other one is a failure."""
 
 
 def revision_status(revision: Object, pods: Sequence[Object], now: float) -> Object:

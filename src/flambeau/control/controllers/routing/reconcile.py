@@ -29,6 +29,7 @@ from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import NotFound, Unavailable
 from flambeau.foundation.files import write_atomically
 from flambeau.gateway.document import Document
+from flambeau.gateway.document_codec import encode
 
 NAME = "routing-controller"
 GATEWAYS = "gateways.networking.istio.io"
@@ -104,7 +105,7 @@ class RoutingReconciler:
     async def _write(self, document: Document) -> None:
         def write() -> None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._file, orjson.dumps(document), mode=0o600)
+            write_atomically(self._file, encode(document), mode=0o600)
 
         try:
             await asyncio.to_thread(write)

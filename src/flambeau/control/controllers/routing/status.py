@@ -25,7 +25,7 @@ def ingress(service: Service, *, has_traffic: bool, unconfirmed: str) -> Ingress
         unconfirmed: why the gateway is not known to serve that document; empty when it does.
     """
     if not has_traffic:
-        return Ingress("False", "PredictorNotReady", "Predictor ingress not created: the predictor has not been ready yet")
+        return Ingress("Unknown", "PredictorNotReady", "Predictor ingress not created: the predictor has not been ready yet")
     if not service.is_served:
         return Ingress("False", "NoReadyPods", "; ".join(each.why_empty for each in service.backends if each.why_empty))
     if unconfirmed:

@@ -6,7 +6,6 @@ Source: specification 5.4.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,9 @@ from flambeau.control.controllers.hosts import CLUSTER_DOMAIN
 from flambeau.control.controllers.routing.directory import Directory
 from flambeau.control.resources.durations import duration_seconds
 from flambeau.control.resources.kind import Object
-from flambeau.gateway.document import Backend, Destination, MatchType, RequestMatch, Rewrite, Rule, TextMatch
+from flambeau.foundation.errors import InvalidInput
+from flambeau.gateway.document import Backend, Destination, Document, Host, MatchType, RequestMatch, Rewrite, Rule, TextMatch
+from flambeau.gateway.table import Table
 
 INGRESS_NAMESPACE = "istio-system"
 """Gateways of this namespace count as there, since tutorials name them by many names."""
@@ -106,15 +107,18 @@ class _Compiler:
             for weight, name in self._shares(entry["route"])
             for destination in self._destinations(name, weight, authority or host)
         )
-        return (
-            Rule(
-                destinations,
-                tuple(matches),
-                Rewrite(rewrite.get("uri"), authority),
-                self._timeout(entry.get("timeout")),
-                self._label,
-            ),
-        )
+        timeout = self._timeout(entry.get("timeout"))
+        rule = Rule(destinations, tuple(matches), Rewrite(rewrite.get("uri"), authority), timeout, self._label)
+        return (rule,) if self._is_taken(host, rule) else ()
+
+    def _is_taken(self, host: str, rule: Rule) -> bool:
+        """Tell whether the gateway takes a rule; one that it refuses would cost all others, so it is left out and told."""
+        try:
+            Table(Document(0, (Host(host, (rule,)),), (*self._known.backends.values(), *self._backends.values())))
+        except InvalidInput as error:
+            self._warn(str(error).removeprefix("routes document: "))
+            return False
+        return True
 
     def _shares(self, route: Sequence[Object]) -> list[tuple[int, str]]:
         """Return (weight, destination host) of each entry; one alone takes everything, all without weights share equally."""
@@ -164,29 +168,25 @@ class _Compiler:
             return None
         if entry.get("scheme") and entry["scheme"] not in ({"exact": "http"}, {"prefix": "http"}):
             return None
-        try:
-            return RequestMatch(
-                uri=self._text(entry.get("uri"), ignore_case=bool(entry.get("ignoreUriCase"))),
-                method=self._text(entry.get("method")),
-                authority=self._text(entry.get("authority")),
-                headers=tuple((name.lower(), self._present(text)) for name, text in (entry.get("headers") or {}).items()),
-                query=tuple((name, self._present(text)) for name, text in (entry.get("queryParams") or {}).items()),
-            )
-        except re.error as error:
-            self._warn(f'spec.http.match: the regular expression "{error.pattern!s}" is wrong ({error}); the entry is left out')
-            return None
+        return RequestMatch(
+            uri=_text(entry.get("uri"), ignore_case=bool(entry.get("ignoreUriCase"))),
+            method=_text(entry.get("method")),
+            authority=_text(entry.get("authority")),
+            headers=tuple((name.lower(), _present(text)) for name, text in (entry.get("headers") or {}).items()),
+            query=tuple((name, _present(text)) for name, text in (entry.get("queryParams") or {}).items()),
+        )
 
-    def _present(self, text: Mapping[str, str] | None) -> TextMatch:
-        """Return a match on a header or parameter; an empty one asks only that it is there."""
-        return self._text(text) or TextMatch(MatchType.PREFIX, "")
 
-    def _text(self, text: Mapping[str, str] | None, *, ignore_case: bool = False) -> TextMatch | None:
-        for type in MatchType:
-            if text and type.value in text:
-                if type is MatchType.REGEX:
-                    re.compile(text[type.value])
-                return TextMatch(type, text[type.value], ignore_case)
-        return None
+def _present(text: Mapping[str, str] | None) -> TextMatch:
+    """Return a match on a header or parameter; an empty one asks only that it is there."""
+    return _text(text) or TextMatch(MatchType.PREFIX, "")
+
+
+def _text(text: Mapping[str, str] | None, *, ignore_case: bool = False) -> TextMatch | None:
+    for type in MatchType:
+        if text and type.value in text:
+            return TextMatch(type, text[type.value], ignore_case)
+    return None
 
 
 def _scaled(destinations: Sequence[Destination], weight: int) -> tuple[Destination, ...]:

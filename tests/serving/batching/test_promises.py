@@ -1,0 +1,85 @@
+"""Accepted means answered, once; run at most once; whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from pathlib import Path
+
+from flambeau.foundation.errors import FlambeauError
+from flambeau.serving.workers.machine import State
+from tests.serving.workers.kit import Recorder, Served, job, now, serving, until, write_model
+
+WRITES_DOWN = """
+import os, time
+ran = os.open("ran", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+def handle(data, context):
+    if data is None:
+        return
+    os.write(ran, b"".join(bytes(row["body"]) + b"\\n" for row in data))
+    time.sleep(0.003)
+    return [bytes(row["body"]) for row in data]
+"""
+
+
+async def submit_all(served: Served, count: int) -> dict[str, Recorder]:
+    """Submit jobs as fast as the queue takes them; return those it accepted."""
+    accepted: dict[str, Recorder] = {}
+    for number in range(count):
+        recorder = Recorder()
+        try:
+            served.queue.submit(job(str(number).encode()), recorder, deadline=now() + 30)
+            accepted[str(number)] = recorder
+        except FlambeauError:
+            await asyncio.sleep(0.01)
+        if number % 4 == 0:
+            await asyncio.sleep(0.001)
+    return accepted
+
+
+async def test_every_accepted_request_is_answered_once_and_run_at_most_once_while_workers_are_killed(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    spec = write_model(tmp_path, WRITES_DOWN, batch_size=3, min_workers=2, max_workers=3, job_queue_size=50)
+    async with serving(spec) as served:
+        submitting = asyncio.ensure_future(submit_all(served, 600))
+        kills = 0
+        while not submitting.done():
+            victims = [status.pid for status in served.pool.workers() if status.state in (State.IDLE, State.BUSY) and status.pid]
+            if victims:
+                os.kill(chance.choice(victims), chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV]))
+                kills += 1
+            await asyncio.sleep(0.05)
+        accepted = await submitting
+        answers = {name: await reply.wait() for name, reply in accepted.items()}
+        assert kills > 3
+        assert set(Counter(answer.status for answer in answers.values())) <= {200, 500, 503}
+        assert all(answer.body.decode() == name for name, answer in answers.items() if answer.status == 200)
+        lost = [answer for answer in answers.values() if answer.status == 500]
+        assert lost
+        assert all(answer.body.startswith(b"Worker died. worker ") for answer in lost)
+        # Only what was in flight on a dead worker is lost.
+        assert len(lost) <= kills * 3
+        await until(lambda: served.pool.ready)
+        assert served.queue.pending == served.queue.in_flight == 0
+    ran = Counter((tmp_path / "ran").read_text().split())
+    assert max(ran.values()) == 1
+    assert set(ran) <= set(accepted)
+
+
+async def test_scaling_to_and_fro_loses_nothing(tmp_path: Path) -> None:
+    spec = write_model(tmp_path, WRITES_DOWN, batch_size=3, min_workers=1, max_workers=3, job_queue_size=1000)
+    async with serving(spec) as served:
+        submitting = asyncio.ensure_future(submit_all(served, 300))
+        wish = 1
+        while not submitting.done():
+            wish = 4 - wish
+            served.pool.scale(wish, wish)
+            await asyncio.sleep(0.05)
+        accepted = await submitting
+        assert len(accepted) == 300
+        assert [(await reply.wait()).body.decode() for reply in accepted.values()] == list(accepted)
+    assert Counter((tmp_path / "ran").read_text().split()) == Counter(list(accepted))

@@ -13,7 +13,7 @@ import httpx2
 import orjson
 import yaml
 
-from flambeau.control.apiserver.app import ApiServer
+from flambeau.control.apiserver.server import ApiServer
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.registry import KINDS
 from flambeau.control.store.sqlite import SqliteStore

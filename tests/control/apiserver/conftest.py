@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from flambeau.control.apiserver.app import ApiServer
+from flambeau.control.apiserver.server import ApiServer
 from flambeau.control.resources.kind import Key
 from flambeau.control.resources.registry import KINDS
 from flambeau.control.store.sqlite import SqliteStore

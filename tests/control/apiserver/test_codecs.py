@@ -73,7 +73,8 @@ def test_yaml_aliases_are_bounded() -> None:
 
 
 def test_yaml_that_json_cannot_say_is_refused() -> None:
-    for text in (b'a: "\\ud800"', b"a: 99999999999999999999999", b"\xff"):
+    long = b"1" * 10_000
+    for text in (b'a: "\\ud800"', b"a: 99999999999999999999999", b"\xff", b"a: 1e999", b"a: " + long, b"a: 0x" + long, b"a: 0" + long):
         with pytest.raises(InvalidInput):
             codecs.decode(text, codecs.YAML)
 
@@ -82,6 +83,14 @@ def test_json_duplicates_are_named() -> None:
     decoded = codecs.decode(b'{"a":{"b":1,"b":2},"c":[{"d":1,"d":1}],"a":{"b":1,"b":3}}', codecs.JSON)
     assert decoded.duplicates == ("a", "a.b", "c[0].d")
     assert decoded.value == {"a": {"b": 3}, "c": [{"d": 1}]}
+
+
+def test_json_numbers_beyond_reason() -> None:
+    with pytest.raises(InvalidInput):
+        codecs.decode(b'{"a": 1e999}', codecs.JSON)
+    with pytest.raises(InvalidInput):
+        codecs.decode(b"[" + b"9" * 5000 + b"]", codecs.JSON)
+    assert codecs.decode(b"[" + b"9" * 40 + b"]", codecs.JSON).value == [1e40]
 
 
 def test_media_types() -> None:

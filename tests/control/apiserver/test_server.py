@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 
 from flambeau.control.apiserver import certificates, kubeconfig
-from flambeau.control.apiserver.app import ApiServer
+from flambeau.control.apiserver.server import ApiServer
 from flambeau.control.resources.registry import KINDS
 from flambeau.control.store.sqlite import SqliteStore
 from flambeau.foundation.clock import SystemClock

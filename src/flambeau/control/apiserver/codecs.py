@@ -109,7 +109,8 @@ def _mapping(pairs: list[tuple[str, Any]]) -> _Mapping:
 def _duplicates(body: bytes) -> tuple[str, ...]:
     """Return the paths of duplicate keys; orjson, which is stricter about everything else, keeps silent about them."""
     found: list[str] = []
-    pending: list[tuple[str, Any]] = [("", json.loads(body, object_pairs_hook=_mapping))]
+    parsed = json.loads(body, object_pairs_hook=_mapping, parse_int=str, parse_float=str)  # what numbers there are doesn't matter here
+    pending: list[tuple[str, Any]] = [("", parsed)]
     while pending:
         path, node = pending.pop()
         if isinstance(node, _Mapping):

@@ -20,7 +20,7 @@ from flambeau.foundation.tasks import TaskOwner
 HEAD_BYTES_MAX = 64 * 1024
 """Bytes of a request's target and headers together; more is answered 400 and the connection cut."""
 HEAD_SECONDS = 15.0
-"""Seconds from a connection's start to the end of its first head, the TLS handshake not counted."""
+"""Seconds that a head may take from its first byte; for the first one of a connection, from the end of the TLS handshake."""
 IDLE_SECONDS = 75
 """Seconds that a connection may wait for its next request."""
 CLOSE_SECONDS = 1.0
@@ -30,25 +30,30 @@ CONNECTIONS_MAX = 1024
 
 
 class _BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol has no limit on heads, and no deadline for the first one."""
+    """uvicorn's protocol has no limit and no deadline for heads, and waits for idle clients when it stops."""
 
     _head_bytes = 0
-    _first_head: asyncio.TimerHandle | None = None
+    _head_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
         super().connection_made(transport)
-        self._first_head = self.loop.call_later(HEAD_SECONDS, transport.close)
+        self._head_begins()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_arrived()
         super().connection_lost(exc)
 
+    def _head_begins(self) -> None:
+        if self._head_deadline is None:
+            self._head_deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
     def _head_arrived(self) -> None:
-        if self._first_head is not None:
-            self._first_head.cancel()
-            self._first_head = None
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
 
     def on_message_begin(self) -> None:
+        self._head_begins()
         self._head_bytes = 0
         super().on_message_begin()
 

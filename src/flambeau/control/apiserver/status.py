@@ -1,6 +1,6 @@
 """The error tree as Kubernetes Status objects: one table.
 
-Every answer that isn't 2xx is made here. Called by ``app`` and the watch; pure.
+Every answer that isn't 2xx is made here. Called by ``server`` and the watch; pure.
 """
 
 from __future__ import annotations

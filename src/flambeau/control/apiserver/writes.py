@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,11 +186,10 @@ class Writer:
             return Written(rules.updated(old, new, kind, status=False), warnings=warnings)
         return Written(await self._store.update(new), warnings=warnings)
 
-    async def _again_on_conflict(self, attempt: Callable[[], Any], *, names_version: bool) -> Written:
+    async def _again_on_conflict(self, attempt: Callable[[], Awaitable[Written]], *, names_version: bool) -> Written:
         for number in range(ATTEMPTS_MAX):
             try:
-                written: Written = await attempt()
-                return written
+                return await attempt()
             except Conflict as error:
                 if names_version or isinstance(error, apply.ApplyConflict) or number == ATTEMPTS_MAX - 1:
                     raise

@@ -6,6 +6,7 @@ Source: dependencies.md, "YAML: match kubectl".
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ NODES_MAX = 200_000
 """Values of one document, aliases counted each time they are used (so that none grows a body without end)."""
 DEPTH_MAX = 100
 """Levels of nesting."""
+_DIGITS_MAX = 400
+"""Digits of a number; none that JSON can say has more."""
+_EXACT_FLOATS_MAX = 2**53
 
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN_TAGS = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value", "merge")
@@ -28,8 +32,8 @@ _TRUE = frozenset(["true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"
 _FALSE = frozenset(["false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"])
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _DECIMAL = re.compile(r"^[-+]?(0|[1-9][0-9_]*)$")
-_OCTAL = re.compile(r"^([-+]?)0o?([0-7_]+)$")
-_HEXADECIMAL = re.compile(r"^([-+]?)0x([0-9a-fA-F_]+)$")
+_OCTAL = re.compile(r"^([-+]?)0o?([0-7]+)$")
+_HEXADECIMAL = re.compile(r"^([-+]?)0x([0-9a-fA-F]+)$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 
 
@@ -112,12 +116,26 @@ def _scalar(node: yaml.Node) -> Any:
 
 
 def _based(base: int) -> Callable[[re.Match[str]], int]:
-    return lambda found: int(found[1] + found[2].replace("_", "") or "0", base)
+    return lambda found: int(found[1] + found[2], base)
+
+
+def _decimal(found: re.Match[str]) -> int:
+    if len(found[0]) > _DIGITS_MAX:
+        raise InvalidInput(f"a number of the YAML document has more than {_DIGITS_MAX} digits")
+    return int(found[0].replace("_", ""))
+
+
+def _float(found: re.Match[str]) -> int | float:
+    """Whole numbers are integers, however they are written: ``1e3`` is 1000."""
+    value = float(found[0])
+    if math.isinf(value):
+        raise InvalidInput(f"the number {found[0]} of the YAML document is too large")
+    return int(value) if value.is_integer() and abs(value) < _EXACT_FLOATS_MAX else value
 
 
 _NUMBERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], int | float]], ...] = (
-    (_DECIMAL, lambda found: int(found[0].replace("_", ""))),
+    (_DECIMAL, _decimal),
     (_OCTAL, _based(8)),
     (_HEXADECIMAL, _based(16)),
-    (_FLOAT, lambda found: int(float(found[0])) if float(found[0]).is_integer() else float(found[0])),
+    (_FLOAT, _float),
 )

@@ -118,7 +118,13 @@ async def test_a_missing_bucket_is_named(cache: Cache, login: Login, s3_server: 
 
 
 @pytest.mark.parametrize(
-    ("asked", "hint"), [("kserve/mnis", "mnist/, mnist2/"), ("kserve/mnits", "mnist/"), ("kserve/mnist2/x", "check the storage URI")]
+    ("asked", "hint"),
+    [
+        ("kserve/mnis", "mnist/, mnist2/"),
+        ("kserve/mnits", "mnist/"),
+        ("kserve/mnist2/x", "check the storage URI"),
+        ("kserve/mnist2/secret.txt/", "similar names there: secret.txt"),
+    ],
 )
 async def test_an_empty_prefix_names_its_neighbours(bucket: str, cache: Cache, login: Login, asked: str, hint: str) -> None:
     with pytest.raises(NotFound, match=f"no objects under s3://{bucket}/{asked} at") as caught:

@@ -65,6 +65,10 @@ def partials(cache: Cache) -> list[Path]:
     return list(cache.folder("partial").iterdir())
 
 
+def bytes_kept(cache: Cache) -> int:
+    return max((path.stat().st_size for path in partials(cache)), default=0)
+
+
 async def start_fetching_process(uri: str, cache: Cache, credentials: Credentials) -> asyncio.subprocess.Process:
     environment = {name: setting.value for name, setting in credentials.settings.items()}
     command = (sys.executable, "-c", FETCH_IN_A_PROCESS, uri, str(cache.root))
@@ -119,7 +123,7 @@ async def test_a_killed_process_is_continued_by_another(uri: str, cache: Cache, 
     proxy.fail("stall", after_bytes=9_000_000, times=1)
     process = await start_fetching_process(uri, cache, credentials)
     await proxy.stalled.wait()
-    await until(lambda: bool(partials(cache)) and max(path.stat().st_size for path in partials(cache)) > 6_000_000)
+    await until(lambda: bytes_kept(cache) > 9_000_000 - SLACK_BYTES)
     process.kill()
     await process.communicate()
     assert list(cache.folder("staging").iterdir()), "the killed process left its tree being built"
@@ -181,7 +185,7 @@ async def test_a_cancelled_fetch_keeps_its_bytes_for_the_next(uri: str, cache: C
     proxy.fail("stall", after_bytes=9_000_000, times=1)
     task = asyncio.create_task(fetch(uri, cache=cache, credentials=login(port=proxy.port)))
     await proxy.stalled.wait()
-    await until(lambda: bool(partials(cache)))
+    await until(lambda: bytes_kept(cache) > 9_000_000 - SLACK_BYTES)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -24,6 +24,8 @@ class Connection:
     bucket: str
     endpoint: str
     """With a scheme, without a trailing slash."""
+    endpoint_source: str
+    """Who said so, for people."""
     region: str
     virtual_host: bool
     """The bucket is part of the host name instead of the path."""
@@ -75,6 +77,7 @@ def connection(bucket: str, credentials: Credentials) -> Connection:
     return Connection(
         bucket=bucket,
         endpoint=endpoint,
+        endpoint_source=_source(credentials, names.ENDPOINT_URL) or "the default",
         region=region,
         # A dot in the bucket would break the certificate's wildcard.
         virtual_host=_is_true(credentials, names.VIRTUAL_BUCKET) or (on_aws and "." not in bucket),
@@ -120,6 +123,11 @@ def _keys(bucket: str, credentials: Credentials) -> tuple[str, str, str | None]:
 def _holder(credentials: Credentials) -> str:
     """Return where the key came from, without the data key's name: ``secret torchserve/s3creds``."""
     return credentials.settings[names.ACCESS_KEY_ID].source.split(" data key ")[0]
+
+
+def _source(credentials: Credentials, name: str) -> str | None:
+    setting = credentials.settings.get(name)
+    return None if setting is None else setting.source
 
 
 def _is_true(credentials: Credentials, name: str) -> bool:

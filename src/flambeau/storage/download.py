@@ -166,7 +166,7 @@ class _Fetch:
                 failure = failure or _cut(file, "the bytes kept from before were damaged")
             if attempt == ATTEMPTS_MAX:
                 raise failure
-            await self._clock.sleep(min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN * 2**attempt))
+            await self._clock.sleep(min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN * 2 ** (attempt - 1)))
         raise AssertionError("the last attempt returns or raises")
 
     async def _receive(self, file: RemoteFile, partial: _Partial) -> Unavailable | None:

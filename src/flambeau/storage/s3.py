@@ -190,8 +190,11 @@ class S3Source:
         folders = [prefix.rpartition("/")[2] for prefix in beside["common_prefixes"]]
         objects = [entry["path"].rpartition("/")[2] for entry in beside["objects"]]
         names = {name: f"{name}/" for name in folders if name} | {name: name for name in objects if name and name not in folders}
-        near = [name for name in names if wanted and name.startswith(wanted) and name != wanted]
-        near += [name for name in difflib.get_close_matches(wanted, names, n=SIMILAR_NAMES_MAX) if name not in near and name != wanted]
+        # "mnist/" where "mnist" is an object finds nothing; the object is the likely one meant. A folder of that name holds markers only.
+        if wanted in folders:
+            del names[wanted]
+        near = [name for name in names if wanted and name.startswith(wanted)]
+        near += [name for name in difflib.get_close_matches(wanted, names, n=SIMILAR_NAMES_MAX) if name not in near]
         return [names[name] for name in near[:SIMILAR_NAMES_MAX]]
 
 

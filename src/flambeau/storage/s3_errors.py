@@ -41,7 +41,7 @@ def unreachable(connection: Connection, what: str, cause: str) -> Unavailable:
     """Return the error for an endpoint that can't be talked to."""
     return Unavailable(
         f"cannot reach the S3 endpoint {connection.address} for {what}: {cause}",
-        hint=f"check that {connection.endpoint} is right and running; {connection.identity}",
+        hint=f"check that {connection.endpoint} ({connection.endpoint_source}) is right and running",
         reason="EndpointUnreachable",
     )
 
@@ -70,7 +70,7 @@ def _answered(status: int, text: str, connection: Connection, what: str) -> Flam
         return Unavailable(f"cannot read {what}: {connection.address} answered {described}", reason="EndpointUnavailable")
     return Unavailable(
         f"cannot read {what}: {connection.address} answered {described}",
-        hint=f"is {connection.endpoint} an S3 endpoint? {connection.identity}",
+        hint=f"is {connection.endpoint} ({connection.endpoint_source}) an S3 endpoint? it was asked as {connection.identity}",
         reason="EndpointRefused",
     )
 
@@ -106,7 +106,7 @@ def _transport(text: str, connection: Connection, what: str) -> FlambeauError:
         )
     if "kind: Timeout" in text or "TimedOut" in text:
         return unreachable(connection, what, "no answer in time")
-    if "IncompleteMessage" in text or "ConnectionReset" in text:
+    if any(word in text for word in ("IncompleteMessage", "ConnectionReset", "response body error")):
         return unreachable(connection, what, "the connection was cut")
     cause = _group(_SYSTEM_CAUSE, text) or text.partition("\n")[0].rpartition(" - ")[2]
     return unreachable(connection, what, cause.removeprefix("failed to lookup address information: ")[:_TEXT_CHARACTERS_MAX])

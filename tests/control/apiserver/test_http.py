@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
 import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flambeau.control.apiserver.bodies import BODY_BYTES_MAX
 from flambeau.control.apiserver.guard import OPEN_PATHS
 from flambeau.control.apiserver.listener import HEAD_BYTES_MAX
+from flambeau.control.resources.kind import Kind
 from flambeau.control.resources.registry import KINDS
 from flambeau.control.store.interface import modify
 from tests.control.apiserver.cluster import Api, Cluster, isvc_object, key_of, watched
@@ -188,6 +192,42 @@ async def test_no_body_makes_an_internal_error(api: Api, namespace: str, validat
                 assert answer.status_code < 500 or answer.status_code == 501, (method, target, body, answer.text)
                 if answer.status_code >= 400:
                     assert answer.json()["kind"] == "Status"
+
+
+_ODD = st.sampled_from(
+    [None, True, 5, -1, 2**40, 1.5, "", "x", "s3://bucket/key", "file:///a", [], {}, [None], [5], ["x"], {"a": "b"}, [{"name": "x"}]]
+)
+
+
+def nearly(schema: Mapping[str, Any], depth: int) -> st.SearchStrategy[Any]:
+    """Values that nearly fit a schema."""
+    properties, items = schema.get("properties"), schema.get("items")
+    if depth == 0 or not (properties or items):
+        return _ODD
+    if properties:
+
+        def with_fields(names: list[str]) -> st.SearchStrategy[Any]:
+            return st.fixed_dictionaries({name: nearly(properties[name], depth - 1) for name in names})
+
+        return st.lists(st.sampled_from(sorted(properties)), unique=True, max_size=5).flatmap(with_fields) | _ODD
+    return st.lists(nearly(items or {}, depth - 1), max_size=2) | _ODD
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(KINDS.all()).flatmap(lambda kind: st.tuples(st.just(kind), nearly(kind.schema or {}, 6))))
+async def test_nothing_that_nearly_fits_makes_an_internal_error(cluster: Cluster, case: tuple[Kind, Any]) -> None:
+    kind, body = case
+    base = f"/apis/{kind.group}/{kind.versions[0]}" if kind.group else "/api/v1"
+    path = f"{base}/namespaces/default/{kind.plural}" if kind.namespaced else f"{base}/{kind.plural}"
+    if isinstance(body, dict):
+        body = {**body, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": {**_dict(body.get("metadata")), "name": "x"}}
+    for accept in ("application/json", TABLE):
+        answer = await cluster.api("POST", f"{path}?dryRun=All", body, accept=accept)
+        assert answer.status_code < 500, answer.text
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 async def test_no_patch_makes_an_internal_error(api: Api, namespace: str) -> None:

@@ -25,8 +25,18 @@ from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import FlambeauError, NotAllowed, NotFound
 from flambeau.foundation.tasks import TaskOwner
 
-_LATER = ("portforward", "exec", "attach", "proxy", "scale", "token", "eviction", "binding", "finalize")
-"""Subresources that Kubernetes has and this server doesn't, yet or ever."""
+_LATER: dict[str, str | None] = {
+    "portforward": "a pod has an address of its own on this machine: kubectl get pods -o wide",
+    "exec": None,
+    "attach": None,
+    "proxy": None,
+    "scale": "set minReplicas and maxReplicas of the InferenceService",
+    "token": "the token of the kubeconfig is the only one there is",
+    "eviction": "delete the pod",
+    "binding": None,
+    "finalize": None,
+}
+"""Subresources that Kubernetes has and this server doesn't, and what does the same."""
 
 _Verb = Callable[["Resources", Request, Target], Awaitable[Response]]
 
@@ -180,7 +190,7 @@ def _verb(method: str, path: ResourcePath, kind: Kind) -> _Verb:
         NotAllowed: the method means nothing there, or writes a kind that users can't write.
     """
     if path.subresource in _LATER:
-        raise NotBuilt(f"{kind.plural}/{path.subresource} is not implemented by this API server")
+        raise NotBuilt(f"{kind.plural}/{path.subresource} is not implemented by this API server", hint=_LATER[path.subresource])
     if path.subresource == "log" and kind.id == "pods":
         verbs = _LOG_VERBS
     elif path.subresource == "status" and kind.has_status:

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from flambeau.programs.model_server import doors_of, is_loopback
+from flambeau.programs.model_server import doors_of, fresh_directory, is_loopback
 from flambeau.programs.settings.server import Address, DoorSettings
 from flambeau.serving.frontends.routes import Plane
 from tests.fixtures.archives import BROKEN, ECHO, OBEDIENT, STUCK, write_mar
@@ -187,6 +189,16 @@ def test_show_config_names_every_source(tmp_path: Path, store: Path) -> None:
     assert rows["model_store"] == [str(store), "flag --model-store"]
     assert rows["max_response_size"] == ["6553500", "default"]
     assert "took the remark" in served.err.read_text()
+
+
+def test_folders_of_killed_servers_are_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    names = [f"flambeau-models-{ended.pid}-a", f"flambeau-models-{os.getpid()}-b", "flambeau-models-c", "other"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    made = fresh_directory(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*names[1:], made.name}
 
 
 def test_equal_addresses_are_one_door() -> None:

@@ -20,8 +20,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
 from flambeau.foundation import http1, logs
-from flambeau.foundation.errors import FlambeauError
+from flambeau.foundation.errors import FlambeauError, Unavailable
 from flambeau.programs.settings.models import config_merger
 from flambeau.programs.settings.mounts import parse_mounts
 from flambeau.programs.settings.server import (
@@ -50,6 +52,10 @@ END_SECONDS = 1.0
 """After the drain nobody waits for what a worker still works on; it may take this long before it is killed."""
 TERMINATION_LOG_BYTES_MAX = 4_096
 """As Kubernetes keeps of a termination message."""
+
+
+_DIRECTORY_PREFIX = "flambeau-models-"
+"""Then the server's pid and what makes it unique."""
 
 
 def run(flags: Flags, *, on_started: Callable[[], None] = lambda: None) -> int:
@@ -103,20 +109,28 @@ class ModelServer:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._starter = ForkStarter()
-        self._directory = Path(tempfile.gettempdir())  # replaced in start(), where it is made
         self._listeners: list[http1.Server] = []
 
     async def serve(self, on_started: Callable[[], None]) -> None:
         """Start, wait for SIGTERM or SIGINT, stop.
 
         Raises:
-            Unavailable: an address cannot be bound; what was started is ended again.
+            Unavailable: an address cannot be bound, or there is no room to unpack; what was started is ended again.
         """
         signals = _Signals()
         # First, so that its imports run while archives are unpacked.
         self._starter.begin()
-        self._directory = Path(tempfile.mkdtemp(prefix="flambeau-models-"))
-        repository = Repository(self._directory, self._starter, alias=self._settings.doors.service_name)
+        try:
+            directory = await asyncio.to_thread(fresh_directory, Path(tempfile.gettempdir()))
+            try:
+                await self._serve_from(directory, signals, on_started)
+            finally:
+                await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        finally:
+            await self._starter.close()
+
+    async def _serve_from(self, directory: Path, signals: _Signals, on_started: Callable[[], None]) -> None:
+        repository = Repository(directory, self._starter, alias=self._settings.doors.service_name)
         dataplane = DataPlane(repository)
         frontend = self._frontend(dataplane)
         try:
@@ -125,13 +139,16 @@ class ModelServer:
                 repository.register(registration)
             print("Model server started.", flush=True)
             on_started()
-            gc.freeze()
+            gc.freeze()  # what is there now stays; collections need not walk it
             await signals.first.wait()
             _log.info("stopping: finishing what was accepted")
             dataplane.stop_being_ready()
             await self._drain(signals.second)
         finally:
-            await self._end(frontend, repository)
+            for listener in self._listeners:
+                await listener.close()
+            await repository.stop(END_SECONDS)
+            await frontend.close()
 
     def _frontend(self, dataplane: DataPlane) -> HttpFrontend:
         doors = self._settings.doors
@@ -190,14 +207,6 @@ class ModelServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await left
 
-    async def _end(self, frontend: HttpFrontend, repository: Repository) -> None:
-        for listener in self._listeners:
-            await listener.close()
-        await repository.stop(END_SECONDS)
-        await frontend.close()
-        await self._starter.close()
-        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
-
 
 class _Signals:
     """SIGTERM and SIGINT as events."""
@@ -211,6 +220,22 @@ class _Signals:
 
     def _received(self) -> None:
         (self.second if self.first.is_set() else self.first).set()
+
+
+def fresh_directory(parent: Path) -> Path:
+    """Make this server's folder for unpacked archives, and remove those of servers that were killed and could not.
+
+    Raises:
+        Unavailable: the folder cannot be made.
+    """
+    for left in parent.glob(f"{_DIRECTORY_PREFIX}*"):
+        pid = left.name.removeprefix(_DIRECTORY_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    try:
+        return Path(tempfile.mkdtemp(prefix=f"{_DIRECTORY_PREFIX}{os.getpid()}-", dir=parent))
+    except OSError as error:
+        raise Unavailable(f"cannot make a folder for models in {parent}: {error.strerror}", hint="point TMPDIR at another disk") from error
 
 
 def doors_of(settings: DoorSettings) -> dict[Address, frozenset[Plane]]:

@@ -149,6 +149,8 @@ async def test_a_request_to_a_model_that_failed_hears_the_cause(house: House, pa
         ("/v1/models/echo:predict", b'{"other": 1}', 400, "instances"),
         ("/v1/models/echo:predict", b'{"instances": 3}', 400, "instances"),
         ("/v2/models/echo/infer", b"{}", 400, "inputs"),
+        ("/v1/models/echo/predict", b"{}", 404, "predictions are at /v1/models/NAME:predict"),
+        ("/v2/health/ready", b"{}", 405, "use GET"),
         ("/v1/models/nope:predict", b"{}", 404, "Model not found: nope (the models here: broken, busy, echo, torn)"),
         ("/v2/models/echo/versions/9/infer", b"{}", 404, "Model version: 9 does not exist for model: echo"),
         ("/v1/models/echo:predict", b"x" * (REQUEST_BYTES_MAX + 1), 413, f"max_request_size, {REQUEST_BYTES_MAX} bytes"),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from flambeau.foundation.errors import FlambeauError, Internal, NotFound, TooLarge
+from flambeau.foundation.errors import FlambeauError, Internal, TooLarge
 from flambeau.foundation.http1 import Connection, Exchange, Head
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.serving.batching.queue import Ticket
@@ -19,15 +19,15 @@ from flambeau.serving.frontends.access_log import AccessLog
 from flambeau.serving.frontends.metrics import ModelNumbers, ServerMetrics
 from flambeau.serving.frontends.pages import Pages, Rendered
 from flambeau.serving.frontends.request_id import request_id
-from flambeau.serving.frontends.routes import Page, Plane, Route, route_of
+from flambeau.serving.frontends.routes import Page, Plane, Route, nowhere, route_of
 from flambeau.serving.frontends.status import error_answer, error_body
 from flambeau.serving.model import Answer, Job, Protocol
 from flambeau.serving.repository import LoadedModel
 
 ROUTES_KEPT_MAX = 1_024
 """So many paths are remembered with their routes; then all are forgotten."""
-PATH_SHOWN_BYTES_MAX = 200
-"""Of a path that leads nowhere, so much goes into the error."""
+STREAM_BYTES_WAITING_MAX = 8_388_608
+"""Of a streamed answer, so much may wait for a client that reads slower than the model writes; then the connection is cut."""
 
 _QUIET = frozenset({Page.LIVE, Page.READY, Page.PING, Page.METRICS})
 """Pages of probers, who ask every second: not in the access log."""
@@ -43,7 +43,10 @@ _OURS = frozenset({"content-length", "transfer-encoding", "connection", "content
 _BREAKING = frozenset("\r\n\0")
 """Characters that would end a header before its end."""
 
+_KSERVE_PATHS = (b"/v1/", b"/v2/")
 _UNROUTED = Route(Page.ROOT)
+_UNROUTED_KSERVE = Route(Page.ROOT, protocol=Protocol.V1)
+"""Routes of paths that lead nowhere: they decide the error's shape."""
 
 
 class HttpFrontend:
@@ -72,13 +75,14 @@ class HttpFrontend:
         """Return the application of one listener."""
 
         def application(head: Head, connection: Connection) -> Exchange:
+            route = _UNROUTED_KSERVE if head.path.startswith(_KSERVE_PATHS) else _UNROUTED
             try:
                 route = self._route(head.path)
                 if not route.is_on(planes):
-                    raise NotFound("Requested resource is not found, please refer to API document.", reason="ResourceNotFound")
+                    raise nowhere()
                 route.check_method(head.method)
             except FlambeauError as error:
-                return _Refused(self, _UNROUTED, head, connection, error)
+                return _Refused(self, route, head, connection, error)
             if route.page is Page.INFER:
                 return _Inference(self, route, head, connection)
             return _Paged(self, route, head, connection)
@@ -137,7 +141,7 @@ class _Exchange:
         self.done = True
 
     def on_writable(self, writable: bool) -> None:
-        """Answers are whole; streamed parts are bounded by the worker that makes them."""
+        """Whole answers need no pause: they are bounded."""
 
     def refuse(self, error: FlambeauError) -> None:
         """Answer with an error in the route's shape."""
@@ -217,14 +221,16 @@ class _Paged(_Exchange):
 class _Inference(_Exchange):
     """The hot path; also the Reply that the model's queue answers."""
 
-    __slots__ = ("_model", "_numbers", "_streaming", "_submitted", "_ticket")
+    __slots__ = ("_model", "_numbers", "_slow_reader", "_streaming", "_submitted", "_ticket", "_waiting_bytes")
 
     def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection) -> None:
         self._model: LoadedModel | None = None
         self._numbers: ModelNumbers | None = None
+        self._slow_reader = False
         self._streaming = False
         self._submitted = 0.0
         self._ticket: Ticket | None = None
+        self._waiting_bytes = 0
         super().__init__(front, route, head, connection)
 
     def on_end(self) -> None:
@@ -289,6 +295,16 @@ class _Inference(_Exchange):
             self._streaming = True
             self.connection.start(200, self.with_common([(b"ts_stream_next", b"true")]), None)
         self.connection.write(data)
+        if self._slow_reader:
+            self._waiting_bytes += len(data)
+            if self._waiting_bytes > STREAM_BYTES_WAITING_MAX:
+                self.connection.abort()
+                self.on_abort()
+
+    def on_writable(self, writable: bool) -> None:
+        """Note whether the client keeps up with a stream."""
+        self._slow_reader = not writable
+        self._waiting_bytes = 0
 
     def _end_stream(self, answer: Answer) -> None:
         if self.done:

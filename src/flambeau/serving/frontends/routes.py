@@ -113,8 +113,17 @@ def route_of(path: bytes) -> Route:
         raise InvalidInput("cannot read the path: it is not UTF-8") from error
     route = _of_segments(segments)
     if route is None:
-        raise NotFound("Requested resource is not found, please refer to API document.", reason="ResourceNotFound")
+        raise nowhere()
     return route
+
+
+def nowhere() -> NotFound:
+    """Return the error of a path that leads nowhere; its first sentence is TorchServe's."""
+    return NotFound(
+        "Requested resource is not found, please refer to API document.",
+        hint="predictions are at /v1/models/NAME:predict, /v2/models/NAME/infer and /predictions/NAME",
+        reason="ResourceNotFound",
+    )
 
 
 def _of_segments(segments: list[str]) -> Route | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flambeau.control.resources.images import stands_for_own_command
 from flambeau.foundation.errors import InvalidInput
 
 _TORCHSERVE_ONLY = ("--start", "--foreground", "--ncs", "--no-config-snapshots")
@@ -23,14 +24,6 @@ class Command:
     argv: tuple[str, ...]
     ours: bool
     """It is our own server: it reads the mounts and the pod's address from its environment and answers ``/v2/health/ready``."""
-
-
-def repository(image: str) -> str:
-    """Return an image's last two path components without tag and digest: ``pytorch/torchserve-kfs``."""
-    path = image.split("@", 1)[0]
-    head, _, last = path.rpartition("/")
-    last = last.split(":", 1)[0]
-    return f"{head.rpartition('/')[2]}/{last}" if head else last
 
 
 def command_for(container: Mapping[str, Any], *, python: str, find: Callable[[str], str | None]) -> Command:
@@ -47,7 +40,7 @@ def command_for(container: Mapping[str, Any], *, python: str, find: Callable[[st
     name, image = container.get("name", ""), container.get("image", "")
     command: Sequence[str] = container.get("command") or ()
     arguments: Sequence[str] = container.get("args") or ()
-    ours = _our_command(repository(image), [*command, *arguments], named=bool(command))
+    ours = _our_command(image, [*command, *arguments], named=bool(command))
     if ours is not None:
         return Command((python, "-m", "flambeau", *ours), ours=True)
     if not command:
@@ -67,16 +60,23 @@ def command_for(container: Mapping[str, Any], *, python: str, find: Callable[[st
 
 
 def _our_command(image: str, words: list[str], *, named: bool) -> list[str] | None:
+    """Return the arguments of our own command; None if the container isn't one of ours.
+
+    Args:
+        image: the container's.
+        words: its command and arguments.
+        named: it names a command.
+    """
     program = words[0].rpartition("/")[2] if words else ""
     if program == "torchserve":
         return ["serve", *_serve_flags(words[1:])]
     if named:
         return words[1:] if program == "flambeau" else None
-    if image.startswith("pytorch/torchserve"):
+    if not stands_for_own_command(image):
+        return None
+    if "torchserve" in image:
         return ["serve", *_serve_flags(words[1:] if program == "serve" else words)]
-    if image.startswith("flambeau/"):
-        return words[1:] if program == "flambeau" else words or ["serve"]
-    return None
+    return words[1:] if program == "flambeau" else words or ["serve"]
 
 
 def _serve_flags(flags: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from flambeau.control.agent.status import INITIALIZER, PROXY
@@ -93,7 +93,7 @@ class PodLogs:
         previous: bool = False,
         timestamps: bool = False,
         limit_bytes: int | None = None,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield a log, in pieces of whole lines.
 
         Args:
@@ -145,7 +145,7 @@ class PodLogs:
 
     async def _pieces(
         self, path: Path, follow: bool, tail_lines: int | None, since: float | None, timestamps: bool
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         stamper = _Stamper(path, since, timestamps)
         position = 0
         with contextlib.suppress(FileNotFoundError):

@@ -27,6 +27,8 @@ LOCAL_GATEWAYS = frozenset(
 _IDLE_ACTIONS = ("redirect", "directResponse", "delegate", "fault", "mirror", "mirrors", "corsPolicy", "headers")
 _IDLE_MATCHES = ("withoutHeaders", "sourceLabels", "sourceNamespace")
 _KNOWN_HOSTS_SHOWN_MAX = 5
+_WHOLE = 100
+"""What a service's own shares sum to: what stands beside them counts by the same measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,10 @@ class _Compiler:
         if short in LOCAL_GATEWAYS:
             found = self._known.by_host.get(authority.lower().partition(":")[0])
             if found is None:
-                return (Destination(weight, reroute=True, host=authority.lower().partition(":")[0]),)
+                return (Destination(weight * _WHOLE, reroute=True, host=authority.lower().partition(":")[0]),)
             return _scaled(found, weight)
         found = self._known.by_host.get(short if "." in short else f"{short}.{self._namespace}") or self._known.by_host.get(name)
-        return _scaled(found, weight) if found is not None else (Destination(weight, backend=self._nowhere(name), host=name),)
+        return _scaled(found, weight) if found is not None else (Destination(weight * _WHOLE, backend=self._nowhere(name), host=name),)
 
     def _nowhere(self, name: str) -> str:
         """Return the name of a backend that has no endpoints and says why."""

@@ -1,0 +1,128 @@
+"""The life of a pod, step by step."""
+
+from __future__ import annotations
+
+import pytest
+
+from flambeau.control.agent import machine
+from flambeau.control.agent.machine import (
+    Act,
+    Begun,
+    Deleted,
+    Dropped,
+    Exited,
+    Fetched,
+    FetchFailed,
+    Happening,
+    InputsChanged,
+    Passed,
+    Phase,
+    ProbeFailed,
+    ProbeSucceeded,
+    Spawned,
+    SpawnFailed,
+    State,
+    step,
+)
+
+CRASH = Exited(1, None, "Error", "server exited with status 1")
+UNREADY = ProbeFailed("ModelLoading", "model m is loading")
+
+
+def play(*events: Happening, needs_model: bool = False, now: float = 0.0) -> tuple[State, list[Act]]:
+    """Return the state after some events, and what the last one made to be done."""
+    state, acts = machine.initial(now, needs_model=needs_model), []
+    for event in events:
+        state, actions = step(state, event, now)
+        acts = [action for action in actions if isinstance(action, Act)]
+    return state, acts
+
+
+UP = (Begun(), Spawned(1), ProbeSucceeded())
+
+
+@pytest.mark.parametrize(
+    ("events", "needs_model", "phase", "acts"),
+    [
+        ((Begun(),), True, Phase.FETCHING, [Act.FETCH]),
+        ((Begun(),), False, Phase.STARTING, [Act.SPAWN]),
+        ((Begun(), Fetched("")), True, Phase.STARTING, [Act.SPAWN]),
+        ((Begun(), FetchFailed("R", "m")), True, Phase.BACKOFF, []),
+        ((Begun(), FetchFailed("R", "m"), Passed()), True, Phase.FETCHING, [Act.FETCH]),
+        ((Begun(), FetchFailed("R", "m"), InputsChanged()), True, Phase.FETCHING, [Act.FETCH]),
+        ((Begun(), Passed()), True, Phase.BACKOFF, [Act.CANCEL_FETCH]),
+        ((Begun(), Deleted(1)), True, Phase.GONE, [Act.CANCEL_FETCH, Act.CLEAN]),
+        ((Begun(), SpawnFailed("R", "m")), False, Phase.BACKOFF, []),
+        ((Begun(), SpawnFailed("R", "m"), InputsChanged()), False, Phase.BACKOFF, []),
+        ((Begun(), Spawned(1)), False, Phase.RUNNING, [Act.PROBE]),
+        ((Begun(), Spawned(1), UNREADY), False, Phase.RUNNING, []),
+        (UP, False, Phase.READY, []),
+        ((*UP, UNREADY), False, Phase.RUNNING, []),
+        ((*UP, CRASH), False, Phase.BACKOFF, [Act.CANCEL_PROBE]),
+        ((*UP, CRASH, Passed()), False, Phase.STARTING, [Act.SPAWN]),
+        ((*UP, CRASH, Deleted(1)), False, Phase.GONE, [Act.CLEAN]),
+        ((Begun(), Spawned(1), Deleted(1)), False, Phase.STOPPING, [Act.CANCEL_PROBE, Act.TERMINATE]),
+        ((*UP, Deleted(1)), False, Phase.DRAINING, [Act.CANCEL_PROBE]),
+        ((*UP, Deleted(1), Dropped()), False, Phase.STOPPING, [Act.CANCEL_PROBE, Act.TERMINATE]),
+        ((*UP, Deleted(1), Passed()), False, Phase.STOPPING, [Act.CANCEL_PROBE, Act.TERMINATE]),
+        ((*UP, Deleted(1), CRASH), False, Phase.GONE, [Act.CLEAN]),
+        ((*UP, Deleted(1), Dropped(), CRASH), False, Phase.GONE, [Act.CLEAN]),
+        ((*UP, Deleted(1), Dropped(), Passed()), False, Phase.STOPPING, [Act.KILL]),
+        ((*UP, Deleted(1), Dropped(), Passed(), Passed()), False, Phase.GONE, [Act.CLEAN]),
+        ((machine.Adopted(ready=True),), True, Phase.READY, [Act.PROBE]),
+        ((machine.Adopted(ready=False),), True, Phase.RUNNING, [Act.PROBE]),
+        ((CRASH,), False, Phase.STARTING, [Act.SPAWN]),
+    ],
+)
+def test_each_event_leads_on(events: tuple[Happening, ...], needs_model: bool, phase: Phase, acts: list[Act]) -> None:
+    state, done = play(*events, needs_model=needs_model)
+    assert (state.phase, done) == (phase, acts)
+
+
+@pytest.mark.parametrize("late", [ProbeSucceeded(), UNREADY, Fetched(""), FetchFailed("R", "m"), Dropped(), InputsChanged()])
+def test_late_news_changes_nothing(late: Happening) -> None:
+    before, _ = play(*UP, Deleted(1), Dropped())
+    assert step(before, late, 0.0) == (before, ())
+
+
+def test_an_impossible_event_raises_with_the_story() -> None:
+    state, _ = play(*UP)
+    with pytest.raises(RuntimeError, match=r"Spawned in state ready: .*pending\+Begun > starting\+Spawned > running\+ProbeSucceeded"):
+        step(state, Spawned(2), 0.0)
+
+
+def test_failures_in_a_row_are_retried_later_and_later_but_not_forever_later() -> None:
+    state, pauses = play(Begun())[0], []
+    for _ in range(9):
+        state, _ = step(state, Spawned(1), 0.0)
+        state, _ = step(state, CRASH, 0.0)
+        pauses.append(state.deadline)
+        state, _ = step(state, Passed(), 0.0)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert state.restarts == 9
+
+
+def test_a_pod_that_was_healthy_for_long_starts_its_back_off_anew() -> None:
+    state, _ = play(*UP, CRASH, Passed(), Spawned(1), CRASH, Passed(), Spawned(1), ProbeSucceeded())
+    assert step(state, CRASH, machine.HEALTHY_SECONDS)[0].failures == 1
+    assert step(state, CRASH, machine.HEALTHY_SECONDS - 1)[0].failures == 3
+
+
+def test_how_the_last_run_ended_is_told_until_the_next_one_speaks() -> None:
+    state, _ = play(*UP, CRASH, Passed(), Spawned(2), ProbeFailed(machine.NO_ANSWER, "connection refused"))
+    assert state.trouble is not None
+    assert state.trouble.message == "server exited with status 1"
+    assert step(state, UNREADY, 0.0)[0].trouble == machine.Trouble(machine.Stage.SERVE, "ModelLoading", "model m is loading")
+    assert step(state, ProbeSucceeded(), 0.0)[0].trouble is None
+
+
+def test_a_process_that_never_gets_ready_is_told_and_not_killed() -> None:
+    state, acts = play(Begun(), Spawned(1), UNREADY, Passed())
+    assert (state.phase, state.deadline, acts) == (Phase.RUNNING, None, [])
+    assert state.trouble is not None
+    assert (state.trouble.reason, state.trouble.message) == ("ProgressDeadlineExceeded", "not ready after 600 s: model m is loading")
+
+
+def test_the_grace_is_the_pods_own() -> None:
+    state, _ = play(*UP, Deleted(7), Dropped())
+    assert state.deadline == 7

@@ -1,0 +1,61 @@
+"""Mounts, and paths that lead to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flambeau.control.agent.volumes import Mount, Source, mounts_for, rewrite
+from flambeau.foundation.errors import InvalidInput
+
+HERE = Path("/pods/p")
+
+
+def mount(volume: dict[str, Any], path: str = "/data/") -> Mount:
+    container = {"volumeMounts": [{"name": volume["name"], "mountPath": path}]}
+    (found,) = mounts_for({"spec": {"volumes": [volume]}}, container, HERE)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("volume", "wanted"),
+    [
+        ({"name": "kserve-provision-location", "emptyDir": {}}, Mount("/data", HERE / "mnt/models", Source.MODEL)),
+        ({"name": "v", "emptyDir": {"medium": "Memory"}}, Mount("/data", HERE / "volumes/v", Source.EMPTY)),
+        ({"name": "v", "secret": {"secretName": "s"}}, Mount("/data", HERE / "volumes/v", Source.SECRET, "s")),
+        ({"name": "v", "configMap": {"name": "c"}}, Mount("/data", HERE / "volumes/v", Source.CONFIG, "c")),
+        ({"name": "v", "hostPath": {"path": "/srv"}}, Mount("/data", Path("/srv"), Source.HOST)),
+    ],
+)
+def test_a_volume_is_a_place_on_this_machine(volume: dict[str, Any], wanted: Mount) -> None:
+    assert mount(volume) == wanted
+
+
+def test_a_volume_that_cannot_be_here_says_so() -> None:
+    with pytest.raises(InvalidInput, match="persistentVolumeClaim") as caught:
+        mount({"name": "v", "persistentVolumeClaim": {"claimName": "c"}})
+    assert caught.value.reason == "VolumeNotSupported"
+
+
+def test_a_mount_without_its_volume_says_so() -> None:
+    with pytest.raises(InvalidInput, match='"absent"'):
+        mounts_for({"spec": {}}, {"volumeMounts": [{"name": "absent", "mountPath": "/x"}]}, HERE)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("/mnt/models", "/real"),
+        ("--store=/mnt/models/model-store", "--store=/real/model-store"),
+        ("open('/mnt/models/a')", "open('/real/a')"),
+        ("/mnt/models-old", "/mnt/models-old"),
+        ("/other/mnt/models", "/other/mnt/models"),
+        ("s3://b/mnt/models", "s3://b/mnt/models"),
+        ("a=/mnt/models,b=/mnt/models", "a=/real,b=/real"),
+        ("/mnt/models/deep/x", "/deeper/x"),
+    ],
+)
+def test_paths_are_rewritten_as_a_whole(text: str, wanted: str) -> None:
+    assert rewrite(text, {"/mnt/models": "/real", "/mnt/models/deep": "/deeper"}) == wanted

@@ -1,0 +1,197 @@
+"""The gateway's document: services, VirtualServices, and what they can't do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flambeau.control.controllers.routing.desired import Routes, routes
+from flambeau.control.controllers.routing.directory import Snapshot
+from flambeau.control.resources.kind import Object
+from flambeau.gateway.document import Destination, Endpoint, Host, MatchType, RequestMatch, Rewrite, TextMatch
+from flambeau.gateway.table import Table
+
+INGRESS = "knative-serving/knative-ingress-gateway"
+LOCAL = "knative-local-gateway.istio-system.svc.cluster.local"
+FULL = "mnist.ns.svc.cluster.local"
+
+
+def service(traffic: dict[str, int] | None = None) -> Object:
+    shares = [{"revisionName": name, "percent": percent} for name, percent in ({"r1": 100} if traffic is None else traffic).items()]
+    ready = {"type": "Ready", "status": "False", "message": "the moon is wrong"}
+    status = {"conditions": [ready], "components": {"predictor": {"traffic": shares}}}
+    return {"metadata": {"name": "mnist", "namespace": "ns"}, "status": status}
+
+
+def revision(name: str, **spec: Any) -> Object:
+    return {"metadata": {"name": name, "namespace": "ns"}, "spec": spec}
+
+
+def pod(name: str, of: str, *, ready: bool = True, going: bool = False, port: int | None = None) -> Object:
+    metadata: Object = {"name": name, "namespace": "ns", "labels": {"serving.knative.dev/revision": of}}
+    if going:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    container = {"ports": [{"containerPort": port}]} if port else {}
+    condition = {"type": "Ready", "status": "True" if ready else "False"}
+    return {"metadata": metadata, "spec": {"containers": [container]}, "status": {"podIP": "127.1.1.1", "conditions": [condition]}}
+
+
+def virtual_service(
+    *http: Object, hosts: tuple[str, ...] = ("mnist.example.com",), gateways: tuple[str, ...] | None = (INGRESS,)
+) -> Object:
+    spec: Object = {"hosts": list(hosts), "http": list(http)}
+    if gateways is not None:
+        spec["gateways"] = list(gateways)
+    return {"metadata": {"name": "vs", "namespace": "ns", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": spec}
+
+
+GATEWAY = {"metadata": {"name": "knative-ingress-gateway", "namespace": "knative-serving"}}
+
+
+def compiled(*virtual_services: Object, services: tuple[Object, ...] = (service(),), pods: tuple[Object, ...] | None = None) -> Routes:
+    there = (pod("p1", "r1"), pod("p2", "r2")) if pods is None else pods
+    snapshot = Snapshot(
+        services, (revision("r1", timeoutSeconds=60, containerConcurrency=3), revision("r2")), there, virtual_services, (GATEWAY,)
+    )
+    found = routes(snapshot, "example.org", 7)
+    Table(found.document)  # the gateway takes whatever is written
+    return found
+
+
+def host(found: Routes, name: str) -> Host:
+    return next(each for each in found.document.hosts if each.name == name)
+
+
+def to(name: str, weight: int | None = None) -> Object:
+    return {"destination": {"host": name}, **({} if weight is None else {"weight": weight})}
+
+
+def warnings(found: Routes) -> str:
+    return " ".join(text for texts in found.warnings.values() for text in texts)
+
+
+@pytest.mark.parametrize("suffix", [".example.org", ".svc.cluster.local", ".svc", ""])
+@pytest.mark.parametrize("name", ["mnist.ns", "mnist-predictor.ns"])
+def test_a_service_answers_at_all_its_names(name: str, suffix: str) -> None:
+    (rule,) = host(compiled(), name + suffix).rules
+    assert rule.destinations == (Destination(100, backend="ns/r1"),)
+    assert rule.source == "InferenceService ns/mnist"
+
+
+def test_a_backend_is_a_revisions_ready_pods() -> None:
+    pods = (pod("b", "r1", port=9000), pod("a", "r1"), pod("c", "r1", ready=False), pod("d", "r1", going=True))
+    backend = next(each for each in compiled(pods=pods).document.backends if each.name == "ns/r1")
+    assert backend.endpoints == (Endpoint("127.1.1.1", 8080, "ns/a"), Endpoint("127.1.1.1", 9000, "ns/b"))
+    assert (backend.timeout_seconds, backend.concurrency) == (60.0, 3)
+
+
+def test_a_split_has_weights_and_nothing_for_nobody() -> None:
+    (rule,) = host(compiled(services=(service({"r1": 80, "r2": 20, "r3": 0}),)), FULL).rules
+    assert rule.destinations == (Destination(80, backend="ns/r1"), Destination(20, backend="ns/r2"))
+
+
+@pytest.mark.parametrize(("traffic", "name"), [({}, "ns/mnist-predictor"), ({"r1": 100}, "ns/r1")])
+def test_a_service_that_cannot_answer_says_why(traffic: dict[str, int], name: str) -> None:
+    found = compiled(services=(service(traffic),), pods=())
+    (rule,) = host(found, FULL).rules
+    assert rule.destinations == (Destination(100, backend=name),)
+    backend = next(each for each in found.document.backends if each.name == name)
+    assert "the moon is wrong" in backend.why_empty
+
+
+def test_the_shape_that_tutorials_show() -> None:
+    rule = {"match": [{"uri": {"prefix": "/"}}], "rewrite": {"authority": "mnist-predictor.ns.svc.cluster.local"}, "route": [to(LOCAL)]}
+    found = compiled(virtual_service(rule))
+    (made,) = host(found, "mnist.example.com").rules
+    assert made.destinations == (Destination(100, backend="ns/r1"),)
+    assert made.rewrite == Rewrite(authority="mnist-predictor.ns.svc.cluster.local")
+    assert made.matches == (RequestMatch(uri=TextMatch(MatchType.PREFIX, "/")),)
+    assert warnings(found) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["mnist-predictor.ns.svc.cluster.local", "mnist.ns", "mnist", "mnist.ns.svc", "mnist.ns.example.org", "R1"]
+)
+def test_a_destination_is_known_by_every_name(name: str) -> None:
+    (rule,) = host(compiled(virtual_service({"route": [to(name)]})), "mnist.example.com").rules
+    assert rule.destinations == (Destination(100, backend="ns/r1"),)
+
+
+def test_weights_multiply_with_a_services_own() -> None:
+    split = (service({"r1": 80, "r2": 20}),)
+    (rule,) = host(compiled(virtual_service({"route": [to("mnist", 3), to("r1", 1)]}), services=split), "mnist.example.com").rules
+    assert rule.destinations == (Destination(240, backend="ns/r1"), Destination(60, backend="ns/r2"), Destination(100, backend="ns/r1"))
+
+
+def test_an_unknown_destination_says_so_in_its_503_and_in_a_warning() -> None:
+    found = compiled(virtual_service({"route": [to("absent")]}))
+    (rule,) = host(found, "mnist.example.com").rules
+    backend = next(each for each in found.document.backends if each.name == rule.destinations[0].backend)
+    assert 'VirtualService ns/vs sends it to "absent", which is no service here' in backend.why_empty
+    assert FULL in backend.why_empty
+    assert "looked up in the namespace ns" in warnings(found)
+
+
+def test_an_authority_that_is_another_virtual_services_host_is_looked_up_again() -> None:
+    rule = {"rewrite": {"authority": "other.example.com"}, "route": [to(LOCAL)]}
+    (made,) = host(compiled(virtual_service(rule)), "mnist.example.com").rules
+    assert made.destinations == (Destination(100, reroute=True, host="other.example.com"),)
+
+
+def test_rules_on_a_services_own_host_come_first_and_do_not_go_in_circles() -> None:
+    rule = {"match": [{"uri": {"prefix": "/x"}}], "rewrite": {"uri": "/y"}, "route": [to(LOCAL)]}
+    first, last = host(compiled(virtual_service(rule, hosts=(FULL,))), FULL).rules
+    assert (first.source, first.rewrite.uri) == ("VirtualService ns/vs", "/y")
+    assert first.destinations == last.destinations == (Destination(100, backend="ns/r1"),)
+
+
+@pytest.mark.parametrize("gateways", [None, ("mesh",), ("knative-serving/absent",), ("absent",)])
+def test_a_virtual_service_of_no_gateway_here_routes_nothing_and_is_warned(gateways: tuple[str, ...] | None) -> None:
+    found = compiled(virtual_service({"route": [to("mnist")]}, gateways=gateways))
+    assert all(each.name != "mnist.example.com" for each in found.document.hosts)
+    assert "none of which is an ingress gateway here" in warnings(found)
+
+
+def test_gateways_of_istios_namespace_count_as_there() -> None:
+    assert host(compiled(virtual_service({"route": [to("mnist")]}, gateways=("mesh", "istio-system/any"))), "mnist.example.com").rules
+
+
+@pytest.mark.parametrize(("written", "wanted"), [("Short", "short.ns.svc.cluster.local"), ("*.Example.com", "*.example.com"), ("*", "*")])
+def test_hosts(written: str, wanted: str) -> None:
+    assert host(compiled(virtual_service({"route": [to("mnist")]}, hosts=(written,))), wanted).rules
+
+
+def test_matches() -> None:
+    match = {
+        "uri": {"regex": "/v1/.*"},
+        "ignoreUriCase": True,
+        "method": {"exact": "POST"},
+        "headers": {"X-User": {"exact": "me"}, "X-There": {}},
+        "queryParams": {"q": {"prefix": "a"}},
+    }
+    (rule,) = host(compiled(virtual_service({"match": [match], "route": [to("mnist")], "timeout": "1m30s"})), "mnist.example.com").rules
+    assert rule.timeout_seconds == 90.0
+    assert rule.matches == (
+        RequestMatch(
+            uri=TextMatch(MatchType.REGEX, "/v1/.*", ignore_case=True),
+            method=TextMatch(MatchType.EXACT, "POST"),
+            headers=(("x-user", TextMatch(MatchType.EXACT, "me")), ("x-there", TextMatch(MatchType.PREFIX, ""))),
+            query=(("q", TextMatch(MatchType.PREFIX, "a")),),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("http", "words"),
+    [
+        ({"match": [{"uri": {"regex": "("}}], "route": [to("mnist")]}, "regular expression"),
+        ({"match": [{"withoutHeaders": {"x": {}}}], "route": [to("mnist")]}, "withoutHeaders"),
+        ({"redirect": {"uri": "/"}}, "redirect is not done here"),
+        ({"rewrite": {"authority": "a b"}, "route": [to("mnist")]}, "authority"),
+    ],
+)
+def test_what_cannot_be_done_costs_only_itself_and_is_told(http: Object, words: str) -> None:
+    found = compiled(virtual_service(http, {"route": [to("mnist")]}))
+    assert len(host(found, "mnist.example.com").rules) == 1
+    assert words in warnings(found)

@@ -1,0 +1,85 @@
+"""One question to a neighbour."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from flambeau.foundation.ask import ANSWER_BYTES_MAX, Answer, ask
+from flambeau.foundation.errors import Unavailable
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def saying(answer: bytes, *, close: bool = True, heard: list[bytes] | None = None) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if heard is not None:
+            heard.append(head)
+        writer.write(answer)
+        if not close:
+            await reader.read()
+        writer.close()
+
+    return serve
+
+
+@asynccontextmanager
+async def server(serve: Serve) -> AsyncIterator[tuple[str, int]]:
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        yield listener.sockets[0].getsockname()[:2]
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Answer(200, b"hi")),
+        (b"HTTP/1.0 404 Not Found\r\n\r\nuntil the end", Answer(404, b"until the end")),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", Answer(204, b"")),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;x=y\r\nc\r\n0\r\n\r\n", Answer(200, b"abc")),
+    ],
+)
+async def test_an_answer_is_read_whole(answer: bytes, wanted: Answer) -> None:
+    async with server(saying(answer)) as place:
+        assert await ask(place, "/", timeout_seconds=5) == wanted
+
+
+async def test_a_server_that_keeps_the_connection_does_not_delay_the_answer() -> None:
+    async with server(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", close=False)) as place:
+        assert (await ask(place, "/", timeout_seconds=5)).body == b"hi"
+
+
+async def test_the_request_is_a_whole_one(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+    listener = await asyncio.start_unix_server(saying(b"HTTP/1.1 200 OK\r\n\r\n", heard=heard), tmp_path / "sock")
+    async with listener:
+        await ask(tmp_path / "sock", "/reload?x=1", method="POST", headers=(("X-Probe", "yes"),), timeout_seconds=5)
+    head = heard[0].decode()
+    assert head.startswith("POST /reload?x=1 HTTP/1.1\r\nX-Probe: yes\r\nHost: localhost\r\n")
+    assert "\r\nContent-Length: 0\r\n" in head
+
+
+async def test_a_long_answer_is_cut() -> None:
+    async with server(saying(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (ANSWER_BYTES_MAX + 1000))) as place:
+        assert len((await ask(place, "/", timeout_seconds=5)).body) < ANSWER_BYTES_MAX
+
+
+async def test_nobody_there_is_told(tmp_path: Path, unused_tcp_port: int) -> None:
+    with pytest.raises(Unavailable, match="Connection refused"):
+        await ask(("127.0.0.1", unused_tcp_port), "/", timeout_seconds=5)
+    with pytest.raises(Unavailable, match="No such file"):
+        await ask(tmp_path / "sock", "/", timeout_seconds=5)
+
+
+async def test_silence_and_nonsense_are_told() -> None:
+    async with server(saying(b"", close=False)) as place:
+        with pytest.raises(Unavailable, match=r"within 0\.05 s"):
+            await ask(place, "/", timeout_seconds=0.05)
+    async with server(saying(b"SSH-2.0\r\n")) as place:
+        with pytest.raises(Unavailable, match=r"HTTP/1\.1"):
+            await ask(place, "/", timeout_seconds=5)

@@ -326,7 +326,8 @@ async def test_paths_and_methods_that_mean_nothing(api: Api, namespace: str) -> 
         (f"{isvcs(namespace)}/a/nothing", 404),
         (f"{isvcs(namespace)}/a%2Fb", 404),
         ("/apis/serving.kserve.io/v1beta1/inferenceservices/x", 405),
-        (f"/api/v1/namespaces/{namespace}/namespaces/x", 405),
+        (f"/api/v1/namespaces/{namespace}/namespaces/x", 404),
+        (f"/api/v1/namespaces/{namespace}/namespaces", 404),
         (f"/api/v1/namespaces/{namespace}/pods/x/exec", 501),
         (f"/api/v1/namespaces/{namespace}/pods/x/portforward", 501),
     ):
@@ -391,9 +392,14 @@ async def test_replace_with_an_old_version_is_a_conflict(api: Api, namespace: st
     assert (late.status_code, late.json()["reason"]) == (409, "Conflict")
     patch = {"metadata": {"resourceVersion": first["metadata"]["resourceVersion"]}, "spec": {"predictor": {"minReplicas": 4}}}
     assert (await api("PATCH", path, patch, content_type="application/merge-patch+json")).status_code == 409
+    assert (await api("PUT", f"{path}?dryRun=All", first)).status_code == 409
     del first["metadata"]["resourceVersion"]
     assert (await api("PUT", path, first)).json()["metadata"]["generation"] == 3
-    assert (await api("PUT", f"{isvcs(namespace)}/y", first)).status_code in (400, 404)
+    assert (await api("PUT", f"{isvcs(namespace)}/y", first)).status_code == 404
+    for kind in ("apply-patch+yaml", "merge-patch+json"):
+        for name, code in (("x", 400), ("y", 400 if kind.startswith("apply") else 404)):
+            renamed = await api("PATCH", f"{isvcs(namespace)}/{name}", {"metadata": {"name": "z"}}, content_type=f"application/{kind}")
+            assert renamed.status_code == code, renamed.text
 
 
 async def test_status_and_spec_are_written_apart(api: Api, namespace: str) -> None:

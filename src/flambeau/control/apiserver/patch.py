@@ -6,6 +6,7 @@ None of these changes its arguments. Server-side apply is in ``apply``.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from flambeau.control.apiserver import list_keys
@@ -35,53 +36,77 @@ def json_patch(target: Any, operations: list[Any]) -> Any:
 
     Raises:
         InvalidInput: an operation is malformed, its path isn't there, or its test fails.
+        TooLarge: there are too many operations, or they copy too much.
     """
     if len(operations) > OPERATIONS_MAX:
         raise TooLarge(f"the JSON patch has {len(operations)} operations: at most {OPERATIONS_MAX} are taken")
     document = copy.deepcopy(target)
     copied = 0
-    for operation in operations:
-        if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
-            raise InvalidInput("an operation of the JSON patch has no path")
-        name, path = operation.get("op"), _pointer(operation["path"])
-        if name in ("add", "replace", "test"):
-            if "value" not in operation:
-                raise InvalidInput(f"the JSON patch operation {name} at {operation['path']!r} has no value")
-            value = copy.deepcopy(operation["value"])
-        elif name in ("move", "copy"):
-            if not isinstance(operation.get("from"), str):
-                raise InvalidInput(f"the JSON patch operation {name} at {operation['path']!r} has no from")
-            source = _pointer(operation["from"])
-            if name == "move" and path[: len(source)] == source and path != source:
-                raise InvalidInput(f"the JSON patch cannot move {operation['from']!r} into itself")
-            value = copy.deepcopy(_find(document, source))
-            copied += _size(value) if name == "copy" else 0
+    for number, operation in enumerate(operations):
+        if not isinstance(operation, dict) or operation.get("op") not in _OPERATIONS:
+            raise InvalidInput(f"operation {number} of the JSON patch is none", hint=f"op must be one of {', '.join(_OPERATIONS)}")
+        if operation["op"] == "copy":
+            copied += _size(_find(document, _pointer(operation, "from")))
             if copied > COPIED_VALUES_MAX:
                 raise TooLarge(f"the JSON patch copies more than {COPIED_VALUES_MAX} values")
-            if name == "move":
-                document = _remove(document, source)
-        elif name == "remove":
-            document = _remove(document, path)
-            continue
-        else:
-            raise InvalidInput(f"the JSON patch operation {name!r} does not exist", hint="add, remove, replace, move, copy, test")
-        if name == "test":
-            if _find(document, path) != value:
-                raise InvalidInput(f"the JSON patch's test of {operation['path']!r} failed: the value there is another")
-            continue
-        if name == "replace":
-            _find(document, path)
-            document = _remove(document, path) if path else document
-        document = _add(document, path, value)
+        document = _OPERATIONS[operation["op"]](document, operation)
     return document
 
 
-def _pointer(text: str) -> tuple[str, ...]:
-    if not text:
-        return ()
-    if not text.startswith("/"):
-        raise InvalidInput(f"the JSON pointer {text!r} does not begin with a slash")
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/"))
+def _op_add(document: Any, operation: dict[str, Any]) -> Any:
+    return _add(document, _pointer(operation, "path"), _operand(operation))
+
+
+def _op_remove(document: Any, operation: dict[str, Any]) -> Any:
+    return _remove(document, _pointer(operation, "path"))
+
+
+def _op_replace(document: Any, operation: dict[str, Any]) -> Any:
+    path = _pointer(operation, "path")
+    return _add(_remove(document, path), path, _operand(operation))
+
+
+def _op_move(document: Any, operation: dict[str, Any]) -> Any:
+    source, path = _pointer(operation, "from"), _pointer(operation, "path")
+    if path[: len(source)] == source and path != source:
+        raise InvalidInput(f"the JSON patch cannot move {_show(source)!r} into itself")
+    value = _find(document, source)
+    return _add(_remove(document, source), path, value)
+
+
+def _op_copy(document: Any, operation: dict[str, Any]) -> Any:
+    return _add(document, _pointer(operation, "path"), copy.deepcopy(_find(document, _pointer(operation, "from"))))
+
+
+def _op_test(document: Any, operation: dict[str, Any]) -> Any:
+    path = _pointer(operation, "path")
+    if _find(document, path) != _operand(operation):
+        raise InvalidInput(f"the JSON patch's test of {_show(path)!r} failed: the value there is another")
+    return document
+
+
+_OPERATIONS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+    "add": _op_add,
+    "remove": _op_remove,
+    "replace": _op_replace,
+    "move": _op_move,
+    "copy": _op_copy,
+    "test": _op_test,
+}
+
+
+def _operand(operation: dict[str, Any]) -> Any:
+    if "value" not in operation:
+        raise InvalidInput(f"the JSON patch's {operation['op']} has no value")
+    return copy.deepcopy(operation["value"])
+
+
+def _pointer(operation: dict[str, Any], field: str) -> tuple[str, ...]:
+    """Return a JSON pointer (RFC 6901) taken apart."""
+    text = operation.get(field)
+    if not isinstance(text, str) or not (text == "" or text.startswith("/")):
+        raise InvalidInput(f"the JSON patch's {operation['op']} has no {field}, or one that does not begin with a slash")
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
 
 
 def _show(path: tuple[str, ...]) -> str:

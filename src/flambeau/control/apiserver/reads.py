@@ -34,11 +34,10 @@ class Target:
         """Return the object's key.
 
         Raises:
-            NotAllowed: the path leaves out the namespace, or names one for a kind that has none.
+            NotAllowed: the kind is in namespaces, and the path names none.
         """
-        if self.kind.namespaced is not bool(self.path.namespace):
-            place = "only in a namespace" if self.kind.namespaced else "without a namespace"
-            raise NotAllowed(f"objects of {self.kind.id} are reached {place}")
+        if self.kind.namespaced and not self.path.namespace:
+            raise NotAllowed(f"objects of {self.kind.id} are reached only in a namespace")
         return Key(self.kind.id, self.path.namespace, self.path.name)
 
 

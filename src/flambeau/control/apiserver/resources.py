@@ -74,6 +74,8 @@ class Resources:
             if review is not None:
                 return await self._review(request, path, review)
             kind = self._kinds.by_api(path.group, path.version, path.plural)
+            if path.namespace and not kind.namespaced:
+                raise NotFound(f"{kind.id} are in no namespace")
             subject = Subject(kind, path.name)
             return await _verb(request.method, path, kind)(self, request, Target(kind, path))
         except FlambeauError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from flambeau.control.apiserver.apply import ApplyConflict
 from flambeau.control.resources.kind import Finding, Kind, Object
 from flambeau.foundation.errors import (
     Conflict,
@@ -117,6 +118,10 @@ def of_error(error: FlambeauError, subject: Subject | None = None) -> Object:
         if subject:  # kubectl builds its sentence from these: The InferenceService "x" is invalid
             details |= {"name": error.name, "kind": subject.kind.kind}
         details["causes"] = [{"reason": item.reason, "message": item.message, "field": item.path} for item in error.findings]
+    if isinstance(error, ApplyConflict):
+        details["causes"] = [
+            {"reason": "FieldManagerConflict", "message": f'conflict with "{manager}"', "field": field} for manager, field in error.owned
+        ]
     if isinstance(error, Overloaded):
         details["retryAfterSeconds"] = max(1, round(error.retry_after_seconds))
     return failure(code, reason, str(error), details)

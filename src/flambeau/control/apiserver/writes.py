@@ -120,7 +120,7 @@ class Writer:
 
         async def attempt() -> Written:
             old = await get(self._store, target)
-            changed = change(forms_of(target, old), body.value)
+            changed = change(_in_request_version(target, old), body.value)
             if not isinstance(changed, dict):
                 raise InvalidInput("the patch leaves no object")
             return await self._update(target, old, _as_object(target, changed), body.duplicates, query)
@@ -131,7 +131,7 @@ class Writer:
         config = _as_object(target, body.value)
         if config["metadata"].get("managedFields"):
             raise InvalidInput("metadata.managedFields must be nil in an apply patch")
-        config["metadata"].setdefault("name", target.path.name)
+        _settle_name(target, config["metadata"])
 
         async def attempt() -> Written:
             try:
@@ -142,7 +142,7 @@ class Writer:
                 return await self._apply_new(target, config, body.duplicates, query)
             if target.path.subresource:
                 return await self._update(target, old, apply.merge_only(old, config), body.duplicates, query)
-            applied = apply.apply(forms_of(target, old), config, query.field_manager, self._now(), force=query.force)
+            applied = apply.apply(_in_request_version(target, old), config, query.field_manager, self._now(), force=query.force)
             return await self._update(target, old, applied.obj, body.duplicates, query, applied.owners)
 
         return await self._again_on_conflict(attempt, names_version="resourceVersion" in config["metadata"])
@@ -166,10 +166,9 @@ class Writer:
     ) -> Written:
         """Admit and write the new state of an object, or only its status; no owners given, they follow from what changed."""
         kind = target.kind
-        if new["metadata"].setdefault("name", target.path.name) != target.path.name:
-            raise InvalidInput(
-                f"the name of the object ({new['metadata']['name']}) does not match the name on the URL ({target.path.name})"
-            )
+        _settle_name(target, new["metadata"])
+        if query.dry_run:
+            _check_version(target, old, new)
         if target.path.subresource == "status":
             if not isinstance(new.get("status", {}), dict):
                 raise InvalidInput(f"status of the {kind.kind} must be an object")
@@ -180,7 +179,7 @@ class Writer:
         warnings = _admit(target, new, old, duplicates, query)
         if owners is None:
             before = ownership.read(new if "managedFields" in new["metadata"] else old)
-            owners = ownership.after_update(before, forms_of(target, old), new, query.field_manager, self._now())
+            owners = ownership.after_update(before, _in_request_version(target, old), new, query.field_manager, self._now())
         ownership.write(new, owners)
         if query.dry_run:
             return Written(rules.updated(old, new, kind, status=False), warnings=warnings)
@@ -238,7 +237,7 @@ class Writer:
         return rfc3339(self._clock.wall())
 
 
-def forms_of(target: Target, obj: Object) -> Object:
+def _in_request_version(target: Target, obj: Object) -> Object:
     """Return a copy of a stored object in the version of the request."""
     copied = copy.deepcopy(obj)
     copied["apiVersion"] = _api_version(target)
@@ -269,6 +268,18 @@ def _as_object(target: Target, value: Any) -> Object:
     obj["metadata"] = dict(obj["metadata"])
     _settle_namespace(target, obj["metadata"])
     return obj
+
+
+def _settle_name(target: Target, metadata: dict[str, Any]) -> None:
+    if metadata.setdefault("name", target.path.name) != target.path.name:
+        raise InvalidInput(f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.path.name})")
+
+
+def _check_version(target: Target, old: Object, new: Object) -> None:
+    """Refuse in a dry run what the store would refuse in a real one."""
+    version, current = new["metadata"].get("resourceVersion"), old["metadata"]["resourceVersion"]
+    if version and version != current:
+        raise Conflict(f'cannot write {target.kind.id} "{target.path.name}": version {version} is not the newest, which is {current}')
 
 
 def _settle_namespace(target: Target, metadata: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def test_a_worker_greets_loads_answers_and_leaves() -> None:
     life, actions = lived(Event.GREETED, Event.LOADED, Event.DISPATCHED, Event.ANSWERED)
     assert (life.state, actions) == (State.IDLE, (Action.TAKE_WORK,))
     life, actions = lived(Event.GREETED, Event.LOADED, Event.RETIRED)
-    assert (life.state, actions) == (State.DYING, (Action.SEND_STOP,))
+    assert (life.state, actions) == (State.DYING, (Action.WITHDRAW, Action.SEND_STOP))
     assert lived(Event.GREETED, Event.LOADED, Event.RETIRED, Event.EXITED)[0].state is State.DEAD
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import psutil
@@ -69,6 +71,26 @@ async def test_an_idle_worker_that_is_killed_is_replaced_at_once(tmp_path: Path)
         await until(lambda: served.pool.workers() and served.pool.workers()[0].pid not in (None, first) and served.pool.ready)
         assert str(served.pool.workers()[0].last_exit) == "was killed by SIGKILL"
         assert await served.ask(b"again").text() == "again"
+
+
+async def test_a_worker_found_dead_before_it_saw_a_job_costs_nobody_an_answer(tmp_path: Path) -> None:
+    async with serving(write_model(tmp_path, min_workers=2, max_workers=2)) as served:
+        processes = [psutil.Process(status.pid) for status in served.pool.workers()]
+        for process in processes:
+            process.kill()
+        while any(process.status() != psutil.STATUS_ZOMBIE for process in processes):
+            time.sleep(0.001)  # noqa: ASYNC251 - so that the pool does not hear of it before the job comes
+        replies = [served.ask(b"anyway") for _ in range(3)]
+        assert [await reply.text() for reply in replies] == ["anyway"] * 3
+
+
+async def test_nothing_is_given_to_a_pool_that_stops(tmp_path: Path) -> None:
+    async with serving(write_model(tmp_path)) as served:
+        stopping = asyncio.ensure_future(served.pool.stop(5))
+        await asyncio.sleep(0)
+        with pytest.raises(NotReady, match="no worker"):
+            served.ask(b"late")
+        await stopping
 
 
 async def test_the_batch_of_a_killed_worker_hears_the_cause_and_waiting_jobs_are_served(tmp_path: Path) -> None:

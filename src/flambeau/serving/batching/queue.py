@@ -33,6 +33,7 @@ from flambeau.serving.model import Answer, Job, ModelSpec
 from flambeau.serving.workers.alarm import Alarm
 from flambeau.serving.workers.failure import Failure
 from flambeau.serving.workers.pool import WorkerPool
+from flambeau.serving.workers.worker import Batch
 
 RETRY_AFTER_SECONDS = 1.0
 """What an overloaded queue asks of clients before its own pace is known."""
@@ -173,6 +174,12 @@ class ModelQueue:
         batch = _Batch(self, tickets, now)
         self._running.add(batch)
         return batch
+
+    def take_back(self, batch: Batch) -> None:
+        """Queue a batch's jobs again, first of all: their worker had died before it saw them."""
+        assert isinstance(batch, _Batch), "batches come from next_batch"
+        self._running.discard(batch)
+        self._queued.extendleft(ticket for ticket in reversed(batch.tickets) if not ticket.done)
 
     def oldest_wait_seconds(self, now: float) -> float | None:
         """Return how long the oldest job has waited; None if none waits."""

@@ -179,10 +179,14 @@ class FrontLink(asyncio.Protocol):
             self.close()
             self._on_lost(reason)
 
-    def send(self, kind: Kind, text: bytes, bodies: Sequence[bytes] = ()) -> None:
-        """Write a frame; what the socket does not take at once is written as it drains. Nothing is sent on a closed link."""
+    def send(self, kind: Kind, text: bytes, bodies: Sequence[bytes] = ()) -> bool:
+        """Write a frame; what the socket does not take at once is written as it drains.
+
+        Returns:
+            False if the worker's end is gone and nothing of the frame was written.
+        """
         if self._closed or self._transport is None:
-            return
+            return False
         buffers: Sequence[bytes | memoryview] = frame_buffers(kind, text, bodies)
         if self._transport.get_write_buffer_size() == 0:
             # Straight to the socket: uvloop would write at the end of its turn, after the last batch's answers were handed out.
@@ -191,9 +195,10 @@ class FrontLink(asyncio.Protocol):
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError:
-                return  # the worker is gone; connection_lost follows
+                return False
         if buffers:
             self._transport.writelines(buffers)
+        return True
 
     def close(self) -> None:
         """Close the front's end; the worker sees the end of the stream and leaves."""

@@ -56,6 +56,8 @@ class Action(IntEnum):
     """Tell that it has loaded."""
     TAKE_WORK = auto()
     """Give it the next batch, or note that it is idle."""
+    WITHDRAW = auto()
+    """It is idle no more: give it nothing."""
     SEND_STOP = auto()
     """Ask it to leave by itself."""
     TERMINATE = auto()
@@ -119,9 +121,9 @@ _TABLE: dict[State, dict[Event, tuple[State, tuple[Action, ...]]]] = {
     },
     State.IDLE: {
         Event.DISPATCHED: (State.BUSY, ()),
-        Event.RETIRED: (State.DYING, (Action.SEND_STOP,)),
-        Event.LINK_LOST: (State.DYING, ()),
-        Event.EXITED: (State.DEAD, (Action.BURY,)),
+        Event.RETIRED: (State.DYING, (Action.WITHDRAW, Action.SEND_STOP)),
+        Event.LINK_LOST: (State.DYING, (Action.WITHDRAW,)),
+        Event.EXITED: (State.DEAD, (Action.WITHDRAW, Action.BURY)),
     },
     State.BUSY: {
         Event.ANSWERED: (State.IDLE, (Action.TAKE_WORK,)),

@@ -46,6 +46,10 @@ class WorkSource(Protocol):
         """Return what an idle worker should do now, or None."""
         ...
 
+    def take_back(self, batch: Batch) -> None:
+        """Queue a batch's jobs again, first of all: no worker has seen them."""
+        ...
+
     def oldest_wait_seconds(self, now: float) -> float | None:
         """Return how long the oldest job has waited; None if none waits."""
         ...
@@ -221,10 +225,8 @@ class WorkerPool:
     def work_waits(self) -> None:
         """Give waiting jobs to idle workers; called by the queue when jobs came."""
         while self._idle:
-            batch = self._source.next_batch() if self._source is not None else None
-            if batch is None:
+            if not self._dispatch_to(self._idle.pop()):
                 return
-            self._idle.pop().dispatch(batch)
         if not self._workers:
             self._settle()
         elif len(self._workers) < self._workers_max:
@@ -240,26 +242,28 @@ class WorkerPool:
 
     def take_work(self, worker: Worker) -> None:
         """Give an idle worker its next batch, or note it as idle."""
-        batch = self._source.next_batch() if self._source is not None else None
-        if batch is not None:
-            worker.dispatch(batch)
+        if self._dispatch_to(worker):
             return
-        self._idle.append(worker)
         if len(self._workers) > self._workers_min:
             self._alarm.set_by(worker.since + scaling.SHRINK_AFTER_SECONDS)
+
+    def withdraw(self, worker: Worker) -> None:
+        """Give an idle worker nothing more."""
+        with contextlib.suppress(ValueError):
+            self._idle.remove(worker)
 
     def bury(self, worker: Worker) -> None:
         """Forget a dead worker and plan its successor."""
         del self._workers[worker.number]
         del self._started_at[worker.number]
-        self._drop_idle(worker)
         self._last_exit = worker.exit
         failure = worker.failure
         if failure is not None and not worker.retired:
             self.deaths += 1
             now = asyncio.get_running_loop().time()
             lived = now - worker.loaded_at if worker.loaded_at is not None else 0.0
-            self._failures = restart.after_failure(self._failures, now, proven=worker.proven or lived >= restart.PROVEN_SECONDS)
+            proven = worker.proven or lived >= restart.PROVEN_SECONDS
+            self._failures = restart.after_failure(self._failures, now, asked_at=worker.asked_at, proven=proven)
             delay = restart.delay_seconds(self._failures, now, self.spec.config.max_retry_timeout_seconds)
             self._failure = failure
             self._restart_at.append(now + delay)
@@ -274,6 +278,16 @@ class WorkerPool:
         self._alarm.set_by(deadline)
 
     # Inner workings.
+
+    def _dispatch_to(self, worker: Worker) -> bool:
+        """Give a worker the next batch; without one it is noted as idle, and False is returned."""
+        batch = self._source.next_batch() if self._source is not None else None
+        if batch is None or self._source is None:
+            self._idle.append(worker)
+            return False
+        if not worker.dispatch(batch):
+            self._source.take_back(batch)
+        return True
 
     def _due(self, now: float) -> float | None:
         """Check every deadline that has passed; return the next."""
@@ -308,7 +322,6 @@ class WorkerPool:
             self._restart_at.pop()
             surplus -= 1
         for worker in self._least_needed(staying)[: max(surplus, 0)]:
-            self._drop_idle(worker)
             worker.retire()
 
     def _observed(self, staying: list[Worker], planned: int, now: float) -> scaling.Observed:
@@ -332,10 +345,6 @@ class WorkerPool:
         self._workers[number] = worker
         self._started_at[number] = time.time()
         self._tasks.start(f"start worker {number}", worker.start(self._starter))
-
-    def _drop_idle(self, worker: Worker) -> None:
-        with contextlib.suppress(ValueError):
-            self._idle.remove(worker)
 
     def _print(self, number: int, line: str) -> None:
         _printed.info("%s", line, extra={"fields": {"model": self.spec.name, "version": self.spec.version, "worker": number}})

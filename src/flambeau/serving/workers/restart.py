@@ -18,23 +18,27 @@ PROVEN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The failures in a row of one model's workers."""
+    """The failures in a row of one model's workers: of successors, not of contemporaries."""
 
     count: int = 0
     first_at: float = 0.0
+    last_at: float = 0.0
 
 
-def after_failure(failures: Failures, now: float, *, proven: bool) -> Failures:
+def after_failure(failures: Failures, now: float, *, asked_at: float, proven: bool) -> Failures:
     """Return the row after one more worker failed.
 
     Args:
         failures: the row so far.
         now: when it failed.
+        asked_at: when it was asked for. Before the row's last failure: both fell to the same cause, and the row is no longer for it.
         proven: whether this worker had shown that it can work, which begins a new row.
     """
-    if proven or failures.count == 0:
-        return Failures(1, now)
-    return Failures(failures.count + 1, failures.first_at)
+    if failures.count and asked_at < failures.last_at:
+        return failures
+    if proven or not failures.count:
+        return Failures(1, now, now)
+    return Failures(failures.count + 1, failures.first_at, now)
 
 
 def delay_seconds(failures: Failures, now: float, window_seconds: float) -> float:

@@ -60,6 +60,10 @@ class Overseer(Protocol):
         """Give an idle worker its next batch, or note it as idle."""
         ...
 
+    def withdraw(self, worker: Worker) -> None:
+        """Give an idle worker nothing more."""
+        ...
+
     def bury(self, worker: Worker) -> None:
         """Note that a worker is dead; ``worker.failure`` says why, None where it was let go."""
         ...
@@ -92,7 +96,9 @@ class Worker:
         self._overseer = overseer
         self._on_line = on_line
         self._loop = asyncio.get_running_loop()
-        self._life = machine.begin(self._loop.time(), limits)
+        self.asked_at = self._loop.time()
+        """When it was asked for, on the loop's clock."""
+        self._life = machine.begin(self.asked_at, limits)
         self._loaded_at: float | None = None
         self._retired = False
         self._process: WorkerProcess | None = None
@@ -150,12 +156,20 @@ class Worker:
         if self._retired:
             self._process.signal(signal.SIGTERM)
 
-    def dispatch(self, batch: Batch) -> None:
-        """Give it a batch; it must be idle."""
+    def dispatch(self, batch: Batch) -> bool:
+        """Give it a batch; it must be idle.
+
+        Returns:
+            False if its process is gone and nothing of the batch reached it: another worker may have it.
+        """
         assert self._link is not None, "an idle worker has a link"
+        if not self._link.send(Kind.BATCH, *batch_message(batch.jobs)):
+            self._link.close()
+            self._link_lost(None)
+            return False
         self._batch = batch
-        self._link.send(Kind.BATCH, *batch_message(batch.jobs))
         self._step(Event.DISPATCHED)
+        return True
 
     def retire(self) -> None:
         """Let it go: at once if it is not answering, else after its batch."""
@@ -214,7 +228,7 @@ class Worker:
         batch.answered(answers)
 
     def _link_lost(self, broken: str | None) -> None:
-        self._broken = broken
+        self._broken = self._broken or broken
         self._step(Event.LINK_LOST)
 
     def _exited(self, ended: Exit) -> None:
@@ -248,6 +262,8 @@ class Worker:
                 self._overseer.loaded(self)
             case Action.TAKE_WORK:
                 self._overseer.take_work(self)
+            case Action.WITHDRAW:
+                self._overseer.withdraw(self)
             case Action.SEND_SPEC:
                 assert self._link is not None
                 self._link.send(Kind.SPEC, spec_text(self._spec))

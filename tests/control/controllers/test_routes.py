@@ -19,13 +19,14 @@ FULL = "mnist.ns.svc.cluster.local"
 
 def service(traffic: dict[str, int] | None = None) -> Object:
     shares = [{"revisionName": name, "percent": percent} for name, percent in ({"r1": 100} if traffic is None else traffic).items()]
-    ready = {"type": "Ready", "status": "False", "message": "the moon is wrong"}
+    ready = {"type": "PredictorReady", "status": "False", "message": "the moon is wrong"}
     status = {"conditions": [ready], "components": {"predictor": {"traffic": shares}}}
     return {"metadata": {"name": "mnist", "namespace": "ns"}, "status": status}
 
 
 def revision(name: str, **spec: Any) -> Object:
-    return {"metadata": {"name": name, "namespace": "ns"}, "spec": spec}
+    ready = {"type": "Ready", "status": "False", "message": "the moon is wrong"}
+    return {"metadata": {"name": name, "namespace": "ns"}, "spec": spec, "status": {"conditions": [ready]}}
 
 
 def pod(name: str, of: str, *, ready: bool = True, going: bool = False, port: int | None = None) -> Object:

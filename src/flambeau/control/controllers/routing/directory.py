@@ -62,7 +62,7 @@ def directory(snapshot: Snapshot, domain: str) -> Directory:
     by_host: dict[str, tuple[Destination, ...]] = {}
     backends: dict[str, Backend] = {}
     for (namespace, name), revision in revisions.items():
-        backend = _backend(namespace, name, revision, endpoints, "")
+        backend = _backend(namespace, name, revision, endpoints)
         if backend.endpoints:
             backends[backend.name] = backend
             for host in (f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.{CLUSTER_DOMAIN}"):
@@ -93,30 +93,33 @@ def _endpoints(pods: Sequence[Object]) -> _Endpoints:
 
 def _service(service: Object, revisions: _Revisions, endpoints: _Endpoints, domain: str) -> Service:
     namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
-    why = _why_unready(service)
     targets = [target for target in from_status(find(service, "status", "components", "predictor", "traffic") or []) if target.percent > 0]
     if targets:
-        backends = tuple(_backend(namespace, each.revision, revisions.get((namespace, each.revision)), endpoints, why) for each in targets)
+        backends = tuple(_backend(namespace, each.revision, revisions.get((namespace, each.revision)), endpoints) for each in targets)
         destinations = tuple(Destination(each.percent, backend=f"{namespace}/{each.revision}") for each in targets)
     else:
-        empty = Backend(f"{namespace}/{predictor_name(name)}", (), why_empty=f"InferenceService {namespace}/{name} is not ready yet: {why}")
+        why = _why_not(service, "PredictorReady")
+        told = f"InferenceService {namespace}/{name} is not ready yet: {why or 'it has just been created'}"
+        empty = Backend(f"{namespace}/{predictor_name(name)}", (), why_empty=told)
         backends, destinations = (empty,), (Destination(100, backend=empty.name),)
     names = (*hosts(name, namespace, domain), *hosts(predictor_name(name), namespace, domain))
     return Service(namespace, name, tuple(each.lower() for each in names), destinations, backends)
 
 
-def _backend(namespace: str, name: str, revision: Object | None, endpoints: _Endpoints, why: str) -> Backend:
+def _backend(namespace: str, name: str, revision: Object | None, endpoints: _Endpoints) -> Backend:
     spec = (revision or {}).get("spec") or {}
+    why = _why_not(revision or {}, "Ready")
     found = tuple(endpoints.get((namespace, name), ()))
     return Backend(
         f"{namespace}/{name}",
         found,
         timeout_seconds=float(spec.get("timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
         concurrency=int(spec.get("containerConcurrency") or 0),
-        why_empty="" if found else f"no pod of revision {namespace}/{name} is ready: {why}",
+        why_empty="" if found else f"no pod of revision {namespace}/{name} is ready: {why or 'they are being replaced'}",
     )
 
 
-def _why_unready(service: Object) -> str:
-    ready = get_condition(service, "Ready") or {}
-    return str(ready.get("message") or ready.get("reason") or "it has just been created")
+def _why_not(obj: Object, type: str) -> str:
+    """Return what a condition says that isn't true; never one that quotes us, or texts would grow with each telling."""
+    condition = get_condition(obj, type) or {}
+    return "" if condition.get("status") == "True" else str(condition.get("message") or condition.get("reason") or "")

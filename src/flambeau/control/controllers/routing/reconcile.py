@@ -61,7 +61,7 @@ class RoutingReconciler:
         self._file = home / "gateway" / "routes.json"
         self._doorbell = home / "gateway" / "admin.sock"
         self._domain = domain
-        self._written = Document(0)
+        self._written: Document | None = None  # so that the first document is written in any case
         self._unconfirmed = "it was not asked yet"
         self._failures = 0
         self._warned: dict[Key, tuple[str, ...]] = {}
@@ -82,7 +82,7 @@ class RoutingReconciler:
         """
         snapshot, version = await self._snapshot()
         new = routes(snapshot, self._domain, version)
-        if replace(new.document, version=self._written.version) != self._written:
+        if not self._is_written(new.document):
             self._unconfirmed = "it was not asked yet"
             await self._tell_services(snapshot, new, only_worse=True)
             await self._write(new.document)
@@ -102,6 +102,9 @@ class RoutingReconciler:
                 return Snapshot(*(listing.items for listing in listings)), listings[0].resource_version
         raise Unavailable(f"the store changed during each of {_SNAPSHOT_ATTEMPTS_MAX} readings", reason="StoreBusy")
 
+    def _is_written(self, document: Document) -> bool:
+        return self._written is not None and replace(document, version=self._written.version) == self._written
+
     async def _write(self, document: Document) -> None:
         def write() -> None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +118,7 @@ class RoutingReconciler:
 
     async def _ring(self) -> None:
         """Ask the gateway to read the document; note whether it did."""
+        assert self._written is not None
         try:
             answer = await ask(self._doorbell, "/reload", method="POST", timeout_seconds=DOORBELL_SECONDS_MAX)
             self._unconfirmed = _refusal(answer.status, answer.body, self._written.version)

@@ -111,6 +111,13 @@ async def test_no_credentials_say_what_the_secret_lacked(bucket: str, cache: Cac
     assert caught.value.reason == "StorageAccessDenied"
 
 
+async def test_anonymous_requests_are_not_signed(bucket: str, cache: Cache, login: Login) -> None:
+    credentials = Credentials({**login().settings, "awsAnonymousCredential": Setting("true", "test")})
+    # Swift takes an unsigned request for one of its own API and refuses it; signed with these keys it would have answered.
+    with pytest.raises(Unavailable, match=r"HTTP 412.*asked as anonymous \(test\)"):
+        await fetch(f"s3://{bucket}/kserve/mnist", cache=cache, credentials=credentials)
+
+
 async def test_a_missing_bucket_is_named(cache: Cache, login: Login, s3_server: S3Server) -> None:
     with pytest.raises(NotFound, match=f"no bucket not-there at {s3_server.endpoint}") as caught:
         await fetch("s3://not-there/mnist", cache=cache, credentials=login())

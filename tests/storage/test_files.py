@@ -53,6 +53,11 @@ async def test_a_missing_path_names_what_there_is(model: Path, cache: Cache) -> 
     assert caught.value.reason == "PathNotFound"
 
 
+async def test_a_path_below_a_file_is_not_there(model: Path, cache: Cache) -> None:
+    with pytest.raises(NotFound, match="no such file or directory"):
+        await get(f"file://{model}/empty/deeper", cache)
+
+
 async def test_an_empty_directory_is_no_model(tmp_path: Path, cache: Cache) -> None:
     (tmp_path / "void" / "inner").mkdir(parents=True)
     with pytest.raises(NotFound, match="has no files") as caught:

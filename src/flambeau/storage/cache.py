@@ -33,7 +33,7 @@ from flambeau.storage.model import RemoteFile
 
 IDLE_SECONDS_MIN = 300.0
 """A tree that was fetched this recently is not evicted: its caller may be about to lease it."""
-PARTIAL_SECONDS_MAX = 7 * 24 * 3600.0
+PARTIAL_SECONDS_MAX = 24 * 3600.0
 """An unfinished download that nobody continued for this long is deleted when room is needed."""
 DISK_BYTES_SPARE = 16 << 20
 """Left free on the disk, so that logs and the store can still be written."""
@@ -124,7 +124,9 @@ class Cache:
     def folder(self, name: str) -> Path:
         """Return a folder of the cache, making it if need be."""
         path = self.root / name
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # what a Secret protects in a bucket isn't everybody's here
+            path.mkdir(exist_ok=True)
         return path
 
     def _object_path(self, sha256: str) -> Path:
@@ -167,8 +169,8 @@ class Cache:
             (folder / f"{name}.lock").unlink(missing_ok=True)
             os.close(lock)
 
-    def publish(self, staged: Path, digest: str) -> Path:
-        """Move a finished tree to its place; a damaged one that stands there is replaced."""
+    def publish(self, staged: Path, digest: str, files: Iterable[RemoteFile]) -> Path:
+        """Move a finished tree to its place. One that stands there stays, since somebody may be reading it, unless it is damaged."""
         path = self.folder("trees") / digest
         for folder, _, _ in os.walk(staged, topdown=False):
             # The top one keeps its write bit until it is in place: a directory without it can't be renamed by an ordinary user.
@@ -176,6 +178,8 @@ class Cache:
                 Path(folder).chmod(0o555)
         damaged: Path | None = None
         with self._exclusive():
+            if self.find_tree(digest, files) is not None:
+                return path
             if path.exists():
                 damaged = self._hide(path)
             staged.rename(path)
@@ -197,13 +201,13 @@ class Cache:
         target = self._object_path(sha256)
         with content.open("rb") as written:
             os.fsync(written.fileno())
-        content.chmod(0o444)
         _mark_intact(content)
         if self._is_object_intact(sha256, file.size) and _link(target, link):
             content.unlink()
         else:
             os.link(content, link)
             content.replace(target)
+            target.chmod(0o444)  # last: a download that is killed before the rename must stay writable for the next one
         entry = {"sha256": sha256, "size": file.size, "identity": file.identity}
         write_atomically(self.folder("index") / _hash(file.identity), orjson.dumps(entry))
 
@@ -227,7 +231,7 @@ class Cache:
         if bytes_total > self.bytes_max:
             raise TooLarge(
                 f"the model has {_readable(bytes_total)}, but the model cache at most {_readable(self.bytes_max)}",
-                hint="raise FLAMBEAU_CACHE_BYTES_MAX",
+                hint="the cache's size has to be raised for it",
                 reason="ModelTooLarge",
             )
         self._sweep()
@@ -243,7 +247,7 @@ class Cache:
             raise Unavailable(
                 f"the model cache is full: {_readable(used)} of {_readable(self.bytes_max)} are in use by running models, "
                 f"{_readable(bytes_needed)} more are needed",
-                hint="delete models that are no longer needed, or raise FLAMBEAU_CACHE_BYTES_MAX",
+                hint="delete models that are no longer needed, or raise the cache's size",
                 reason="CacheFull",
             )
 
@@ -335,9 +339,9 @@ class Staging:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def publish(self, digest: str) -> Path:
-        """Make the tree visible, whole."""
-        return self._cache.publish(self._path, digest)
+    def publish(self, digest: str, files: Iterable[RemoteFile]) -> Path:
+        """Make the tree visible, whole; return its path."""
+        return self._cache.publish(self._path, digest, files)
 
 
 def tree_digest(contents: Mapping[str, str]) -> str:

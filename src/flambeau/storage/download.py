@@ -15,7 +15,6 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from flambeau.foundation.clock import Clock, SystemClock
 from flambeau.foundation.errors import Unavailable
 from flambeau.storage.cache import DISK_FULL_ERRORS, Cache, Staging, disk_error, tree_digest
 from flambeau.storage.model import Fetched, OnProgress, Progress, RemoteFile
@@ -48,9 +47,7 @@ class Source(Protocol):
         ...
 
 
-async def obtain(
-    files: Sequence[RemoteFile], source: Source, cache: Cache, on_progress: OnProgress | None = None, clock: Clock | None = None
-) -> Fetched:
+async def obtain(files: Sequence[RemoteFile], source: Source, cache: Cache, on_progress: OnProgress | None = None) -> Fetched:
     """Return a directory with these files, downloading what isn't here.
 
     Raises:
@@ -60,7 +57,7 @@ async def obtain(
     Cancel: complete objects and unfinished downloads stay, for the next one to go on with; nothing half there is visible.
     """
     try:
-        return await _Fetch(files, source, cache, on_progress, clock or SystemClock()).run()
+        return await _Fetch(files, source, cache, on_progress).run()
     except OSError as error:
         raise disk_error(cache.root, error) from error
 
@@ -68,14 +65,14 @@ async def obtain(
 class _Fetch:
     """One call of ``obtain``."""
 
-    def __init__(self, files: Sequence[RemoteFile], source: Source, cache: Cache, on_progress: OnProgress | None, clock: Clock) -> None:
+    def __init__(self, files: Sequence[RemoteFile], source: Source, cache: Cache, on_progress: OnProgress | None) -> None:
         self._files = files
         self._source = source
         self._cache = cache
         self._on_progress = on_progress
-        self._clock = clock
         self._bytes_total = sum(file.size for file in files)
-        self._bytes_done: dict[str, int] = {}
+        self._bytes_by_file: dict[str, int] = {}
+        self._bytes_done = 0
         self._contents: dict[str, str] = {}
         self._downloaded = False
 
@@ -105,10 +102,10 @@ class _Fetch:
 
     async def _build(self, staging: Staging) -> tuple[Path, str]:
         missing = await in_thread(self._link_known, staging)
-        await in_thread(self._cache.make_room, self._bytes_total, sum(self._bytes_missing(file) for file in missing))
+        await in_thread(self._make_room, missing)
         await for_each(missing, lambda file: self._bring(file, staging), parallel_max=DOWNLOADS_PARALLEL_MAX, name="storage/download")
         digest = tree_digest(self._contents)
-        return await in_thread(staging.publish, digest), digest
+        return await in_thread(staging.publish, digest, self._files), digest
 
     def _link_known(self, staging: Staging) -> list[RemoteFile]:
         """Link what is here, so that it can't be evicted, and return what isn't."""
@@ -117,10 +114,13 @@ class _Fetch:
             sha256 = self._contents.pop(file.name, None)
             if sha256 is not None and self._cache.link_object(sha256, staging.place(file.name)):
                 self._contents[file.name] = sha256
-                self._bytes_done[file.name] = file.size
+                self._count(file, file.size)
             else:
                 missing.append(file)
         return missing
+
+    def _make_room(self, missing: Sequence[RemoteFile]) -> None:
+        self._cache.make_room(self._bytes_total, sum(self._bytes_missing(file) for file in missing))
 
     def _bytes_missing(self, file: RemoteFile) -> int:
         try:
@@ -140,7 +140,7 @@ class _Fetch:
     async def _bring(self, file: RemoteFile, staging: Staging) -> None:
         """Put one file into the tree. Whoever else wants it waits for the lock, then finds it there."""
         place = staging.place(file.name)
-        async with _locked(self._cache.partial_path(file), self._clock) as partial:
+        async with _locked(self._cache.partial_path(file)) as partial:
             sha256 = await in_thread(self._cache.find, file)
             if sha256 is not None and await in_thread(self._cache.link_object, sha256, place):
                 partial.path.unlink()
@@ -166,7 +166,7 @@ class _Fetch:
                 failure = failure or _cut(file, "the bytes kept from before were damaged")
             if attempt == ATTEMPTS_MAX:
                 raise failure
-            await self._clock.sleep(min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN * 2 ** (attempt - 1)))
+            await asyncio.sleep(min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN * 2 ** (attempt - 1)))
         raise AssertionError("the last attempt returns or raises")
 
     async def _receive(self, file: RemoteFile, partial: _Partial) -> Unavailable | None:
@@ -183,8 +183,12 @@ class _Fetch:
         return None if partial.size == file.size else _cut(file, f"{partial.size} bytes came instead of {file.size}")
 
     def _advance(self, file: RemoteFile, bytes_done: int) -> None:
-        self._bytes_done[file.name] = bytes_done
-        self._tell(sum(self._bytes_done.values()), len(self._contents))
+        self._count(file, bytes_done)
+        self._tell(self._bytes_done, len(self._contents))
+
+    def _count(self, file: RemoteFile, bytes_done: int) -> None:
+        self._bytes_done += bytes_done - self._bytes_by_file.get(file.name, 0)
+        self._bytes_by_file[file.name] = bytes_done
 
     def _tell(self, bytes_done: int, files_done: int) -> None:
         if self._on_progress is not None:
@@ -243,13 +247,13 @@ class _Partial:
 
 
 @asynccontextmanager
-async def _locked(path: Path, clock: Clock) -> AsyncIterator[_Partial]:
+async def _locked(path: Path) -> AsyncIterator[_Partial]:
     """Own a partial file. The wait has no bound of its own: the holder's downloads have one, and the kernel frees a dead holder's lock."""
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
-            while not _try_lock(descriptor):
-                await clock.sleep(LOCK_POLL_SECONDS)
+            while not _try_lock(descriptor):  # noqa: ASYNC110 - see LOCK_POLL_SECONDS
+                await asyncio.sleep(LOCK_POLL_SECONDS)
             if _is_same_file(path, descriptor):
                 yield _Partial(path, descriptor)
                 return

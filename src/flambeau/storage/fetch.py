@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flambeau.storage import files
 from flambeau.storage.cache import Cache
 from flambeau.storage.connection import connection
 from flambeau.storage.download import in_thread, obtain
-from flambeau.storage.files import use_in_place
-from flambeau.storage.model import Credentials, Fetched, OnProgress, RemoteFile
+from flambeau.storage.model import Credentials, Fetched, OnProgress
 from flambeau.storage.s3 import S3Source
-from flambeau.storage.uri import FileUri, S3Uri, parse_uri
+from flambeau.storage.uri import FileUri, parse_uri
 
 
 async def fetch(uri: str, *, cache: Cache, credentials: Credentials, on_progress: OnProgress | None = None) -> Fetched:
@@ -37,11 +37,15 @@ async def fetch(uri: str, *, cache: Cache, credentials: Credentials, on_progress
     """
     where = parse_uri(uri)
     if isinstance(where, FileUri):
-        return await in_thread(use_in_place, Path(where.path), cache)
+        return await in_thread(files.use_in_place, Path(where.path), cache)
     source = S3Source(connection(where.bucket, credentials))
     return await obtain(await source.list_files(where), source, cache, on_progress)
 
 
-async def list_files(uri: S3Uri, credentials: Credentials) -> list[RemoteFile]:
-    """Return what a fetch would read, without reading it; raises what ``fetch`` raises."""
-    return await S3Source(connection(uri.bucket, credentials)).list_files(uri)
+async def survey(uri: str, *, credentials: Credentials) -> tuple[int, int]:
+    """Return how many files and bytes a fetch would bring, without bringing them; raises what ``fetch`` raises."""
+    where = parse_uri(uri)
+    if isinstance(where, FileUri):
+        return await in_thread(files.survey, Path(where.path))
+    found = await S3Source(connection(where.bucket, credentials)).list_files(where)
+    return len(found), sum(file.size for file in found)

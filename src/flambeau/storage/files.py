@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flambeau.foundation.errors import Denied, InvalidInput, NotFound, TooLarge
+from flambeau.foundation.errors import Denied, InvalidInput, NotFound, TooLarge, Unavailable
 from flambeau.storage.cache import Cache
 from flambeau.storage.model import Fetched
 
@@ -30,14 +31,25 @@ def use_in_place(path: Path, cache: Cache) -> Fetched:
         Denied: the path can't be read (StorageAccessDenied).
         InvalidInput: it is neither a file nor a directory.
         TooLarge: more than FILES_MAX files.
+        Unavailable: the disk refused (DiskError).
     """
+    with _sentences(path):
+        return _single(path, cache) if _is_file(path) else _directory(path)
+
+
+def survey(path: Path) -> tuple[int, int]:
+    """Return how many files and bytes there are; raises what ``use_in_place`` raises."""
+    with _sentences(path):
+        found = [status for _, status in _walk(path)] if not _is_file(path) else [path.stat()]
+    return len(found), sum(status.st_size for status in found)
+
+
+@contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into ours."""
     try:
-        if path.is_dir():
-            return _directory(path)
-        if path.is_file():
-            return _single(path, cache)
-        path.stat()
-    except FileNotFoundError as error:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound(
             f"cannot read file://{path}: there is no such file or directory on this machine",
             hint=_nearest(path),
@@ -49,13 +61,19 @@ def use_in_place(path: Path, cache: Cache) -> Fetched:
             hint="make it readable for the user who runs flambeau",
             reason="StorageAccessDenied",
         ) from error
-    raise InvalidInput(f"cannot read file://{path}: it is neither a file nor a directory", reason="InvalidStorageUri")
+    except OSError as error:
+        raise Unavailable(f"cannot read file://{path}: {error}", reason="DiskError") from error
+
+
+def _is_file(path: Path) -> bool:
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InvalidInput(f"cannot read file://{path}: it is neither a file nor a directory", reason="InvalidStorageUri")
+    return stat.S_ISREG(mode)
 
 
 def _directory(path: Path) -> Fetched:
     found = list(_walk(path))
-    if not found:
-        raise NotFound(f"cannot read file://{path}: the directory has no files", hint="check the storage URI", reason="NoObjects")
     return Fetched(
         path=path,
         digest=_digest(path, found),
@@ -87,6 +105,8 @@ def _walk(path: Path) -> Iterator[tuple[str, os.stat_result]]:
             if count > FILES_MAX:
                 raise TooLarge(f"cannot read file://{path}: there are more than {FILES_MAX} files", hint="name a directory below it")
             yield str(file.relative_to(path)), file.stat()
+    if not count:
+        raise NotFound(f"cannot read file://{path}: the directory has no files", hint="check the storage URI", reason="NoObjects")
 
 
 def _raise(error: OSError) -> None:

@@ -253,10 +253,14 @@ def _store(connection: Connection, *, answer_seconds: float, retries: int) -> S3
 
 def _ca_bundle(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        bundle = Path(path).read_bytes()
+        cause = "" if b"-----BEGIN CERTIFICATE-----" in bundle else "it holds no PEM certificate"
     except OSError as error:
+        cause = str(error.strerror)
+    if cause:
         raise InvalidInput(
-            f"cannot read the CA bundle {path}: {error.strerror}",
+            f"cannot use the CA bundle {path}: {cause}",
             hint="the Secret's annotation serving.kserve.io/s3-cabundle names a PEM file of this machine",
             reason="InvalidStorageConfig",
-        ) from error
+        )
+    return bundle

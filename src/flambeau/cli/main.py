@@ -5,6 +5,23 @@ from __future__ import annotations
 import sys
 
 import flambeau
+from flambeau.foundation.errors import FlambeauError
+
+_COMMANDS = (
+    # word, where it is, what it does; in the order of the help page
+    ("up", "up:up", "Run the platform on this machine, in the foreground."),
+    ("serve", "serve:serve", "Run the model server alone, in the foreground."),
+    ("archive", "archive:archive", "Package a model as a model archive (MAR)."),
+    ("apply", "apply:apply", "Make objects be as files say."),
+    ("create", "create:create", "Create objects that are not there yet."),
+    ("get", "get:get", "Show objects."),
+    ("describe", "describe:describe", "Show objects in full, with their events."),
+    ("wait", "wait:wait", "Wait until something is so."),
+    ("logs", "logs:logs", "Show what a pod's programs wrote."),
+    ("delete", "delete:delete", "Delete objects."),
+    ("explain", "explain:explain", "Show which fields a kind has."),
+    ("api-resources", "api_resources:api_resources", "List the kinds the server has."),
+)
 
 
 def main() -> None:
@@ -18,6 +35,19 @@ def main() -> None:
         name="flambeau",
         help="Serve PyTorch models the KServe way, from a laptop to a cluster.",
         version=flambeau.__version__,
+        help_on_error=False,
     )
-    app.command("flambeau.cli.serve:serve", name="serve", help="Run the model server in the foreground.")
-    sys.exit(app())
+    for word, place, text in _COMMANDS:
+        app.command(f"flambeau.cli.{place}", name=word, help=text)
+    try:
+        sys.exit(app())
+    except FlambeauError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away; Python would complain about it at exit
+        sys.exit(141)

@@ -111,7 +111,9 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
 
 async def _put_builtin(store: Store, settings: PlatformSettings) -> None:
     """Make what is there from the start: namespaces, the built-in runtime, the gateway's addresses."""
-    for obj in builtin_objects(gateway_port=settings.gateway[1]):
+    host, port = settings.gateway
+    reached_at = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+    for obj in builtin_objects(gateway_port=port, gateway_host=reached_at):
         try:
             await store.create(obj)
         except Conflict:

@@ -75,8 +75,7 @@ async def test_sigterm_answers_what_was_accepted(tmp_path: Path, store: Path) ->
         order = {"touch": str(started), "wait_for": str(gate)}
         requests = [asyncio.create_task(client.post("/predictions/obedient", json=order)) for _ in range(3)]
         await until(started.exists)
-        state = await client.get("/v2/health/ready")
-        assert "the weights have gone missing" in state.json()["message"]
+        await until_told(lambda: fails(client, "the weights have gone missing"))
         await until_in_flight(client, 3)
         family = served.family()
         served.process.send_signal(signal.SIGTERM)
@@ -90,6 +89,10 @@ async def test_sigterm_answers_what_was_accepted(tmp_path: Path, store: Path) ->
         assert await served.ended() == 0
     await until(lambda: not alive(family))
     assert not list(served.temporary.glob("flambeau-*"))
+
+
+async def fails(client: httpx2.AsyncClient, why: str) -> bool:
+    return why in (await client.get("/v2/health/ready")).json()["message"]
 
 
 async def until_in_flight(client: httpx2.AsyncClient, count: int) -> None:

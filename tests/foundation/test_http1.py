@@ -13,15 +13,11 @@ import pytest
 
 from flambeau.foundation.errors import Unavailable
 from flambeau.foundation.http1 import Connection, Head, Limits, Server
+from tests.fixtures.raw_http import RawClient, read_answer
+from tests.fixtures.waiting import until
 
 JSON = [(b"content-type", b"application/json")]
 QUICK = Limits(head_seconds=0.2, idle_seconds=0.4, body_idle_seconds=0.3, linger_seconds=0.4)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens inside the server
-            await asyncio.sleep(0.005)
 
 
 class Recorder:
@@ -80,16 +76,14 @@ class Running:
         self.exchanges: list[Recorder] = []
         self.server = Server(application or (lambda head, connection: Recorder(head, connection, self.exchanges)), limits)
         self.port = 0
-        self.writers: list[asyncio.StreamWriter] = []
 
     async def start(self) -> Running:
         _, self.port = await self.server.start(host="127.0.0.1", port=0)
+        self.client = RawClient(self.port)
         return self
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        self.writers.append(writer)
-        return reader, writer
+        return await self.client.open()
 
     async def exchange(self, number: int = 0) -> Recorder:
         await until(lambda: len(self.exchanges) > number)
@@ -104,10 +98,7 @@ class Running:
 
     async def close(self) -> None:
         await self.server.close()
-        for writer in self.writers:
-            writer.transport.abort()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+        await self.client.close()
 
 
 @contextlib.asynccontextmanager
@@ -118,22 +109,6 @@ async def running(limits: Limits = QUICK, application: Callable[[Head, Connectio
     finally:
         await here.close()
         assert here.server.connections == 0
-
-
-async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
-    """Read one answer with a content-length or in chunks."""
-    async with asyncio.timeout(5):
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines[1:] if line)
-        body = b""
-        if headers.get("transfer-encoding") == "chunked":
-            while size := int(await reader.readline(), 16):
-                body += await reader.readexactly(size)
-                assert await reader.readexactly(2) == b"\r\n"
-            assert await reader.readexactly(2) == b"\r\n"
-        else:
-            body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return int(lines[0].split(" ")[1]), headers, body
 
 
 REFUSALS = {
@@ -581,7 +556,7 @@ async def test_unix_socket_is_private_and_replaced_only_when_dead(tmp_path: Path
         await here.server.start_unix(path)
         assert path.stat().st_mode & 0o777 == 0o600
         reader, writer = await asyncio.open_unix_connection(str(path))
-        here.writers.append(writer)
+        here.client.writers.append(writer)
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await read_answer(reader))[0] == 200
         assert here.exchanges[0].connection.peer == ""

@@ -28,7 +28,7 @@ import orjson
 from flambeau.foundation.errors import Unavailable
 from flambeau.foundation.http1_head import DEFAULT_LIMITS, Head, Limits, Refusal, read_head, refuse_partial
 
-__all__ = ["Application", "Connection", "Exchange", "Head", "Headers", "Limits", "Server"]
+__all__ = ["ANSWERED", "Application", "Connection", "Exchange", "Head", "Headers", "Limits", "Server"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -74,8 +74,8 @@ class Exchange(Protocol):
         """Pause or resume writing: the client reads slower than the application writes."""
 
 
-class _Discard:
-    """The exchange of a request that was answered before it could be worked on."""
+class _Answered:
+    """An exchange that wants to hear nothing."""
 
     def on_body(self, data: bytes) -> None: ...
     def on_end(self) -> None: ...
@@ -83,7 +83,8 @@ class _Discard:
     def on_writable(self, writable: bool) -> None: ...
 
 
-_DISCARD = _Discard()
+ANSWERED: Final[Exchange] = _Answered()
+"""What an application returns when it has answered from the head alone."""
 
 
 class _ChunkedBody:
@@ -437,7 +438,7 @@ class Connection(asyncio.Protocol):
         self._held = data
 
     def _open_exchange(self, head: Head, body_is_coming: bool) -> None:
-        self._exchange = _DISCARD  # stands until the application has returned: it may answer at once
+        self._exchange = ANSWERED  # stands until the application has returned: it may answer at once
         exchange = self._server.application(head, self)
         if self._exchange is None or self._gone:
             return

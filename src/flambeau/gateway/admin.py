@@ -1,0 +1,106 @@
+"""The gateway's doorbell and dials, on a Unix socket that only its user may open.
+
+``POST /reload`` (the routing controller, after it has written the file), ``GET /status`` and ``GET /metrics`` (people, the autoscaler,
+Prometheus through the platform). A document that can't be read is refused with the reason; the table that serves stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from flambeau.foundation.errors import FlambeauError, NotFound, Unavailable
+from flambeau.foundation.http1 import ANSWERED, Connection, Exchange, Head
+from flambeau.gateway import answers, metrics
+from flambeau.gateway.document_codec import decode
+from flambeau.gateway.proxy import Gateway
+
+SOCKET_NAME = "admin.sock"
+ROUTES_NAME = "routes.json"
+
+_log = logging.getLogger(__name__)
+
+
+def load_routes(gateway: Gateway, path: Path) -> None:
+    """Let the gateway serve what a file says.
+
+    Raises:
+        NotFound: there is no such file.
+        Unavailable: it can't be read.
+        InvalidInput: it isn't a document, or one that contradicts itself; the old table stays.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no routes document at {path}") from error
+    except OSError as error:
+        raise Unavailable(f"cannot read the routes document {path}: {error.strerror}") from error
+    gateway.load(decode(content))
+
+
+class Admin:
+    """The application behind the admin socket.
+
+    Args:
+        gateway: what is asked about.
+        routes: the file that a reload reads.
+    """
+
+    def __init__(self, gateway: Gateway, routes: Path) -> None:
+        self._gateway = gateway
+        self._routes = routes
+
+    def application(self, head: Head, connection: Connection) -> Exchange:
+        """Answer; bodies are not looked at."""
+        match head.method, head.path:
+            case "POST", b"/reload":
+                self._reload(connection)
+            case "GET", b"/status":
+                connection.respond(200, answers.JSON_HEADERS, orjson.dumps(self._status()))
+            case "GET", b"/metrics":
+                text = metrics.render(self._gateway.readings())
+                connection.respond(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], text)
+            case _:
+                body = answers.error("not found", hint="there are POST /reload, GET /status and GET /metrics")
+                connection.respond(404, answers.JSON_HEADERS, body)
+        return ANSWERED
+
+    def _reload(self, connection: Connection) -> None:
+        serving = self._gateway.table.version
+        try:
+            load_routes(self._gateway, self._routes)
+        except FlambeauError as error:
+            _log.error("reload refused, version %d goes on serving: %s", serving, error)
+            body = answers.error(error.message, hint=error.hint, reason=error.reason, version=serving)
+            connection.respond(422, answers.JSON_HEADERS, body)
+            return
+        connection.respond(200, answers.JSON_HEADERS, orjson.dumps({"version": self._gateway.table.version}))
+
+    def _status(self) -> dict[str, Any]:
+        now = asyncio.get_running_loop().time()
+        return {
+            "version": self._gateway.table.version,
+            "hosts": len(self._gateway.table.hosts),
+            "backends": {
+                name: {
+                    "in_flight": service.in_flight,
+                    "waiting": len(service.waiting),
+                    "concurrency": service.backend.concurrency,
+                    "endpoints": [
+                        {
+                            "pod": replica.endpoint.pod,
+                            "address": f"{replica.endpoint.address}:{replica.endpoint.port}",
+                            "in_flight": replica.in_flight,
+                            "idle_connections": len(replica.idle),
+                            "ejected_seconds": round(max(0.0, replica.health.ejected_until - now), 3),
+                        }
+                        for replica in service.replicas
+                    ],
+                }
+                for name, service in self._gateway.services.items()
+            },
+        }

@@ -1,0 +1,122 @@
+"""What a proxy must take out of, and put into, the heads that pass it.
+
+Pure. Hop-by-hop headers end here in both directions; framing is made anew on each side, so that two readers can never disagree about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flambeau.foundation.http1_head import Head
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_HOP_BY_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"upgrade")
+)
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+_WRITTEN_HERE = frozenset(
+    (b"host", b"expect", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", *_HOP_BY_HOP, *_FRAMING)
+)
+_NOT_FORWARDED_BACK = frozenset((b"server", b"date", *_HOP_BY_HOP, *_FRAMING))
+"""The gateway's server core writes its own server and date."""
+
+REQUEST_ID_BYTES_MAX = 128
+"""A longer x-request-id is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """The head of a replica's answer."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    """What goes to the client."""
+    length: int | None
+    """Of the body, if it was announced."""
+    until_close: bool
+    """The body ends with the connection."""
+    has_request_id: bool
+
+
+def request_head(head: Head, target: bytes, authority: str | None, peer: str, fresh_id: bytes) -> tuple[bytes, bytes]:
+    """Return the head to send to a replica, and the request's id.
+
+    Args:
+        head: the client's.
+        target: path and query to ask for.
+        authority: the Host to send; None: the client's.
+        peer: the client's address.
+        fresh_id: used if the client sent no x-request-id.
+    """
+    kept: list[tuple[bytes, bytes]] = []
+    own: dict[bytes, bytes] = {}
+    for name, value in head.headers:
+        key = name.lower()
+        if key in _WRITTEN_HERE:
+            own[key] = own[key] + b", " + value if key in own else value
+        else:
+            kept.append((name, value))
+    nominated = _nominated(own.get(b"connection"))
+    if nominated:
+        kept = [header for header in kept if header[0].lower() not in nominated]
+    host = own.get(b"host", b"")
+    forwarded = own.get(b"x-forwarded-for")
+    request_id = own.get(b"x-request-id", b"")
+    if not 0 < len(request_id) <= REQUEST_ID_BYTES_MAX:
+        request_id = fresh_id
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method.encode(), target, authority.encode() if authority else host)]
+    lines += [b"%b: %b\r\n" % header for header in kept]
+    lines.append(
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n"
+        % (
+            forwarded + b", " + peer.encode() if forwarded else peer.encode(),
+            own.get(b"x-forwarded-proto", b"http"),
+            own.get(b"x-forwarded-host", host),
+            request_id,
+        )
+    )
+    if head.chunked:
+        lines.append(b"Transfer-Encoding: chunked\r\n\r\n")
+    elif head.content_length is not None:
+        lines.append(b"Content-Length: %d\r\n\r\n" % head.content_length)
+    else:
+        lines.append(b"\r\n")
+    return b"".join(lines), request_id
+
+
+def response_head(status: int, headers: Headers) -> ResponseHead:
+    """Return what of a replica's head goes to the client, and how its body is framed.
+
+    Args:
+        status: of the answer.
+        headers: as the replica sent them; their grammar is checked already.
+    """
+    kept: list[tuple[bytes, bytes]] = []
+    length: int | None = None
+    connection: bytes | None = None
+    chunked = has_request_id = False
+    for name, value in headers:
+        key = name.lower()
+        if key in _NOT_FORWARDED_BACK:
+            if key == b"content-length":
+                length = int(value)
+            elif key == b"transfer-encoding":
+                chunked = True
+            elif key == b"connection":
+                connection = value if connection is None else connection + b"," + value
+        else:
+            has_request_id = has_request_id or key == b"x-request-id"
+            kept.append((name, value))
+    nominated = _nominated(connection)
+    if nominated:
+        kept = [header for header in kept if header[0].lower() not in nominated]
+    return ResponseHead(status, kept, length, length is None and not chunked, has_request_id)
+
+
+def _nominated(connection: bytes | None) -> set[bytes]:
+    """Return the headers that a Connection header declares hop-by-hop."""
+    if connection is None:
+        return set()
+    return {token.strip() for token in connection.lower().split(b",")} - {b"", b"close", b"keep-alive", b"upgrade"}

@@ -1,0 +1,106 @@
+"""The gateway's process: ``python -m flambeau.programs.gateway --listen HOST:PORT --home DIR``.
+
+``flambeau up`` starts it in a session of its own; it goes on when the control plane dies and reads the routes file by itself when it is
+started again. SIGTERM and Ctrl-C drain it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from flambeau.foundation.errors import FlambeauError, NotFound
+from flambeau.foundation.http1 import Limits, Server
+from flambeau.foundation.logs import configure
+from flambeau.gateway.admin import ROUTES_NAME, SOCKET_NAME, Admin, load_routes
+from flambeau.gateway.proxy import Gateway
+
+DRAIN_SECONDS_MAX = 30.0
+"""From SIGTERM until what still runs is cut."""
+CONNECTIONS_MAX = 8192
+"""Clients at once."""
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the gateway until it is told to stop; return the exit status."""
+    parser = argparse.ArgumentParser(prog="flambeau gateway", description="Route HTTP requests to replicas by host and path.")
+    parser.add_argument(
+        "--listen", required=True, type=_address, metavar="HOST:PORT", help="where clients connect; port 0 takes a free one"
+    )
+    parser.add_argument("--home", required=True, type=Path, metavar="DIR", help="the platform's directory; uses DIR/gateway")
+    arguments = parser.parse_args(argv)
+    configure()
+    _raise_file_limit()
+    host, port = arguments.listen
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(host, port, arguments.home / "gateway"))
+    except FlambeauError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(host: str, port: int, directory: Path) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    gateway = Gateway(f"{host}:{port}")
+    front = Server(gateway.application, Limits(connections_max=CONNECTIONS_MAX))
+    admin = Server(Admin(gateway, directory / ROUTES_NAME).application)
+    directory.mkdir(parents=True, exist_ok=True)
+    _load_what_is_there(gateway, directory / ROUTES_NAME)
+    gateway.start()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(gateway.close)
+        # The front's port first: a second gateway must not get as far as the first one's socket.
+        stack.push_async_callback(front.close)
+        bound_host, bound_port = await front.start(host=host, port=port)
+        gateway.address = f"{bound_host}:{bound_port}"
+        stack.push_async_callback(admin.close)
+        await admin.start_unix(directory / SOCKET_NAME)
+        print(f"gateway ready on http://{gateway.address}", file=sys.stderr, flush=True)
+        await stop.wait()
+        _log.info("stopping: waiting up to %.0f s for running requests", DRAIN_SECONDS_MAX)
+        await front.drain(DRAIN_SECONDS_MAX)
+
+
+def _load_what_is_there(gateway: Gateway, routes: Path) -> None:
+    """Serve the last document; without one, or with a bad one, serve 404s until the next reload rather than not at all."""
+    try:
+        load_routes(gateway, routes)
+    except NotFound:
+        _log.info("no routes yet")
+    except FlambeauError as error:
+        _log.error("the routes document is not used: %s", error)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: each request holds two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The doorbell and the dials, over the real Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from flambeau.foundation.http1 import Server
+from flambeau.gateway.admin import Admin
+from flambeau.gateway.document import Backend, Destination, Document, Host, Rule
+from flambeau.gateway.document_codec import encode
+from tests.fixtures.raw_http import Answer, read_answer
+from tests.fixtures.waiting import until
+from tests.gateway.conftest import NAME, World
+
+
+class Door:
+    def __init__(self, directory: Path) -> None:
+        self.routes = directory / "routes.json"
+        self.socket = directory / "admin.sock"
+
+    async def ask(self, line: bytes) -> Answer:
+        reader, writer = await asyncio.open_unix_connection(str(self.socket))
+        writer.write(line + b" HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
+        answer = await read_answer(reader)
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+
+@pytest.fixture
+async def door(world: World, tmp_path: Path) -> AsyncIterator[Door]:
+    here = Door(tmp_path)
+    server = Server(Admin(world.gateway, here.routes).application)
+    await server.start_unix(here.socket)
+    yield here
+    await server.close()
+
+
+def document(version: int, *backends: Backend) -> Document:
+    rule = Rule((Destination(weight=100, backend=NAME),))
+    return Document(version, (Host("m", (rule,)),), backends)
+
+
+async def test_reload_answers_with_the_version_that_serves(world: World, door: Door) -> None:
+    replica = await world.echo()
+    door.routes.write_bytes(encode(document(7, Backend(NAME, (replica.endpoint,)))))
+    answer = await door.ask(b"POST /reload")
+    assert (answer.status, json.loads(answer.body)) == (200, {"version": 7})
+    assert (await world.client.ask(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "told"),
+    [
+        (None, "NotFound", "there is no routes document"),
+        (b"{", "Invalid", "not JSON"),
+        (b'{"version": 8, "hosts": [], "backend": []}', "Invalid", "document.backend: unknown field"),
+        (encode(document(8)), "Invalid", "there is no backend"),
+    ],
+)
+async def test_a_bad_file_is_refused_and_the_old_table_stays(
+    world: World, door: Door, content: bytes | None, reason: str, told: str
+) -> None:
+    world.serve((await world.echo()).endpoint)
+    if content is not None:
+        door.routes.write_bytes(content)
+    answer = await door.ask(b"POST /reload")
+    refusal = json.loads(answer.body)
+    assert (answer.status, refusal["reason"], refusal["version"]) == (422, reason, 1)
+    assert told in refusal["error"]
+    assert (await world.client.ask(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")).status == 200
+
+
+async def test_status_shows_what_is_in_flight_and_ejected(world: World, door: Door) -> None:
+    replica, dead = await world.echo("a/good"), await world.dead("a/bad")
+    world.serve(replica.endpoint, dead)
+    for _ in range(20):
+        await world.client.ask(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")
+    _, writer = await world.client.open()
+    writer.write(b"GET /hang HTTP/1.1\r\nHost: m\r\n\r\n")
+    await until(lambda: len(replica.exchanges) == 21)
+    status: Any = json.loads((await door.ask(b"GET /status")).body)
+    good, bad = status["backends"][NAME]["endpoints"]
+    assert (status["version"], status["hosts"], status["backends"][NAME]["in_flight"]) == (1, 1, 1)
+    assert (good["pod"], good["in_flight"], good["ejected_seconds"]) == ("a/good", 1, 0.0)
+    assert bad["pod"] == "a/bad"
+    assert bad["ejected_seconds"] > 0
+
+
+async def test_metrics_are_prometheus_text(world: World, door: Door) -> None:
+    world.serve((await world.echo()).endpoint)
+    for request in (b"GET / HTTP/1.1\r\nHost: m\r\n\r\n", b"GET / HTTP/1.1\r\nHost: nobody\r\n\r\n"):
+        await world.client.ask(request)
+    text = (await door.ask(b"GET /metrics")).body.decode()
+    samples = {(s.name, *s.labels.values()): s.value for family in text_string_to_metric_families(text) for s in family.samples}
+    assert samples["flambeau_gateway_requests_total", NAME, "2xx"] == 1
+    assert samples["flambeau_gateway_requests_total", "", "4xx"] == 1
+    assert samples["flambeau_gateway_request_seconds_count", NAME] == 1
+    assert samples["flambeau_gateway_request_seconds_bucket", NAME, "+Inf"] == 1
+    assert samples["flambeau_gateway_in_flight", NAME] == 0
+    assert samples["flambeau_gateway_waiting", NAME] == 0
+    assert samples["flambeau_gateway_ejections_total", NAME] == 0
+
+
+async def test_other_paths_name_what_there_is(world: World, door: Door) -> None:
+    answer = await door.ask(b"GET /reload")
+    assert answer.status == 404
+    assert "POST /reload" in json.loads(answer.body)["hint"]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from flambeau.control.resources.age import AGE_COLUMN
 from flambeau.control.resources.binary_data import DATA_BYTES_MAX, check_keys, check_unchanged, decoded_size
-from flambeau.control.resources.fields import BOOLEAN, STRING, explained, map_of
+from flambeau.control.resources.fields.words import BOOLEAN, STRING, explained, map_of
 from flambeau.control.resources.kind import Column, Finding, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mapping_at
-from flambeau.control.resources.schema_files import ObjectSchema
+from flambeau.control.resources.object_schema import object_schema
 
 _SCHEMA = {
     "immutable": explained(BOOLEAN, "Refuse every change of the data."),
@@ -54,7 +54,7 @@ CONFIG_MAP = Kind(
     singular="configmap",
     short_names=("cm",),
     columns=(Column("Data", _entries, type="integer"), AGE_COLUMN),
-    schema=ObjectSchema(lambda: _SCHEMA),
+    schema=object_schema(_SCHEMA),
     has_status=False,
     check=_check,
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flambeau.control.resources.age import since
-from flambeau.control.resources.fields import ANYTHING, INT32, STRING, an_object, fields
+from flambeau.control.resources.fields.words import ANYTHING, INT32, STRING, an_object, fields
 from flambeau.control.resources.kind import NAME_COLUMN, Column, Kind, Object
 from flambeau.control.resources.lookup import find
-from flambeau.control.resources.schema_files import ObjectSchema
+from flambeau.control.resources.object_schema import object_schema
 
 _REFERENCE = an_object(fields("apiVersion", "kind", "namespace", "name", "uid", "resourceVersion", "fieldPath", of=STRING))
 _SCHEMA = {
@@ -56,6 +56,6 @@ EVENT = Kind(
         Column("Count", lambda obj, _: obj.get("count"), type="integer", wide=True),
         Column(NAME_COLUMN.name, NAME_COLUMN.cell, wide=True),
     ),
-    schema=ObjectSchema(lambda: _SCHEMA),
+    schema=object_schema(_SCHEMA),
     has_status=False,
 )

@@ -7,39 +7,21 @@ from typing import Any
 
 from flambeau.control.resources.age import AGE_COLUMN
 from flambeau.control.resources.conditions import get_condition
-from flambeau.control.resources.fields import ANYTHING, Schema
+from flambeau.control.resources.fields.inference import FRAMEWORKS, INFERENCE_SERVICE_SPEC
+from flambeau.control.resources.fields.words import ANYTHING
 from flambeau.control.resources.inference_service_check import (
     COMPONENTS,
     DEPLOYMENT_MODE_ANNOTATION,
     DEPLOYMENT_MODES_BY_OLD_NAME,
-    FRAMEWORKS,
     check,
 )
 from flambeau.control.resources.kind import Column, Kind, Object
 from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.object_schema import object_schema
 from flambeau.control.resources.pod_template import name_first_container
-from flambeau.control.resources.schema_files import ObjectSchema, described, packaged
 
 _V2_FRAMEWORKS = ("triton", "onnx", "huggingface")
 _V2_FORMATS = ("triton", "vLLM")
-
-_TEXTS = {
-    "": "A model to serve, and how.",
-    "predictor": "What serves the model: a model with its format and place, or containers of your own.",
-    "predictor.model": "The model; a runtime that supports its format serves it.",
-    "predictor.model.modelFormat": "The framework, as runtimes list it: pytorch.",
-    "predictor.model.storageUri": "Where the model is: s3://BUCKET/PREFIX, file:///PATH or an absolute path.",
-    "predictor.model.runtime": "The runtime to use; chosen by format if nothing is said.",
-    "predictor.model.protocolVersion": "v1, v2, grpc-v1 or grpc-v2; the runtime's own if nothing is said.",
-    "predictor.serviceAccountName": "Whose secrets are used to fetch the model; default if nothing is said.",
-    "predictor.minReplicas": "The fewest pods; 1 if nothing is said, 0 lets it scale to zero.",
-    "predictor.maxReplicas": "The most pods; 0 is no limit.",
-    "predictor.containerConcurrency": "Requests in flight per pod at most; 0 is no limit.",
-    "predictor.timeout": "Seconds until a response must have begun; at most 600, 300 if nothing is said.",
-    "predictor.canaryTrafficPercent": "Share of the traffic for the newest revision; the rest stays with the last one rolled out.",
-    "transformer": "Pre- and post-processing in front of the predictor.",
-    "explainer": "What answers :explain.",
-}
 
 
 def _traffic(obj: Object, field: str, **wanted: Any) -> Any:
@@ -50,10 +32,6 @@ def _traffic(obj: Object, field: str, **wanted: Any) -> Any:
 
     traffic = mappings_at(obj, "status", "components", "predictor", "traffic")
     return next((entry.get(field) for entry in traffic if matches(entry)), None)
-
-
-def _schema() -> dict[str, Schema]:
-    return {"spec": described(packaged("inferenceservices"), _TEXTS), "status": ANYTHING}
 
 
 def _default(obj: Object) -> None:
@@ -124,7 +102,7 @@ INFERENCE_SERVICE = Kind(
         Column("LatestReadyRevision", lambda obj, _: _traffic(obj, "revisionName", latestRevision=True)),
         AGE_COLUMN,
     ),
-    schema=ObjectSchema(_schema, required=("spec",)),
+    schema=object_schema({"spec": INFERENCE_SERVICE_SPEC, "status": ANYTHING}, required=("spec",)),
     default=_default,
     check=check,
 )

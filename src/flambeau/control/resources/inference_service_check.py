@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from flambeau.control.resources.fields.inference import FRAMEWORKS
 from flambeau.control.resources.inference_service_scaling import check_replicas, check_scaling
 from flambeau.control.resources.kind import Finding, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at
@@ -25,9 +26,6 @@ from flambeau.control.resources.pod_template import (
 )
 from flambeau.foundation.errors import InvalidInput
 from flambeau.storage.uri import validate_uri
-
-FRAMEWORKS = ("sklearn", "xgboost", "tensorflow", "pytorch", "triton", "onnx", "huggingface", "pmml", "lightgbm", "paddle")
-"""Predictor fields of the days before ``model``."""
 
 COMPONENTS = ("predictor", "transformer", "explainer")
 

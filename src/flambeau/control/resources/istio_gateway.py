@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flambeau.control.resources.age import AGE_COLUMN
-from flambeau.control.resources.fields import ANYTHING, BOOLEAN, INT32, STRING, an_object, fields, list_of, map_of
+from flambeau.control.resources.fields.words import ANYTHING, BOOLEAN, INT32, STRING, an_object, fields, list_of, map_of
 from flambeau.control.resources.kind import Kind, Object, Review
 from flambeau.control.resources.lookup import mappings_at
-from flambeau.control.resources.schema_files import ObjectSchema
+from flambeau.control.resources.object_schema import object_schema
 
 _PORT = an_object({**fields("protocol", "name", of=STRING), **fields("number", "targetPort", of=INT32)}, ("number", "protocol", "name"))
 _TLS = an_object(
@@ -41,6 +41,6 @@ ISTIO_GATEWAY = Kind(
     short_names=("gw",),
     categories=("istio-io", "networking-istio-io"),
     columns=(AGE_COLUMN,),
-    schema=ObjectSchema(lambda: _SCHEMA),
+    schema=object_schema(_SCHEMA),
     check=_check,
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flambeau.control.resources.age import AGE_COLUMN
-from flambeau.control.resources.fields import ANYTHING, STRING, an_object, list_of
+from flambeau.control.resources.fields.words import ANYTHING, STRING, an_object, list_of
 from flambeau.control.resources.kind import Column, Kind, Object
 from flambeau.control.resources.lookup import find
-from flambeau.control.resources.schema_files import ObjectSchema
+from flambeau.control.resources.object_schema import object_schema
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
 
@@ -36,6 +36,6 @@ NAMESPACE = Kind(
     namespaced=False,
     short_names=("ns",),
     columns=(Column("Status", _phase), AGE_COLUMN),
-    schema=ObjectSchema(lambda: _SCHEMA),
+    schema=object_schema(_SCHEMA),
     default=_default,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from flambeau.control.resources.fields import ANYTHING, BOOLEAN, INT64, STRING, an_object, fields, list_of, map_of
+from flambeau.control.resources.fields.words import ANYTHING, BOOLEAN, INT64, STRING, an_object, fields, list_of, map_of
 from flambeau.control.resources.kind import Finding, Kind, Object
 from flambeau.control.resources.lookup import find
 

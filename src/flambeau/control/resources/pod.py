@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from flambeau.control.resources.age import AGE_COLUMN, age_text
 from flambeau.control.resources.conditions import get_condition
-from flambeau.control.resources.fields import ANYTHING, Schema
+from flambeau.control.resources.fields.pods import POD_FIELDS
+from flambeau.control.resources.fields.words import ANYTHING, an_object
 from flambeau.control.resources.kind import Column, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at
-from flambeau.control.resources.pod_template import containers_with_paths, image_warnings, no_effect_warning, pod_spec_schema
-from flambeau.control.resources.schema_files import ObjectSchema
+from flambeau.control.resources.object_schema import object_schema
+from flambeau.control.resources.pod_template import containers_with_paths, image_warnings, no_effect_warning
 from flambeau.foundation.timestamps import parse_rfc3339
 
 _ENDED_PHASES = ("Succeeded", "Failed")
@@ -117,10 +118,6 @@ def _or_none(*path: str) -> Column:
     return Column(names[path[-1]], lambda obj, _: str(find(obj, *path) or "<none>"), wide=True)
 
 
-def _schema() -> dict[str, Schema]:
-    return {"spec": {**pod_spec_schema(), "required": ["containers"]}, "status": ANYTHING}
-
-
 def _check(pod: Object, _: Object | None) -> Review:
     spec = find(pod, "spec")
     if not isinstance(spec, dict):
@@ -149,6 +146,6 @@ POD = Kind(
         _or_none("status", "nominatedNodeName"),
         Column("Readiness Gates", _readiness_gates_cell, wide=True),
     ),
-    schema=ObjectSchema(_schema, required=("spec",)),
+    schema=object_schema({"spec": an_object(POD_FIELDS, ("containers",)), "status": ANYTHING}, required=("spec",)),
     check=_check,
 )

@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flambeau.control.resources.fields import Schema, an_object
+from flambeau.control.resources.fields.pods import SERVING_POD_FIELDS
 from flambeau.control.resources.images import stands_for_own_command
 from flambeau.control.resources.kind import Finding, Object
 from flambeau.control.resources.lookup import find, mappings_at
-from flambeau.control.resources.schema_files import packaged
 
 SERVER_CONTAINER = "kserve-container"
 """The container that serves the model."""
 
 TRANSFORMER_CONTAINER = "transformer-container"
 
-POD_SPEC_FIELDS = (
-    *("volumes", "initContainers", "containers", "restartPolicy", "terminationGracePeriodSeconds", "activeDeadlineSeconds", "dnsPolicy"),
-    *("nodeSelector", "serviceAccountName", "serviceAccount", "automountServiceAccountToken", "nodeName", "hostNetwork", "hostPID"),
-    *("hostIPC", "shareProcessNamespace", "securityContext", "imagePullSecrets", "hostname", "subdomain", "affinity", "schedulerName"),
-    *("tolerations", "hostAliases", "priorityClassName", "priority", "dnsConfig", "readinessGates", "runtimeClassName"),
-    *("enableServiceLinks", "preemptionPolicy", "overhead", "topologySpreadConstraints", "setHostnameAsFQDN", "os", "hostUsers"),
-    *("schedulingGates", "resourceClaims", "resources", "hostnameOverride"),
-)
+POD_SPEC_FIELDS = tuple(SERVING_POD_FIELDS)
 """All of a PodSpec that can be written in an InferenceService, too."""
 
 NO_EFFECT_FIELDS = (
@@ -34,12 +26,6 @@ NO_EFFECT_FIELDS = (
     *("imagePullSecrets", "readinessGates"),
 )
 """Fields about nodes, scheduling and isolation: one machine without containers has nothing to apply them to."""
-
-
-def pod_spec_schema() -> Schema:
-    """Return the schema of a PodSpec, from the fields that an InferenceService's predictor shares with it."""
-    predictor = packaged("inferenceservices")["properties"]["predictor"]["properties"]
-    return an_object({name: predictor[name] for name in POD_SPEC_FIELDS})
 
 
 def no_effect_warning(pod: Mapping[str, Any], path: str) -> Iterator[str]:

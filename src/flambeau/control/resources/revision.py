@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from flambeau.control.resources.conditions import get_condition
-from flambeau.control.resources.fields import ANYTHING, INT64, Schema, an_object, fields
+from flambeau.control.resources.fields.pods import SERVING_POD_FIELDS
+from flambeau.control.resources.fields.words import ANYTHING, INT64, an_object, fields
 from flambeau.control.resources.kind import Column, Kind, Object
 from flambeau.control.resources.lookup import find
-from flambeau.control.resources.pod_template import pod_spec_schema
-from flambeau.control.resources.schema_files import ObjectSchema
+from flambeau.control.resources.object_schema import object_schema
 
 CONFIGURATION_LABEL = "serving.knative.dev/configuration"
 GENERATION_LABEL = "serving.knative.dev/configurationGeneration"
@@ -20,10 +20,7 @@ def _ready(field: str) -> Column:
     return Column({"status": "Ready", "reason": "Reason"}[field], cell)
 
 
-def _schema() -> dict[str, Schema]:
-    own = fields("timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds", "containerConcurrency", of=INT64)
-    return {"spec": an_object({**pod_spec_schema()["properties"], **own}), "status": ANYTHING}
-
+_LIMITS = fields("timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds", "containerConcurrency", of=INT64)
 
 REVISION = Kind(
     group="serving.knative.dev",
@@ -41,6 +38,6 @@ REVISION = Kind(
         Column("Actual Replicas", lambda obj, _: find(obj, "status", "actualReplicas"), type="integer"),
         Column("Desired Replicas", lambda obj, _: find(obj, "status", "desiredReplicas"), type="integer"),
     ),
-    schema=ObjectSchema(_schema),
+    schema=object_schema({"spec": an_object({**SERVING_POD_FIELDS, **_LIMITS}), "status": ANYTHING}),
     read_only=True,
 )

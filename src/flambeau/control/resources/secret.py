@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from flambeau.control.resources.age import AGE_COLUMN
 from flambeau.control.resources.binary_data import DATA_BYTES_MAX, check_keys, check_unchanged, decoded_size
-from flambeau.control.resources.fields import BOOLEAN, STRING, explained, map_of
+from flambeau.control.resources.fields.words import BOOLEAN, STRING, explained, map_of
 from flambeau.control.resources.kind import Column, Finding, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mapping_at
-from flambeau.control.resources.schema_files import ObjectSchema
+from flambeau.control.resources.object_schema import object_schema
 
 _S3_ANNOTATION_PREFIX = "serving.kserve.io/s3-"
 _S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -82,7 +82,7 @@ SECRET = Kind(
         Column("Data", lambda obj, _: len(find(obj, "data") or ()), type="integer"),
         AGE_COLUMN,
     ),
-    schema=ObjectSchema(lambda: _SCHEMA),
+    schema=object_schema(_SCHEMA),
     has_status=False,
     default=_default,
     check=_check,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flambeau.control.resources.age import AGE_COLUMN
-from flambeau.control.resources.fields import ANYTHING, BOOLEAN, INT32, STRING, an_object, fields, list_of, map_of
+from flambeau.control.resources.fields.words import ANYTHING, BOOLEAN, INT32, STRING, an_object, fields, list_of, map_of
 from flambeau.control.resources.kind import Column, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at, strings_at
-from flambeau.control.resources.schema_files import ObjectSchema
+from flambeau.control.resources.object_schema import object_schema
 
 _PORT = an_object(
     {
@@ -78,6 +78,6 @@ SERVICE = Kind(
         AGE_COLUMN,
         Column("Selector", _selector, wide=True),
     ),
-    schema=ObjectSchema(lambda: _SCHEMA),
+    schema=object_schema(_SCHEMA),
     check=_check,
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flambeau.control.resources.age import AGE_COLUMN
-from flambeau.control.resources.fields import BOOLEAN, STRING, an_object, explained, fields, list_of
+from flambeau.control.resources.fields.words import BOOLEAN, STRING, an_object, explained, fields, list_of
 from flambeau.control.resources.kind import Column, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at
-from flambeau.control.resources.schema_files import ObjectSchema
+from flambeau.control.resources.object_schema import object_schema
 
 _REFERENCE = an_object(fields("apiVersion", "kind", "namespace", "name", "uid", "resourceVersion", "fieldPath", of=STRING))
 _SCHEMA = {
@@ -35,7 +35,7 @@ SERVICE_ACCOUNT = Kind(
     singular="serviceaccount",
     short_names=("sa",),
     columns=(Column("Secrets", lambda obj, _: len(find(obj, "secrets") or ()), type="integer"), AGE_COLUMN),
-    schema=ObjectSchema(lambda: _SCHEMA),
+    schema=object_schema(_SCHEMA),
     has_status=False,
     check=_check,
 )

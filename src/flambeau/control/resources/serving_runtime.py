@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from flambeau.control.resources.age import AGE_COLUMN
-from flambeau.control.resources.fields import ANYTHING, Schema
+from flambeau.control.resources.fields.runtimes import SERVING_RUNTIME_SPEC
+from flambeau.control.resources.fields.words import ANYTHING
 from flambeau.control.resources.kind import Column, Finding, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.object_schema import object_schema
 from flambeau.control.resources.pod_template import (
     SERVER_CONTAINER,
     containers_with_paths,
@@ -15,18 +17,9 @@ from flambeau.control.resources.pod_template import (
     image_warnings,
     no_effect_warning,
 )
-from flambeau.control.resources.schema_files import ObjectSchema, described, packaged
 
 SERVER_TYPE_ANNOTATION = "serving.kserve.io/server-type"
 """Says which server an image has inside, and so which defaults it needs."""
-
-_TEXTS = {
-    "": "How models of some formats are served.",
-    "supportedModelFormats": "Formats this runtime can serve; with autoSelect it is chosen for them by itself, by priority.",
-    "containers": f"The pod's containers; the one named {SERVER_CONTAINER} serves the model.",
-    "disabled": "Leave this runtime out of the choice.",
-    "protocolVersions": "v1, v2, grpc-v1, grpc-v2; none listed: all.",
-}
 
 
 def _first_name(*path: str) -> Callable[[Object, float], str | None]:
@@ -37,10 +30,6 @@ def _first_name(*path: str) -> Callable[[Object, float], str | None]:
         return str(entries[0].get("name", "")) if entries else None
 
     return cell
-
-
-def _schema() -> dict[str, Schema]:
-    return {"spec": described(packaged("servingruntimes"), _TEXTS), "status": ANYTHING}
 
 
 def _check(obj: Object, _: Object | None) -> Review:
@@ -82,6 +71,8 @@ _COLUMNS = (
     AGE_COLUMN,
 )
 
+_SCHEMA = object_schema({"spec": SERVING_RUNTIME_SPEC, "status": ANYTHING}, required=("spec",))
+
 SERVING_RUNTIME = Kind(
     group="serving.kserve.io",
     versions=("v1alpha1",),
@@ -89,7 +80,7 @@ SERVING_RUNTIME = Kind(
     plural="servingruntimes",
     singular="servingruntime",
     columns=_COLUMNS,
-    schema=ObjectSchema(_schema, required=("spec",)),
+    schema=_SCHEMA,
     check=_check,
 )
 
@@ -101,6 +92,6 @@ CLUSTER_SERVING_RUNTIME = Kind(
     singular="clusterservingruntime",
     namespaced=False,
     columns=_COLUMNS,
-    schema=ObjectSchema(_schema, required=("spec",)),
+    schema=_SCHEMA,
     check=_check,
 )

@@ -9,10 +9,11 @@ from typing import Any
 
 from flambeau.control.resources.age import AGE_COLUMN
 from flambeau.control.resources.durations import duration_seconds
-from flambeau.control.resources.fields import ANYTHING, INT32, STRING, Schema, an_object, list_of
+from flambeau.control.resources.fields.routes import VIRTUAL_SERVICE_SPEC
+from flambeau.control.resources.fields.words import ANYTHING
 from flambeau.control.resources.kind import Column, Finding, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at, strings_at
-from flambeau.control.resources.schema_files import ObjectSchema, described, packaged
+from flambeau.control.resources.object_schema import object_schema
 
 INGRESS_HINT = "knative-serving/knative-ingress-gateway"
 MESH = "mesh"
@@ -21,13 +22,6 @@ _HOST = re.compile(r"\*|(\*\.)?[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0
 _HOST_CHARS_MAX = 253
 _ACTIONS = ("route", "redirect", "directResponse", "delegate")
 _STRING_MATCHES = ("uri", "scheme", "method", "authority")
-
-_TEXTS = {
-    "": "Routes for hosts, looked at in order: the first rule with a match takes the request.",
-    "hosts": "Host names as clients send them: exact, *.suffix or *.",
-    "gateways": f"Where the routes apply; without {INGRESS_HINT} or another gateway, requests from outside never see them.",
-    "http": "The rules.",
-}
 
 _UNSERVED_RULE_FIELDS = ("redirect", "directResponse", "delegate", "fault", "mirror", "mirrors", "corsPolicy", "retries", "headers")
 _UNSERVED_MATCH_FIELDS = ("sourceLabels", "sourceNamespace", "withoutHeaders")
@@ -42,22 +36,6 @@ def _as_json(*path: str) -> Callable[[Object, float], str | None]:
         return None if value is None else json.dumps(value, separators=(",", ":"))
 
     return cell
-
-
-def _schema() -> dict[str, Schema]:
-    """Add what newer versions of the kind have to the packaged schema."""
-    spec = packaged("virtualservices")
-    rule = spec["properties"]["http"]["items"]
-    rewrite = rule["properties"]["rewrite"]
-    regex_rewrite = an_object({"match": STRING, "rewrite": STRING})
-    newer = {
-        "directResponse": an_object({"status": INT32, "body": ANYTHING}, ("status",)),
-        "mirrors": list_of(ANYTHING),
-        "rewrite": an_object({**rewrite["properties"], "uriRegexRewrite": regex_rewrite}),
-    }
-    http = list_of(an_object({**rule["properties"], **newer}))
-    spec = {**spec, "properties": {**spec["properties"], "http": http}}
-    return {"spec": described(spec, _TEXTS), "status": ANYTHING}
 
 
 def _check(obj: Object, _: Object | None) -> Review:
@@ -175,6 +153,6 @@ VIRTUAL_SERVICE = Kind(
     short_names=("vs",),
     categories=("istio-io", "networking-istio-io"),
     columns=(Column("Gateways", _as_json("spec", "gateways")), Column("Hosts", _as_json("spec", "hosts")), AGE_COLUMN),
-    schema=ObjectSchema(_schema, required=("spec",)),
+    schema=object_schema({"spec": VIRTUAL_SERVICE_SPEC, "status": ANYTHING}, required=("spec",)),
     check=_check,
 )

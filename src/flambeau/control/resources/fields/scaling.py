@@ -1,0 +1,55 @@
+"""How many pods, by what measure, and how they are replaced. Pure."""
+
+from __future__ import annotations
+
+from flambeau.control.resources.fields.references import NAMED
+from flambeau.control.resources.fields.words import (
+    INT32,
+    INT_OR_STRING,
+    QUANTITY,
+    STRING,
+    Schema,
+    an_object,
+    explained,
+    fields,
+    list_of,
+    one_of,
+    whole_list_of,
+)
+
+_TARGET_TYPE = one_of("Utilization", "Value", "AverageValue")
+_TARGET = an_object({"type": _TARGET_TYPE, **fields("value", "averageValue", of=QUANTITY), "averageUtilization": INT32})
+
+_RESOURCE = an_object({"name": one_of("cpu", "memory"), "target": _TARGET}, ("name", "target"))
+
+_QUERY_FIELDS = fields("query", "serverAddress", of=STRING)
+_POD_QUERY = an_object({"backend": one_of("opentelemetry"), **_QUERY_FIELDS, "metricNames": list_of(STRING), "operationOverTime": STRING})
+_EXTERNAL_QUERY = an_object({"backend": one_of("prometheus", "graphite"), **_QUERY_FIELDS, "namespace": STRING})
+_CREDENTIALS = an_object({"authModes": STRING, "authenticationRef": NAMED}, ("authenticationRef",))
+
+_METRIC = an_object(
+    {
+        "type": one_of("Resource", "External", "PodMetric"),
+        "resource": _RESOURCE,
+        "podmetric": an_object({"metric": _POD_QUERY, "target": _TARGET}, ("metric", "target")),
+        "external": an_object({"metric": _EXTERNAL_QUERY, "target": _TARGET, "authenticationRef": _CREDENTIALS}, ("metric", "target")),
+    },
+    ("type",),
+)
+
+_STEP = an_object({"type": STRING, **fields("value", "periodSeconds", of=INT32)}, ("periodSeconds", "type", "value"))
+_PACE = an_object({"stabilizationWindowSeconds": INT32, "selectPolicy": STRING, "policies": whole_list_of(_STEP), "tolerance": QUANTITY})
+_BEHAVIOR = an_object(fields("scaleUp", "scaleDown", of=_PACE))
+
+_ROLL_OUT = an_object({"type": STRING, "rollingUpdate": an_object(fields("maxSurge", "maxUnavailable", of=INT_OR_STRING))})
+
+SCALING_FIELDS: dict[str, Schema] = {
+    "minReplicas": explained(INT32, "The fewest pods; 1 if nothing is said, 0 lets it scale to zero."),
+    "maxReplicas": explained(INT32, "The most pods; 0 is no limit."),
+    "scaleTarget": explained(INT32, "How much of scaleMetric one pod should carry."),
+    "scaleMetric": explained(one_of("cpu", "memory", "concurrency", "rps"), "What scaling goes by; concurrency if nothing is said."),
+    "scaleMetricType": explained(_TARGET_TYPE, "How scaleTarget is meant: a share of what was asked for, a sum, or a mean of the pods."),
+    "autoScaling": explained(an_object({"metrics": list_of(_METRIC), "behavior": _BEHAVIOR}), "Several measures, and the pace of scaling."),
+    "deploymentStrategy": explained(_ROLL_OUT, "How old pods make way for new ones, where pods are those of a Deployment."),
+}
+"""What a component says of its number of pods."""

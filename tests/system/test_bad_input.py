@@ -195,9 +195,9 @@ PNG = "iVBORw0KGgoAAAANSUhEUg=="  # a picture that ends too early
     [
         ("/v1/models/mnist:predict", b"{not json", 400, ["JSON"]),
         ("/v1/models/mnist:predict", b'{"inputz": []}', 400, ["instances"]),
-        ("/v1/models/mnist:predict", b'{"instances": [{"date": "x"}]}', 400, ["instances[0]", "data"]),
-        ("/v1/models/mnist:predict", b'{"instances": [{"data": "%s"}]}' % PNG.encode(), 400, ["image"]),
-        ("/v1/models/mnist:predict", b'{"instances": [{"data": "bm8gcGljdHVyZQ=="}]}', 400, ["image"]),
+        ("/v1/models/mnist:predict", b'{"instances": [{"date": "x"}]}', 400, ["instance 0", "data"]),
+        ("/v1/models/mnist:predict", b'{"instances": [{"data": "%s"}]}' % PNG.encode(), 400, ["picture"]),
+        ("/v1/models/mnist:predict", b'{"instances": [{"data": "bm8gcGljdHVyZQ=="}]}', 400, ["picture"]),
         ("/v1/models/absent:predict", b'{"instances": []}', 404, ["absent", "mnist"]),
         ("/v1/models/mnist:predict", b'{"instances": ["' + b"x" * 6_600_000 + b'"]}', 413, ["6553500"]),
     ],

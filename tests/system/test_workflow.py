@@ -8,7 +8,8 @@ import subprocess
 
 import httpx2
 
-from tests.system.deploy import EXAMPLE, Model, manifest
+from tests.fixtures.s3 import S3Server
+from tests.system.deploy import EXAMPLE, Model, manifest, secret
 from tests.system.harness import Platform, host_of, until
 
 REVISION = "mnist-torchserve-predictor-00001"
@@ -130,14 +131,12 @@ def test_delete_leaves_nothing(namespace: Platform) -> None:
     assert "No resources found" in listing
 
 
-def test_the_same_with_our_own_commands(namespace: Platform, model: Model) -> None:
+def test_the_same_with_our_own_commands(namespace: Platform, bucket: S3Server, model: Model) -> None:
     flambeau = namespace.flambeau
     assert flambeau("create", "ns", "own").stdout.strip() == "namespace/own created"
     for name in ("s3-secret", "service-account", "inference-service"):
-        text = manifest(name).replace("namespace: torchserve", "namespace: own")
-        if name == "s3-secret":
-            shown = namespace.get("secret", "s3creds", "-n", "torchserve")["metadata"]["annotations"]
-            text = text.replace("127.0.0.1:9000", shown["serving.kserve.io/s3-endpoint"])
+        text = secret(bucket) if name == "s3-secret" else manifest(name)
+        text = text.replace("namespace: torchserve", "namespace: own")
         applied = flambeau("apply", "-f", "-", stdin=text).stdout
         assert applied.endswith(" created\n")
         assert flambeau("apply", "-f", "-", stdin=text).stdout.endswith(" unchanged\n")

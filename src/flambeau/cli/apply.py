@@ -16,7 +16,7 @@ FIELD_MANAGER = "flambeau"
 
 def apply(
     *,
-    filename: Annotated[list[str], Parameter(name=["--filename", "-f"], negative=())],
+    filename: Annotated[list[str], Parameter(name=["--filename", "-f"], negative=(), allow_leading_hyphen=True)],
     recursive: Annotated[bool, Parameter(name=["--recursive", "-R"], negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     target: Target = HERE,

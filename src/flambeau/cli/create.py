@@ -15,7 +15,9 @@ create = App(name="create", help="Create objects that are not there yet.")
 
 
 @create.default
-def create_files(*, filename: Annotated[list[str], Parameter(name=["--filename", "-f"], negative=())], target: Target = HERE) -> int:
+def create_files(
+    *, filename: Annotated[list[str], Parameter(name=["--filename", "-f"], negative=(), allow_leading_hyphen=True)], target: Target = HERE
+) -> int:
     """Create the objects in files; one that is there already is an error.
 
     Parameters

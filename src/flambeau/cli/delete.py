@@ -19,7 +19,7 @@ def delete(
     what: str | None = None,
     /,
     *names: str,
-    filename: Annotated[list[str] | None, Parameter(name=["--filename", "-f"], negative=())] = None,
+    filename: Annotated[list[str] | None, Parameter(name=["--filename", "-f"], negative=(), allow_leading_hyphen=True)] = None,
     wait: bool = True,
     timeout: float = 120.0,
     ignore_not_found: Annotated[bool, Parameter(negative=())] = False,

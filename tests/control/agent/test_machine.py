@@ -31,7 +31,7 @@ UNREADY = ProbeFailed("ModelLoading", "model m is loading")
 
 def play(*events: Happening, needs_model: bool = False, now: float = 0.0) -> tuple[State, list[Act]]:
     """Return the state after some events, and what the last one made to be done."""
-    state, acts = machine.initial(now, needs_model=needs_model), []
+    state, acts = machine.initial(now, source="s3://b/m" if needs_model else ""), []
     for event in events:
         state, actions = step(state, event, now)
         acts = [action for action in actions if isinstance(action, Act)]

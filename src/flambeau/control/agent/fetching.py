@@ -11,8 +11,9 @@ from flambeau.control.agent.directory import PodDirectory
 from flambeau.control.agent.status import INITIALIZER
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import Store
-from flambeau.foundation.clock import Clock, rfc3339
+from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import FlambeauError, NotFound
+from flambeau.foundation.timestamps import rfc3339
 from flambeau.storage.cache import Cache
 from flambeau.storage.credentials import from_secrets
 from flambeau.storage.fetch import fetch

@@ -14,8 +14,9 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from flambeau.control.agent.status import INITIALIZER, PROXY
-from flambeau.foundation.clock import Clock, parse_rfc3339, rfc3339
+from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import InvalidInput, NotFound, NotReady
+from flambeau.foundation.timestamps import parse_rfc3339, rfc3339
 
 LOG_BYTES_MAX = 50 * 1024 * 1024
 """A log over this size is copied to ``<name>.log.1`` (one such copy is kept) and begun anew."""

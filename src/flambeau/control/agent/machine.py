@@ -216,8 +216,8 @@ class State:
     """When the phase began."""
     deadline: float | None
     """When ``Passed`` is due."""
-    needs_model: bool
-    """There is a storage-initializer."""
+    source: str
+    """URI of the model that the storage-initializer fetches; empty without one."""
     fetched: bool = False
     fetch_started: float | None = None
     fetch_finished: float | None = None
@@ -237,9 +237,9 @@ class State:
     """The last steps, for the error that a wrong step raises."""
 
 
-def initial(now: float, *, needs_model: bool, restarts: int = 0) -> State:
+def initial(now: float, *, source: str, restarts: int = 0) -> State:
     """Return the state of a pod that nobody has looked at yet."""
-    return State(Phase.PENDING, now, None, needs_model, restarts=restarts)
+    return State(Phase.PENDING, now, None, source, restarts=restarts)
 
 
 def backoff_seconds(failures: int) -> float:
@@ -276,10 +276,11 @@ def _enter(state: State, phase: Phase, now: float, seconds: float | None) -> Sta
 
 
 def _begin(state: State, _: Happening, now: float) -> _Step:
-    if state.needs_model and not state.fetched:
+    scheduled = Tell("Normal", "Scheduled", "this machine runs the pod")
+    if state.source:
         following = replace(_enter(state, Phase.FETCHING, now, FETCH_SECONDS_MAX), fetch_started=now)
-        return following, (Act.FETCH,)
-    return _enter(state, Phase.STARTING, now, START_SECONDS_MAX), (Act.SPAWN,)
+        return following, (Act.FETCH, scheduled, Tell("Normal", "Fetching", f"fetching {state.source}"))
+    return _enter(state, Phase.STARTING, now, START_SECONDS_MAX), (scheduled, Act.SPAWN)
 
 
 def _begin_again(state: State, event: Happening, now: float) -> _Step:

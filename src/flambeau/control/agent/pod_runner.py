@@ -15,7 +15,7 @@ from flambeau.control.agent.machine import Act, Happening, Phase, Tell
 from flambeau.control.agent.mailbox import Mailbox
 from flambeau.control.agent.probes import Verdict
 from flambeau.control.agent.process import Ending, Leader, describe
-from flambeau.control.agent.status import Facts, fetch_arguments, pod_status, server_container
+from flambeau.control.agent.status import Facts, model_source, pod_status, server_container
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import Store, modify
 from flambeau.control.store.recorder import record_event
@@ -70,7 +70,7 @@ class PodRunner:
         self._notes = Notes("")
         self._mailbox = Mailbox()
         self._tasks = TaskOwner(f"pod {self._id}", self._task_failed)
-        self._state = machine.initial(around.clock.monotonic(), needs_model=fetch_arguments(pod) is not None, restarts=_restarts(pod))
+        self._state = machine.initial(around.clock.monotonic(), source=model_source(pod), restarts=_restarts(pod))
         self._leader: Leader | None = None
         self._probing: asyncio.Task[None] | None = None
         self._fetching: asyncio.Task[None] | None = None
@@ -202,13 +202,12 @@ class PodRunner:
     # Fetching
 
     async def _fetch(self) -> None:
-        around, wanted = self._around, fetch_arguments(self._pod)
-        assert wanted is not None
+        around = self._around
         try:
             async with around.fetches:
                 fetched, summary = await fetch_model(
                     self._pod,
-                    wanted[0],
+                    self._state.source,
                     self._directory,
                     store=around.store,
                     cache=around.cache,
@@ -236,7 +235,15 @@ class PodRunner:
         except FlambeauError as error:
             return machine.SpawnFailed(launching.waiting_reason(error), str(error))
         self._watch(Leader(record, child))
+        await self._tell_limits()
         return machine.Spawned(record.pid)
+
+    async def _tell_limits(self) -> None:
+        """Say once what of the pod's YAML is not kept here."""
+        limits = (server_container(self._pod).get("resources") or {}).get("limits") or {}
+        if limits and self._state.restarts == 0:
+            words = ", ".join(f"{name} {amount}" for name, amount in sorted(limits.items()))
+            await self._tell(Tell("Normal", "LimitsNotEnforced", f"the limits ({words}) are not enforced on this machine"))
 
     def _address(self) -> str:
         """Return the pod's address, taking one when it is first needed."""

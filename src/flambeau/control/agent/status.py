@@ -10,7 +10,7 @@ from typing import Any
 from flambeau.control.agent.machine import Exit, Phase, Stage, State
 from flambeau.control.resources.conditions import set_condition
 from flambeau.control.resources.kind import Object
-from flambeau.foundation.clock import rfc3339
+from flambeau.foundation.timestamps import rfc3339
 
 SERVER = "kserve-container"
 PROXY = "queue-proxy"
@@ -37,13 +37,10 @@ def server_container(pod: Mapping[str, Any]) -> Object:
     return (named or [container for container in containers if container["name"] != PROXY])[0]
 
 
-def fetch_arguments(pod: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return (URI, mount path) of the storage-initializer; None where the pod has none."""
-    for container in pod["spec"].get("initContainers") or ():
-        if container["name"] == INITIALIZER:
-            uri, path = container["args"][:2]
-            return str(uri), str(path)
-    return None
+def model_source(pod: Mapping[str, Any]) -> str:
+    """Return the URI that the storage-initializer is to fetch; empty where the pod has none."""
+    containers = pod["spec"].get("initContainers") or ()
+    return next((str(container["args"][0]) for container in containers if container["name"] == INITIALIZER), "")
 
 
 def pod_status(pod: Mapping[str, Any], state: State, facts: Facts, now: float) -> Object:
@@ -64,14 +61,14 @@ def pod_status(pod: Mapping[str, Any], state: State, facts: Facts, now: float) -
     }
     if facts.address:
         status |= {"podIP": facts.address, "podIPs": [{"ip": facts.address}], "hostIP": "127.0.0.1"}
-    if state.needs_model:
+    if state.source:
         status["initContainerStatuses"] = [_initializer(pod, state, facts)]
     return status
 
 
 def _conditions(pod: Mapping[str, Any], state: State, facts: Facts, now: float) -> list[Object]:
     conditions: list[Object] = copy.deepcopy((pod.get("status") or {}).get("conditions") or [])
-    initialized = state.fetched or not state.needs_model
+    initialized = state.fetched or not state.source
     reason, message = _why_unready(pod, state, facts)
     set_condition(conditions, "PodScheduled", "True", "", "", now)
     if initialized:
@@ -91,8 +88,7 @@ def _why_unready(pod: Mapping[str, Any], state: State, facts: Facts) -> tuple[st
         case Phase.DRAINING | Phase.STOPPING | Phase.GONE:
             return "PodCompleted", "the pod is being stopped"
         case Phase.FETCHING if state.trouble is None or facts.progress:
-            uri = (fetch_arguments(pod) or ("the model", ""))[0]
-            return "PodInitializing", f"fetching {uri}: {facts.progress}" if facts.progress else f"fetching {uri}"
+            return "PodInitializing", f"fetching {state.source}: {facts.progress}" if facts.progress else f"fetching {state.source}"
     if state.trouble is not None:
         return state.trouble.reason, state.trouble.message
     names = " ".join(container["name"] for container in pod["spec"]["containers"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import Change, Event, Store
@@ -15,7 +15,7 @@ _PAUSE_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-async def follow(store: Store, kind: str, *, clock: Clock) -> AsyncIterator[Event]:
+async def follow(store: Store, kind: str, *, clock: Clock) -> AsyncGenerator[Event, None]:
     """Yield every object there is as ADDED, then every change, for ever.
 
     When changes were lost (the watch expired, the store refused), the kind is listed again: what is there comes as MODIFIED or ADDED, what

@@ -17,7 +17,7 @@ from flambeau.control.controllers.inference_service.traffic import to_status
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import mappings_at
-from flambeau.foundation.clock import rfc3339
+from flambeau.foundation.timestamps import rfc3339
 
 INGRESS_READY = "IngressReady"
 _INFO = "Info"

@@ -13,6 +13,7 @@ import uvloop
 from flambeau.foundation.http1 import Connection, Exchange, Head, Limits, Server
 from flambeau.gateway.document import Backend, Destination, Document, Endpoint, Host, Rule
 from flambeau.gateway.proxy import Gateway
+from flambeau.gateway.table import Table
 from tests.fixtures.raw_http import RawClient
 
 NAME = "torchserve/mnist-00001"
@@ -153,7 +154,7 @@ class World:
         self.version += 1
         backend = Backend(NAME, endpoints, timeout_seconds, concurrency, "" if endpoints else "revision mnist-00001 has no ready pod")
         rules = (rule or Rule((Destination(weight=100, backend=NAME),), source="InferenceService torchserve/mnist"),)
-        self.gateway.load(Document(self.version, (Host(host, rules),), (backend,)))
+        self.gateway.serve(Table(Document(self.version, (Host(host, rules),), (backend,))))
 
 
 @pytest.fixture

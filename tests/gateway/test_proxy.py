@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flambeau.gateway.document import Backend, Destination, Document, Host, MatchType, RequestMatch, Rewrite, Rule, TextMatch
+from flambeau.gateway.table import Table
 from tests.fixtures.raw_http import Answer, read_answer
 from tests.fixtures.waiting import until
 from tests.gateway.conftest import NAME, Echo, World
@@ -206,7 +207,7 @@ async def test_websocket_and_http2_are_refused_clearly(world: World) -> None:
 
 async def test_routes_in_a_circle_are_508(world: World) -> None:
     circle = Rule((Destination(weight=1, reroute=True, host="m"),), source="VirtualService a/b")
-    world.gateway.load(Document(1, (Host("m", (circle,)),)))
+    world.gateway.serve(Table(Document(1, (Host("m", (circle,)),))))
     assert (await world.client.ask(GET)).status == 508
 
 
@@ -529,7 +530,7 @@ async def test_a_removed_replica_finishes_what_it_has_and_is_let_go(world: World
 async def test_weights_split_real_requests(world: World) -> None:
     a, b = await world.echo("a/a"), await world.echo("a/b")
     rule = Rule((Destination(weight=80, backend="a"), Destination(weight=20, backend="b")))
-    world.gateway.load(Document(1, (Host("*", (rule,)),), (Backend("a", (a.endpoint,)), Backend("b", (b.endpoint,)))))
+    world.gateway.serve(Table(Document(1, (Host("*", (rule,)),), (Backend("a", (a.endpoint,)), Backend("b", (b.endpoint,))))))
     reader, writer = await world.client.open()
     for _ in range(300):
         writer.write(GET)

@@ -75,13 +75,8 @@ class Gateway:
             service.retire()
         await self.tasks.close()
 
-    def load(self, document: Document) -> None:
-        """Serve another document from now on; requests under way keep what they have.
-
-        Raises:
-            InvalidInput: the document contradicts itself; the old one stays.
-        """
-        table = Table(document)
+    def serve(self, table: Table) -> None:
+        """Serve another table from now on; requests under way keep what they have."""
         for name in [name for name in self.services if name not in table.backends]:
             gone = self.services.pop(name)
             gone.retire()

@@ -21,7 +21,7 @@ import uvloop
 from flambeau.foundation.errors import FlambeauError, NotFound
 from flambeau.foundation.http1 import Limits, Server
 from flambeau.foundation.logs import configure
-from flambeau.gateway.admin import ROUTES_NAME, SOCKET_NAME, Admin, load_routes
+from flambeau.gateway.admin import ROUTES_NAME, SOCKET_NAME, Admin, read_table
 from flambeau.gateway.proxy import Gateway
 
 DRAIN_SECONDS_MAX = 30.0
@@ -80,7 +80,7 @@ async def _serve(host: str, port: int, directory: Path) -> None:
 def _load_what_is_there(gateway: Gateway, routes: Path) -> None:
     """Serve the last document; without one, or with a bad one, serve 404s until the next reload rather than not at all."""
     try:
-        load_routes(gateway, routes)
+        gateway.serve(read_table(routes))
     except NotFound:
         _log.info("no routes yet")
     except FlambeauError as error:

@@ -11,10 +11,11 @@ import orjson
 import pytest
 
 from flambeau.control.controllers.manager import Controllers, ControllerSettings
-from flambeau.control.controllers.names import AGENT_FINALIZER, PODS, REVISION_LABEL, REVISIONS, SERVICES
+from flambeau.control.controllers.names import PODS, REVISION_LABEL, REVISIONS, SERVICES
 from flambeau.control.resources.builtin import builtin_objects
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Key, Object
+from flambeau.control.resources.pod_contract import AGENT_FINALIZER
 from flambeau.control.store.interface import modify
 from flambeau.control.store.sqlite import SqliteStore
 from flambeau.foundation.errors import NotFound

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from flambeau.control.agent import logs
 from flambeau.control.agent.directory import PodDirectory
-from flambeau.control.agent.status import INITIALIZER
 from flambeau.control.resources.kind import Key, Object
+from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import FlambeauError, NotFound
@@ -48,7 +48,7 @@ async def fetch_model(
 
     Cancel: what was downloaded stays in the cache's own workplace, to be resumed.
     """
-    log = _Log(logs.begin(directory.path, INITIALIZER), clock)
+    log = _Log(logs.begin(directory.path, INITIALIZER_CONTAINER), clock)
     started = clock.monotonic()
     log.line(f"fetching {uri}")
 

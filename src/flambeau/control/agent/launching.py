@@ -18,9 +18,10 @@ from flambeau.control.agent.directory import PodDirectory
 from flambeau.control.agent.images import Command, command_for
 from flambeau.control.agent.probes import server_port
 from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE
-from flambeau.control.agent.status import PROXY, server_container
+from flambeau.control.agent.status import server_container
 from flambeau.control.agent.volumes import Mount, Source, mounts_for, rewrite
 from flambeau.control.resources.kind import Key, Object
+from flambeau.control.resources.pod_contract import PROXY_CONTAINER
 from flambeau.control.store.interface import Store
 from flambeau.foundation.errors import FlambeauError, InvalidInput, NotFound, Unavailable
 from flambeau.foundation.files import is_safe_relative, write_atomically
@@ -91,7 +92,7 @@ def start(plan: Plan, directory: PodDirectory) -> tuple[subprocess.Popen[bytes],
 
 def _refuse_more_containers(pod: Mapping[str, Any], server: Mapping[str, Any]) -> None:
     names = [container["name"] for container in pod["spec"]["containers"]]
-    more = [name for name in names if name not in (server["name"], PROXY)]
+    more = [name for name in names if name not in (server["name"], PROXY_CONTAINER)]
     if more:
         raise InvalidInput(
             f"this machine runs one container of a pod, {server['name']}; it can't run {', '.join(more)} beside it",

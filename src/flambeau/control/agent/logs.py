@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from flambeau.control.agent.status import INITIALIZER, PROXY
+from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, PROXY_CONTAINER
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import InvalidInput, NotFound, NotReady
 from flambeau.foundation.timestamps import parse_rfc3339, rfc3339
@@ -118,7 +118,7 @@ class PodLogs:
         if min(tail_lines or 0, since_seconds or 0, limit_bytes or 0) < 0:
             raise InvalidInput("tailLines, sinceSeconds and limitBytes cannot be negative")
         directory = self._directory(namespace, pod)
-        if container == PROXY:
+        if container == PROXY_CONTAINER:
             yield _PROXY_WORDS
             return
         path = log_path(directory, container, previous=previous)
@@ -249,6 +249,6 @@ def _read_block(path: Path, position: int) -> tuple[bytes, int]:
 def _has_ended(path: Path) -> bool:
     """Tell whether nothing more will be written: the model is there, or the process that wrote is not."""
     directory = path.parent.parent
-    if path.stem == INITIALIZER:
+    if path.stem == INITIALIZER_CONTAINER:
         return not directory.exists() or (directory / "mnt" / "models").exists()
     return not directory.exists() or (path.exists() and not (directory / "process.json").exists())

@@ -17,6 +17,7 @@ from flambeau.control.agent.probes import Verdict
 from flambeau.control.agent.process import Ending, Leader, describe
 from flambeau.control.agent.status import Facts, model_source, pod_status, server_container
 from flambeau.control.resources.kind import Key, Object
+from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER
 from flambeau.control.store.interface import Store, modify
 from flambeau.control.store.recorder import record_event
 from flambeau.foundation.clock import Clock
@@ -25,10 +26,6 @@ from flambeau.foundation.tasks import TaskOwner
 from flambeau.storage.cache import Cache
 
 COMPONENT = "flambeau-agent"
-FINALIZER = "flambeau.dev/agent"
-"""Holds a deleted pod until its processes have ended."""
-GATEWAY_FINALIZER = "flambeau.dev/gateway"
-"""Holds a deleted pod's processes until the gateway sends them nothing more; the routing controller takes it off."""
 GRACE_SECONDS = 30.0
 """Where a pod names no terminationGracePeriodSeconds."""
 GRACE_SECONDS_MAX = 600.0
@@ -347,7 +344,7 @@ class PodRunner:
 async def _remove_finalizers(store: Store, id: PodId) -> None:
     def change(pod: Object) -> None:
         if pod["metadata"]["uid"] == id.uid:
-            kept = [name for name in pod["metadata"].get("finalizers") or () if name not in (FINALIZER, GATEWAY_FINALIZER)]
+            kept = [name for name in pod["metadata"].get("finalizers") or () if name not in (AGENT_FINALIZER, GATEWAY_FINALIZER)]
             pod["metadata"]["finalizers"] = kept
 
     try:

@@ -12,12 +12,11 @@ from typing import Any
 import orjson
 
 from flambeau.control.agent.machine import NO_ANSWER
+from flambeau.control.resources.pod_contract import DEFAULT_PORT
 from flambeau.foundation.ask import ask
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import Unavailable
 
-DEFAULT_PORT = 8080
-"""Knative's user port, where a container names none."""
 OUR_PATH = "/v2/health/ready"
 _STARTING_SECONDS = 0.1
 """Between probes until the first success: a ready pod should not wait for its probe."""

@@ -10,12 +10,9 @@ from typing import Any
 from flambeau.control.agent.machine import Exit, Phase, Stage, State
 from flambeau.control.resources.conditions import set_condition
 from flambeau.control.resources.kind import Object
+from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, PROXY_CONTAINER
+from flambeau.control.resources.pod_template import SERVER_CONTAINER
 from flambeau.foundation.timestamps import rfc3339
-
-SERVER = "kserve-container"
-PROXY = "queue-proxy"
-"""Its work is done by the gateway and the prober, so it has no process; it is ready when the pod's address answers."""
-INITIALIZER = "storage-initializer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +30,14 @@ class Facts:
 def server_container(pod: Mapping[str, Any]) -> Object:
     """Return the container that runs as a process: ``kserve-container``, else the first that is not the proxy."""
     containers: list[Object] = pod["spec"]["containers"]
-    named = [container for container in containers if container["name"] == SERVER]
-    return (named or [container for container in containers if container["name"] != PROXY])[0]
+    named = [container for container in containers if container["name"] == SERVER_CONTAINER]
+    return (named or [container for container in containers if container["name"] != PROXY_CONTAINER])[0]
 
 
 def model_source(pod: Mapping[str, Any]) -> str:
     """Return the URI that the storage-initializer is to fetch; empty where the pod has none."""
     containers = pod["spec"].get("initContainers") or ()
-    return next((str(container["args"][0]) for container in containers if container["name"] == INITIALIZER), "")
+    return next((str(container["args"][0]) for container in containers if container["name"] == INITIALIZER_CONTAINER), "")
 
 
 def pod_status(pod: Mapping[str, Any], state: State, facts: Facts, now: float) -> Object:
@@ -98,7 +95,7 @@ def _why_unready(pod: Mapping[str, Any], state: State, facts: Facts) -> tuple[st
 
 
 def _container(container: Mapping[str, Any], state: State, facts: Facts) -> Object:
-    is_proxy = container["name"] == PROXY
+    is_proxy = container["name"] == PROXY_CONTAINER
     status: Object = {
         "name": container["name"],
         "image": container.get("image", ""),
@@ -130,9 +127,9 @@ def _proxy_state(state: State, facts: Facts) -> Object:
 
 
 def _initializer(pod: Mapping[str, Any], state: State, facts: Facts) -> Object:
-    container = next(entry for entry in pod["spec"]["initContainers"] if entry["name"] == INITIALIZER)
+    container = next(entry for entry in pod["spec"]["initContainers"] if entry["name"] == INITIALIZER_CONTAINER)
     status: Object = {
-        "name": INITIALIZER,
+        "name": INITIALIZER_CONTAINER,
         "image": container.get("image", ""),
         "imageID": "",
         "ready": state.fetched,

@@ -13,10 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from flambeau.control.resources.pod_contract import MODEL_VOLUME
 from flambeau.foundation.errors import InvalidInput
-
-MODEL_VOLUME = "kserve-provision-location"
-"""The volume that the storage-initializer fills."""
 
 
 class Source(StrEnum):

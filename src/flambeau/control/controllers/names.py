@@ -23,11 +23,6 @@ HASH_ANNOTATION = "flambeau.dev/template-hash"
 MIN_SCALE_ANNOTATION = "autoscaling.knative.dev/min-scale"
 MAX_SCALE_ANNOTATION = "autoscaling.knative.dev/max-scale"
 
-AGENT_FINALIZER = "flambeau.dev/agent"
-"""Holds a deleted pod until its processes have ended."""
-GATEWAY_FINALIZER = "flambeau.dev/gateway"
-"""Holds a deleted pod's processes until the gateway sends them nothing more."""
-
 _LABEL_CHARS_MAX = 63
 
 

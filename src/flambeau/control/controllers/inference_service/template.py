@@ -16,14 +16,12 @@ import orjson
 from flambeau.control.controllers.merge import merge_containers, merge_list, merge_value
 from flambeau.control.controllers.names import COMPONENT_LABEL, MAX_SCALE_ANNOTATION, MIN_SCALE_ANNOTATION, SERVICE_LABEL
 from flambeau.control.resources.kind import Object
+from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, MODEL_VOLUME, MODELS_PATH
 from flambeau.control.resources.pod_template import POD_SPEC_FIELDS, SERVER_CONTAINER
 from flambeau.control.resources.runtime_selection import effective_protocol
 from flambeau.control.resources.serving_runtime import SERVER_TYPE_ANNOTATION
 from flambeau.foundation.errors import InvalidInput
 
-MODELS_PATH = "/mnt/models"
-MODEL_VOLUME = "kserve-provision-location"
-INITIALIZER = "storage-initializer"
 SOURCE_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri"
 TIMEOUT_SECONDS = 300
 """Knative's default for the response's start."""
@@ -179,7 +177,7 @@ def _add_initializer(pod: Object, server: Object, uri: str) -> None:
     merge_list(pod.setdefault("volumes", []), [{"name": MODEL_VOLUME, "emptyDir": {}}], "name")
     merge_list(server.setdefault("volumeMounts", []), [{**mount, "readOnly": True}], "mountPath")
     pod["initContainers"] = [
-        {"name": INITIALIZER, "image": "flambeau/storage-initializer", "args": [uri, MODELS_PATH], "volumeMounts": [mount]}
+        {"name": INITIALIZER_CONTAINER, "image": "flambeau/storage-initializer", "args": [uri, MODELS_PATH], "volumeMounts": [mount]}
     ]
 
 

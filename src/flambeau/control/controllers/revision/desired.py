@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from flambeau.control.controllers.merge import merge_list
 from flambeau.control.controllers.names import (
-    AGENT_FINALIZER,
     CONFIGURATION_LABEL,
-    GATEWAY_FINALIZER,
     HASH_ANNOTATION,
     MIN_SCALE_ANNOTATION,
     RESERVE,
@@ -19,9 +17,8 @@ from flambeau.control.controllers.names import (
 )
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
+from flambeau.control.resources.pod_contract import AGENT_FINALIZER, DEFAULT_PORT, GATEWAY_FINALIZER, PROXY_CONTAINER
 
-PROXY_CONTAINER = "queue-proxy"
-PORT = 8080
 _NOT_OF_THE_POD = ("timeoutSeconds", "containerConcurrency")
 
 
@@ -78,7 +75,7 @@ def pod_for(revision: Object) -> Object:
     ports = server.get("ports") or ()
     configuration = labels.get(CONFIGURATION_LABEL, "")
     knative = {
-        "PORT": str(ports[0]["containerPort"] if ports else PORT),
+        "PORT": str(ports[0]["containerPort"] if ports else DEFAULT_PORT),
         "K_REVISION": metadata["name"],
         "K_CONFIGURATION": configuration,
         "K_SERVICE": configuration,

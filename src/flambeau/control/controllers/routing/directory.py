@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from flambeau.control.controllers.hosts import CLUSTER_DOMAIN, hosts, predictor_name
 from flambeau.control.controllers.inference_service.traffic import from_status
 from flambeau.control.controllers.names import REVISION_LABEL
-from flambeau.control.controllers.revision.desired import PORT, is_ready
+from flambeau.control.controllers.revision.desired import is_ready
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
+from flambeau.control.resources.pod_contract import DEFAULT_PORT
 from flambeau.gateway.document import Backend, Destination, Endpoint
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
@@ -85,7 +86,7 @@ def _endpoints(pods: Sequence[Object]) -> _Endpoints:
         revision, address = (metadata.get("labels") or {}).get(REVISION_LABEL), find(pod, "status", "podIP")
         if revision and address and is_ready(pod) and not metadata.get("deletionTimestamp"):
             ports = pod["spec"]["containers"][0].get("ports") or ()
-            port = int(ports[0]["containerPort"]) if ports else PORT
+            port = int(ports[0]["containerPort"]) if ports else DEFAULT_PORT
             endpoint = Endpoint(str(address), port, f"{metadata['namespace']}/{metadata['name']}")
             found.setdefault((metadata["namespace"], revision), []).append(endpoint)
     return found

@@ -15,13 +15,14 @@ from pathlib import Path
 import orjson
 
 from flambeau.control.controllers.loop import Controller, Source
-from flambeau.control.controllers.names import GATEWAY_FINALIZER, PODS, REVISIONS, SERVICES
+from flambeau.control.controllers.names import PODS, REVISIONS, SERVICES
 from flambeau.control.controllers.routing.desired import VIRTUAL_SERVICES, Routes, routes
 from flambeau.control.controllers.routing.directory import Service, Snapshot
 from flambeau.control.controllers.routing.status import Ingress, ingress
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import mappings_at
+from flambeau.control.resources.pod_contract import GATEWAY_FINALIZER
 from flambeau.control.store.interface import Store, modify
 from flambeau.control.store.recorder import record_event
 from flambeau.foundation.ask import ask

@@ -1,0 +1,24 @@
+"""The names by which controllers and agent understand each other: both know a pod only from the store."""
+
+from __future__ import annotations
+
+AGENT_FINALIZER = "flambeau.dev/agent"
+"""Holds a deleted pod until its processes have ended; the agent takes it off."""
+
+GATEWAY_FINALIZER = "flambeau.dev/gateway"
+"""Holds a deleted pod's processes until the gateway sends them nothing more; the routing controller takes it off."""
+
+PROXY_CONTAINER = "queue-proxy"
+"""Its work is done by the gateway and the prober, so it has no process; it is ready when the pod's address answers."""
+
+INITIALIZER_CONTAINER = "storage-initializer"
+"""Its arguments are the model's URI and where the model goes; the agent does its work."""
+
+MODEL_VOLUME = "kserve-provision-location"
+"""What the storage-initializer fills."""
+
+MODELS_PATH = "/mnt/models"
+"""Where servers look for their model."""
+
+DEFAULT_PORT = 8080
+"""Where a server that names no port is asked."""

@@ -1,7 +1,7 @@
 """The platform on one machine: ``flambeau up``.
 
 One process runs the API server, the controllers and the agent; the gateway is a second, and pods are process groups of their own. Stopping
-it stops everything, in the reverse order of starting. Killed with kill -9, it leaves gateway and pods serving, and the next start adopts
+it stops everything, the gateway first. Killed with kill -9, it leaves gateway and pods serving, and the next start adopts
 them.
 """
 
@@ -83,7 +83,7 @@ async def _serve(settings: PlatformSettings) -> None:
 
 @contextlib.asynccontextmanager
 async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
-    """Start everything, in order; stop it in the reverse order.
+    """Start everything, in order; stop it in the reverse order, but the gateway first.
 
     Raises:
         Unavailable: another control plane runs in this home, or a port is taken; the text says which.
@@ -106,7 +106,10 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
         api = ApiServer(store, KINDS, agent.logs, home=home, clock=clock)
         await api.start(*settings.api)
         running.push_async_callback(api.stop, API_DRAIN_SECONDS_MAX)
-        yield
+        try:
+            yield
+        finally:
+            await gateway.stop()  # before the pods, so that none is asked while it stops
 
 
 async def _put_builtin(store: Store, settings: PlatformSettings) -> None:

@@ -59,9 +59,17 @@ log_address = /nonexistent
 pipeline = {pipeline}
 """
 
+# Swift's own waits are made for many machines: after half a second it gives a disk up, and writes down what another daemon shall do later.
+# Here there is one disk and no other daemon, so a busy machine would lose an object from its listing. Hence longer waits.
+WAITS = """\
+conn_timeout = 30
+node_timeout = 60
+"""
+
 BACKEND_CONF = """\
 [app:{name}-server]
 use = egg:swift#{name}
+container_update_timeout = 60
 """
 
 PROXY_CONF = """\
@@ -89,6 +97,8 @@ use = egg:swift#copy
 use = egg:swift#proxy
 allow_account_management = true
 account_autocreate = true
+recoverable_node_timeout = 60
+error_suppression_limit = 1000000
 """
 PROXY_PIPELINE = "catch_errors listing_formats bulk s3api tempauth slo dlo copy proxy-server"
 
@@ -163,11 +173,12 @@ def write_configuration(options: Options, ports: dict[str, int]) -> None:
     utils.set_swift_dir(str(folder))
     for name, port in ports.items():
         service = SERVICE_CONF.format(swift_dir=folder, devices=devices, pipeline=f"{name}-server")
-        (folder / f"{name}.conf").write_text(service + BACKEND_CONF.format(name=name))
+        (folder / f"{name}.conf").write_text(service + BACKEND_CONF.format(name=name) + WAITS)
         write_ring(folder / f"{name}.ring.gz", port)
     account, user = (base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in options.access_key.split(":"))
     proxy = SERVICE_CONF.format(swift_dir=folder, devices=devices, pipeline=PROXY_PIPELINE)
     proxy += PROXY_CONF.format(region=options.region, account=account, user=user, secret_key=options.secret_key)
+    proxy += WAITS
     path = folder / "proxy.conf"
     path.touch(mode=0o600)
     path.chmod(0o600)

@@ -60,6 +60,58 @@ class Answer:
     """TorchServe's error class (``InternalServerException``) when the worker failed; ``body`` is then the message in UTF-8, and the door
     gives it the shape of its protocol."""
     handler_seconds: float = 0.0
+    phrase: str = ""
+    """Reason phrase that the handler set; empty for HTTP's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricUpdate:
+    """One value that a handler measured."""
+
+    name: str
+    kind: str
+    """``counter`` (add it), ``gauge`` (it replaces the last) or ``histogram`` (observe it)."""
+    unit: str
+    """As TorchServe writes it: ``Milliseconds``, ``Count``."""
+    dimensions: tuple[tuple[str, str], ...]
+    """Name and value, in the handler's order, then ours."""
+    value: float
+    request_id: str = ""
+    """The request that it is about; of several the ids with commas between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """sequenceBatching: requests of one sequence go to one worker, in their order."""
+
+    idle_seconds_max: float
+    """sequenceMaxIdleMSec: so long after its last answer a sequence is over."""
+    total_seconds_max: float | None = None
+    """sequenceTimeoutMSec: so long after its first request a sequence is over; None: no limit."""
+    count_max: int = 1
+    """maxNumSequence: so many sequences at once."""
+    queue_size: int = 1
+    """maxSequenceJobQueueSize: so many requests of one sequence may wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parallelism:
+    """parallelType: one worker is a group of processes, or one process with several devices."""
+
+    kind: str
+    """``pp``, ``tp``, ``pptp``; ``custom``: one process that sees all its devices."""
+    processes: int
+    """parallelLevel, or torchrun's nproc-per-node: processes of the group, and devices of it."""
+    nodes: int = 1
+    rendezvous_backend: str = "c10d"
+    rendezvous_endpoint: str | None = None
+    compute_threads: int = 1
+    """OMP_NUMBER_THREADS: OMP_NUM_THREADS of each process."""
+
+    @property
+    def is_group(self) -> bool:
+        """Whether torchrun starts the worker's processes."""
+        return self.kind != "custom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +123,36 @@ class ModelConfig:
     batch_size: int = 1
     max_batch_delay_ms: int = 100
     response_timeout_seconds: float = 120.0
+    """The workers' clock: one batch, from its hand-over to its answers."""
     startup_timeout_seconds: float = 120.0
+    """One load of the model, warm-up included."""
+    client_timeout_seconds: float | None = None
+    """clientTimeoutInMills, the client's clock: from the request's acceptance to its answer, a 504 at the latest; None: no limit."""
     job_queue_size: int = 100
     max_retry_timeout_seconds: float = 300.0
+    """maxRetryTimeoutInSec: so long failed workers are started again in quick succession, then seldom."""
+    use_job_ticket: bool = False
+    """Accept a request only where a worker can take it at once."""
     device: str = "cpu"
+    """What one worker runs on: ``cpu``, ``cuda:1``. The pool decides it, per worker."""
+    device_type: str | None = None
+    """deviceType: ``cpu`` or ``gpu``; None: GPUs where there are any."""
+    device_ids: tuple[int, ...] = ()
+    """deviceIds: the GPUs that may be used; empty: all."""
+    parallelism: Parallelism | None = None
+    sequences: Sequences | None = None
+    continuous_batching: bool = False
+    async_communication: bool = False
+    use_venv: bool = False
+    """Run the workers in a virtual environment of the archive's requirements."""
+    warmup: tuple[object, ...] = ()
+    """Requests that a worker answers before it counts as loaded; ``workers.warmup`` says of which form."""
     response_bytes_max: int = 6_553_500
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether a worker takes requests while it works on others (continuousBatching, asyncCommunication)."""
+        return self.continuous_batching or self.async_communication
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,12 +108,10 @@ def test_another_versions_settings_do_not_count() -> None:
     assert config == DEFAULTS
 
 
-def test_what_a_yaml_asks_in_vain_is_told() -> None:
-    _, warnings = config_merger(DEFAULTS, {}, None)("m", "1.0", {"batchSize": "x", "useVenv": True, "handler": {"a": 1}})
-    assert warnings == [
-        "model-config.yaml: batchSize: 'x' is not a whole number; skipped",
-        "model-config.yaml: useVenv is not supported yet",
-    ]
+def test_what_is_wrong_in_a_yaml_is_told() -> None:
+    config, warnings = config_merger(DEFAULTS, {}, None)("m", "1.0", {"batchSize": "x", "useVenv": True, "handler": {"a": 1}})
+    assert config.use_venv
+    assert warnings == ["model-config.yaml: batchSize: 'x' is not a whole number"]
 
 
 def test_values_out_of_range_in_the_models_json_are_skipped_and_told() -> None:

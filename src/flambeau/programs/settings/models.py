@@ -13,31 +13,14 @@ from typing import Any
 
 from flambeau.foundation.errors import InvalidInput
 from flambeau.programs.settings.keys import likely_meant
+from flambeau.programs.settings.model_yaml import INTEGERS, fields_of, integer_fields
 from flambeau.programs.settings.sources import Value
 from flambeau.serving.model import ModelConfig
 
 Overrides = Mapping[str, int]
-"""Fields of ModelConfig that one source sets."""
+"""Fields of ModelConfig that ``models`` JSON or a snapshot sets."""
 
-_FIELDS = {
-    "minWorkers": ("min_workers", 0),
-    "maxWorkers": ("max_workers", 0),
-    "batchSize": ("batch_size", 1),
-    "maxBatchDelay": ("max_batch_delay_ms", 0),
-    "responseTimeout": ("response_timeout_seconds", 1),
-    "startupTimeout": ("startup_timeout_seconds", 1),
-    "maxRetryTimeoutInSec": ("max_retry_timeout_seconds", 1),
-    "jobQueueSize": ("job_queue_size", 1),
-}
-"""Name in JSON and YAML -> (field of ModelConfig, the least value)."""
-
-_SNAPSHOT_KEYS = frozenset({"defaultVersion", "marName", "runtimeType", "parallelLevel", *_FIELDS})
-
-_YAML_LATER = frozenset(
-    {"deviceType", "deviceIds", "parallelType", "parallelLevel", "torchrun", "clientTimeoutInMills", "useJobTicket", "useVenv"}
-    | {"sequenceBatching", "continuousBatching", "asyncCommunication"}
-)
-"""Keys of model-config.yaml that TorchServe's frontend reads and this version doesn't; the handler still sees them."""
+_SNAPSHOT_KEYS = frozenset({"defaultVersion", "marName", "runtimeType", "parallelLevel", *INTEGERS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +60,7 @@ def models_from_snapshot(value: Value) -> tuple[list[StartupModel], list[str]]:
             warnings.append(f"{where}: no marName; {archive} is taken")
         elif not isinstance(archive, str) or not archive:
             raise value.refused(f"gives {name} {version} a marName that is no file name")
-        overrides, refused = _overrides(entry)
+        overrides, refused = integer_fields(entry)
         if refused:
             raise value.refused(f"gives {name} {version} {refused[0]}")
         models.append(StartupModel(archive, name, bool(entry.get("defaultVersion", False)), overrides))
@@ -116,7 +99,7 @@ def overrides_by_model(value: Value) -> tuple[dict[tuple[str, str], Overrides], 
     table: dict[tuple[str, str], Overrides] = {}
     warnings: list[str] = []
     for name, version, entry in _per_version(_json_object(value), value, "it"):
-        table[name, version], refused = _overrides(entry)
+        table[name, version], refused = integer_fields(entry)
         warnings.extend(f"models: {name} {version}: {why}; skipped" for why in refused)
     return table, warnings
 
@@ -127,42 +110,19 @@ def config_merger(
     """Return the function that makes one model's config once its name, version and model-config.yaml are known."""
 
     def configure(name: str, version: str, yaml: Mapping[str, object]) -> tuple[ModelConfig, list[str]]:
-        from_yaml, refused = _overrides(yaml)
-        warnings = [f"model-config.yaml: {why}; skipped" for why in refused]
-        warnings.extend(f"model-config.yaml: {key} is not supported yet" for key in sorted(_YAML_LATER & yaml.keys()))
-        return _merged(defaults, by_model.get((name, version), {}), from_yaml, snapshot or {}), warnings
+        from_yaml, refused = fields_of(yaml)
+        layers = (by_model.get((name, version), {}), from_yaml, snapshot or {})
+        return _merged(defaults, *layers), [f"model-config.yaml: {why}" for why in refused]
 
     return configure
 
 
-def _merged(defaults: ModelConfig, *weakest_first: Overrides) -> ModelConfig:
+def _merged(defaults: ModelConfig, *weakest_first: Mapping[str, object]) -> ModelConfig:
     fields: dict[str, Any] = {name: getattr(defaults, name) for name in defaults.__dataclass_fields__}
     for layer in weakest_first:
         fields.update(layer)
     fields["min_workers"] = min(fields["min_workers"], fields["max_workers"])
     return ModelConfig(**fields)
-
-
-def _overrides(entry: Mapping[str, object]) -> tuple[dict[str, int], list[str]]:
-    """Return the fields that one source sets, and what is wrong with the others."""
-    fields: dict[str, int] = {}
-    refused = []
-    for key, (field_name, least) in _FIELDS.items():
-        value = entry.get(key)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            refused.append(f"{key}: {value!r} is not a whole number")
-        elif value < least:
-            refused.append(f"{key}: {value} is below {least}")
-        else:
-            fields[field_name] = value
-    if "min_workers" in fields:
-        most = fields.setdefault("max_workers", fields["min_workers"])
-        if most < fields["min_workers"]:
-            refused.append(f"maxWorkers: {most} is below minWorkers {fields['min_workers']}")
-            del fields["min_workers"], fields["max_workers"]
-    return fields, refused
 
 
 def _json_object(value: Value) -> dict[str, Any]:

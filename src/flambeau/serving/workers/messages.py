@@ -6,11 +6,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 import yaml
 
-from flambeau.serving.model import Answer, Job, Method, ModelConfig, ModelSpec, Protocol
+from flambeau.serving.model import (
+    Answer,
+    Job,
+    Method,
+    MetricUpdate,
+    ModelConfig,
+    ModelSpec,
+    Parallelism,
+    Protocol,
+    Sequences,
+)
 from flambeau.serving.workers.link import BrokenFrame
 
 
@@ -40,9 +51,19 @@ def spec_of(text: bytes) -> ModelSpec:
     fields = json.loads(text)
     fields["directory"] = Path(fields["directory"])
     fields["packages"] = Path(fields["packages"]) if fields["packages"] else None
-    fields["config"] = ModelConfig(**fields["config"])
+    fields["config"] = _config_of(fields["config"])
     fields["yaml"] = yaml.safe_load(fields["yaml"]) if fields["yaml"] else {}
     return ModelSpec(**fields)
+
+
+def _config_of(fields: dict[str, Any]) -> ModelConfig:
+    """Return a config from its JSON, where tuples are lists and parts are objects."""
+    if fields["parallelism"] is not None:
+        fields["parallelism"] = Parallelism(**fields["parallelism"])
+    if fields["sequences"] is not None:
+        fields["sequences"] = Sequences(**fields["sequences"])
+    fields["device_ids"], fields["warmup"] = tuple(fields["device_ids"]), tuple(fields["warmup"])
+    return ModelConfig(**fields)
 
 
 def batch_message(jobs: Sequence[Job]) -> tuple[bytes, list[bytes]]:
@@ -65,7 +86,7 @@ def jobs_of(text: bytes, body: bytes | memoryview) -> list[Job]:
 def answers_message(answers: Sequence[Answer]) -> tuple[bytes, list[bytes]]:
     """Return answers as text and bodies."""
     heads = [
-        (answer.status, answer.content_type, answer.headers, answer.error_type, answer.handler_seconds, len(answer.body))
+        (answer.status, answer.content_type, answer.headers, answer.error_type, answer.handler_seconds, answer.phrase, len(answer.body))
         for answer in answers
     ]
     return orjson.dumps(heads), [answer.body for answer in answers if answer.body]
@@ -80,15 +101,58 @@ def answers_of(text: bytes, body: bytes | memoryview, count: int) -> list[Answer
     answers = []
     at = 0
     try:
-        for status, content_type, headers, error_type, seconds, size in orjson.loads(text):
+        for status, content_type, headers, error_type, seconds, phrase, size in orjson.loads(text):
             content = bytes(body[at : at + size])
             at += size
-            answers.append(Answer(status, content_type, content, _pairs(headers), error_type, seconds))
+            answers.append(Answer(status, content_type, content, _pairs(headers), error_type, seconds, phrase))
     except (ValueError, TypeError) as error:
         raise BrokenFrame(f"the worker's answers cannot be read: {error}") from error
     if len(answers) != count or at != len(body):
         raise BrokenFrame(f"the worker sent {len(answers)} answers to a batch of {count}")
     return answers
+
+
+def part_text(index: int, head: Answer | None) -> bytes:
+    """Return what goes before a part of a job's streamed answer.
+
+    Args:
+        index: the job's place in the batch.
+        head: status and headers, with the first part only.
+    """
+    return orjson.dumps([index] if head is None else [index, head.status, head.content_type, head.headers, head.phrase])
+
+
+def part_of(text: bytes) -> tuple[int, Answer | None]:
+    """Return the place in the batch that a part is about, and with the first part its head: an answer without a body.
+
+    Raises:
+        BrokenFrame: the text is not of the form.
+    """
+    try:
+        index, *head = orjson.loads(text)
+        if not head:
+            return int(index), None
+        status, content_type, headers, phrase = head
+        return int(index), Answer(status, content_type, b"", _pairs(headers), phrase=phrase)
+    except (ValueError, TypeError) as error:
+        raise BrokenFrame(f"a part of the worker's answer cannot be read: {error}") from error
+
+
+def metrics_text(updates: Sequence[MetricUpdate]) -> bytes:
+    """Return what a handler measured as text."""
+    return orjson.dumps([(each.name, each.kind, each.unit, each.dimensions, each.value, each.request_id) for each in updates])
+
+
+def metrics_of(text: bytes) -> list[MetricUpdate]:
+    """Return the measurements that a text says.
+
+    Raises:
+        BrokenFrame: the text is not of the form.
+    """
+    try:
+        return [MetricUpdate(name, kind, unit, _pairs(pairs), value, id_) for name, kind, unit, pairs, value, id_ in orjson.loads(text)]
+    except (ValueError, TypeError) as error:
+        raise BrokenFrame(f"the worker's metrics cannot be read: {error}") from error
 
 
 def load_failure_text(failure: LoadFailure) -> bytes:

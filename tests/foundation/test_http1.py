@@ -224,9 +224,7 @@ async def test_a_client_that_reads_nothing_is_not_worked_for() -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(4000):
             writer.write(b"GET /" + b"a" * 8000 + b" HTTP/1.1\r\nHost: a\r\n\r\n")
-        async with asyncio.timeout(6):
-            while here.server.connections:
-                await asyncio.sleep(0.01)
+        await until(lambda: not here.server.connections, seconds=6)
         assert len(here.exchanges) < 3000
         writer.transport.abort()
 

@@ -12,6 +12,7 @@ _COMMANDS = (
     ("up", "up:up", "Run the platform on this machine, in the foreground."),
     ("serve", "serve:serve", "Run the model server alone, in the foreground."),
     ("archive", "archive:archive", "Package a model as a model archive (MAR)."),
+    ("storage", "storage:storage", "Look at where models are stored."),
     ("apply", "apply:apply", "Make objects be as files say."),
     ("create", "create:create", "Create objects that are not there yet."),
     ("get", "get:get", "Show objects."),
@@ -40,7 +41,7 @@ def main() -> None:
     for word, place, text in _COMMANDS:
         app.command(f"flambeau.cli.{place}", name=word, help=text)
     try:
-        sys.exit(app())
+        sys.exit(app(sys.argv[1:]))
     except FlambeauError as error:
         print(f"error: {error.message}", file=sys.stderr)
         if error.hint:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 
+from cyclopts import App
+
 from flambeau.storage.credentials import from_environment
 from flambeau.storage.fetch import survey
 
 _HIDDEN = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _KEY_ID = "AWS_ACCESS_KEY_ID"
 
+storage = App(name="storage", help="Look at where models are stored.")
 
-def test(uri: str) -> int:
-    """Look at a model without fetching it, with the credentials that the environment gives.
+
+@storage.command
+def test(uri: str, /) -> int:
+    """Say whether this machine can read a model, with the credentials that the environment gives; nothing is fetched.
 
     Args:
         uri: s3://BUCKET/PREFIX or file:///PATH. For S3 the variables are those of KServe's storage initializer: AWS_ENDPOINT_URL,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
 
 from flambeau.foundation.errors import InvalidInput
 
@@ -14,6 +16,7 @@ def up(
     api: str = "127.0.0.1:7443",
     gateway: str = "127.0.0.1:8000",
     domain: str = "localhost",
+    cache_gib: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50,
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO",
     log_format: Literal["text", "json"] = "text",
 ) -> int:
@@ -29,6 +32,8 @@ def up(
         Where the gateway listens, such as `--gateway 127.0.0.1:8000`.
     domain
         Services answer at NAME.NAMESPACE.DOMAIN, such as `--domain example.com`.
+    cache_gib
+        Room for downloaded models in GiB, such as `--cache-gib 200`; models in use are never evicted, a model too many is refused.
     log_level
         The least severe lines that are written, such as `--log-level WARNING`.
     log_format
@@ -41,6 +46,7 @@ def up(
         api=_address(api, "--api"),
         gateway=_address(gateway, "--gateway"),
         domain=domain,
+        cache_bytes_max=int(cache_gib * 1024**3),
         log_level=log_level,
         log_format=log_format,
     )

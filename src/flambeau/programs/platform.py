@@ -34,7 +34,7 @@ from flambeau.storage.cache import Cache
 _log = logging.getLogger(__name__)
 
 CACHE_BYTES_MAX = 50 * 1024**3
-"""Models kept on disk; those in use are never evicted, so use can go over it."""
+"""Models kept on disk. Those in use are never evicted: a model that finds no room beside them is refused (CacheFull)."""
 API_DRAIN_SECONDS_MAX = 5.0
 
 
@@ -50,6 +50,7 @@ class PlatformSettings:
     """Where the gateway listens (HTTP)."""
     domain: str = "localhost"
     """Services answer at ``<name>.<namespace>.<domain>``."""
+    cache_bytes_max: int = CACHE_BYTES_MAX
     log_level: str = "INFO"
     log_format: Format = "text"
 
@@ -97,7 +98,7 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
         gateway = GatewaySupervisor(home, GatewayAddress(*settings.gateway))
         await gateway.start()
         running.push_async_callback(gateway.stop)
-        agent = Agent(store, home, Cache(home / "cache", CACHE_BYTES_MAX, clock), clock)
+        agent = Agent(store, home, Cache(home / "cache", settings.cache_bytes_max, clock), clock)
         await agent.start()
         running.push_async_callback(agent.stop, kill_pods=True)
         controllers = Controllers(store, ControllerSettings(home=home, domain=settings.domain, gateway_port=settings.gateway[1]), clock)

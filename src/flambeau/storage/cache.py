@@ -231,7 +231,7 @@ class Cache:
         if bytes_total > self.bytes_max:
             raise TooLarge(
                 f"the model has {_readable(bytes_total)}, but the model cache at most {_readable(self.bytes_max)}",
-                hint="the cache's size has to be raised for it",
+                hint="raise the cache's size: flambeau up --cache-gib",
                 reason="ModelTooLarge",
             )
         self._sweep()
@@ -247,7 +247,7 @@ class Cache:
             raise Unavailable(
                 f"the model cache is full: {_readable(used)} of {_readable(self.bytes_max)} are in use by running models, "
                 f"{_readable(bytes_needed)} more are needed",
-                hint="delete models that are no longer needed, or raise the cache's size",
+                hint="delete models that are no longer needed, or raise the cache's size: flambeau up --cache-gib",
                 reason="CacheFull",
             )
 

@@ -11,12 +11,10 @@ from typing import Any
 
 import orjson
 
-from flambeau.control.apiserver import protobuf, yaml_reader
+from flambeau.control.apiserver import protobuf
 from flambeau.control.apiserver.status import UnsupportedMediaType
 from flambeau.foundation.errors import InvalidInput
-
-DEPTH_MAX = yaml_reader.DEPTH_MAX
-"""Levels of nesting of any body."""
+from flambeau.foundation.yaml_text import DEPTH_MAX, read_documents
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -76,11 +74,14 @@ def decode(body: bytes, content_type: str) -> Decoded:
 
 def _decode_yaml(body: bytes) -> Decoded:
     try:
-        value, duplicates = yaml_reader.read(body.decode())
+        documents = read_documents(body.decode(), source="YAML body")
+        if len(documents) > 1:
+            raise InvalidInput(f"YAML body:{documents[1].line}: one object is taken here, and a second document begins")
+        value = documents[0].value if documents else None
         value = orjson.loads(orjson.dumps(value))  # refuses what JSON can't say: lone surrogates, numbers over 64 bits
     except (UnicodeDecodeError, TypeError) as error:
-        raise InvalidInput(f"the YAML document can't be written as JSON: {error}") from error
-    return Decoded(value, duplicates)
+        raise InvalidInput(f"the YAML body can't be written as JSON: {error}") from error
+    return Decoded(value, tuple(duplicate.path for document in documents for duplicate in document.duplicates))
 
 
 def _check_depth(value: Any) -> None:

@@ -171,23 +171,24 @@ class Connection(asyncio.Protocol):
             self._peer = str(name[0]) if isinstance(name, tuple) else ""
         return self._peer
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, headers: Headers, body: bytes, phrase: bytes = b"") -> None:
         """Send a whole answer in one write.
 
         Args:
             status: the HTTP status.
             headers: without content-length, connection, server and date, which are added.
             body: left out where HTTP has none (HEAD, 204, 304).
+            phrase: the reason phrase, if not HTTP's own.
 
         Raises:
             RuntimeError: the request is answered already.
-            ValueError: a header holds a line break.
+            ValueError: a header or the phrase holds a line break.
         """
         if self._gone:
             return
         self._expect_answer(_NONE)
         keep = self._keep_alive and self._may_keep_alive()
-        head = self._answer_head(status, headers, keep, b"" if status == 204 else b"content-length: %d\r\n" % len(body))
+        head = self._answer_head(status, headers, keep, b"" if status == 204 else b"content-length: %d\r\n" % len(body), phrase)
         self._exchange = None
         if not body or status in (204, 304) or self._head.method == "HEAD":
             self._transport.write(head)
@@ -197,17 +198,18 @@ class Connection(asyncio.Protocol):
             self._transport.writelines((head, body))
         self._end_exchange(keep)
 
-    def start(self, status: int, headers: Headers, length: int | None) -> None:
+    def start(self, status: int, headers: Headers, length: int | None, phrase: bytes = b"") -> None:
         """Send an answer's head.
 
         Args:
             status: the HTTP status.
             headers: as for respond().
             length: of the body in bytes; None if unknown (chunked, or until the connection's end for HTTP/1.0).
+            phrase: as for respond().
 
         Raises:
             RuntimeError: the request is answered already.
-            ValueError: a header holds a line break.
+            ValueError: a header or the phrase holds a line break.
         """
         if self._gone:
             return
@@ -222,7 +224,7 @@ class Connection(asyncio.Protocol):
         else:
             self._framing, sized = _CHUNKED, b"transfer-encoding: chunked\r\n"
         self._keep_alive = self._keep_alive and not self._server.draining
-        block = self._answer_head(status, headers, self._keep_alive, sized)
+        block = self._answer_head(status, headers, self._keep_alive, sized, phrase)
         self._answer = _STARTED
         self._transport.write(block)
 
@@ -490,7 +492,7 @@ class Connection(asyncio.Protocol):
             return True
         return self._chunked is None and not self._continue_due and self._body_left <= self._server.limits.discard_bytes_max
 
-    def _answer_head(self, status: int, headers: Headers, keep: bool, framing: bytes) -> bytes:
+    def _answer_head(self, status: int, headers: Headers, keep: bool, framing: bytes, phrase: bytes) -> bytes:
         block = b"".join([b"%b: %b\r\n" % header for header in headers])
         if block.count(b"\n") != len(headers) or block.count(b"\r") != len(headers):
             raise ValueError("a header of the answer holds a line break")
@@ -500,7 +502,11 @@ class Connection(asyncio.Protocol):
             closing = b"connection: keep-alive\r\n\r\n"
         else:
             closing = b"\r\n"
-        line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+        line = _STATUS_LINES.get(status)
+        if phrase or line is None:
+            if b"\r" in phrase or b"\n" in phrase:
+                raise ValueError("the answer's reason phrase holds a line break")
+            line = b"HTTP/1.1 %d %b\r\n" % (status, phrase)
         return b"".join((line, self._server.stamp, block, framing, closing))
 
     def _end_exchange(self, keep: bool) -> None:

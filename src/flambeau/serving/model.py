@@ -115,6 +115,17 @@ class Parallelism:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricDeclaration:
+    """A metric that a metrics.yaml declares under ``model_metrics``: ``context.metrics.get_metric`` finds it."""
+
+    name: str
+    kind: str
+    """``counter``, ``gauge`` or ``histogram``."""
+    unit: str
+    dimensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """How one model version is run, after all sources were merged (programs/settings)."""
 
@@ -174,5 +185,6 @@ class ModelSpec:
     yaml: dict[str, object] = field(default_factory=dict)
     """model-config.yaml, whole: ``context.model_yaml_config``."""
     limit_max_image_pixels: bool = True
+    declared_metrics: tuple[MetricDeclaration, ...] = ()
     packages: Path | None = None
     """Where the archive's requirements were installed; such a model's workers are fresh interpreters."""

@@ -19,6 +19,8 @@ from flambeau.serving.frontends.metrics import ServerMetrics
 from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.model import Answer, Job
 
+HEAD = Answer(200, None, b"")
+
 
 class Model:
     """Stands for a loaded model and its queue: runs what the test says."""
@@ -52,6 +54,7 @@ async def door(model: Model) -> AsyncIterator[tuple[str, int]]:
 
 async def test_parts_go_out_as_they_come() -> None:
     def play(reply: Reply) -> None:
+        reply.begin(HEAD)
         reply.chunk(b"one ")
         reply.chunk(b"two ")
         reply.answer(Answer(200, None, b"three"))
@@ -65,6 +68,7 @@ async def test_parts_go_out_as_they_come() -> None:
 
 async def test_a_failure_after_the_first_part_cuts_the_answer() -> None:
     def play(reply: Reply) -> None:
+        reply.begin(HEAD)
         reply.chunk(b"one ")
         reply.answer(Answer(500, None, b"Worker died.", (), "InternalServerException"))
 
@@ -76,12 +80,16 @@ async def test_a_failure_after_the_first_part_cuts_the_answer() -> None:
 async def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "STREAM_BYTES_WAITING_MAX", 1_000_000)
 
+    def begin(reply: Reply) -> None:
+        reply.begin(HEAD)
+        play(reply)
+
     def play(reply: Reply) -> None:
         if not model.cancelled.is_set():
             reply.chunk(b"x" * 100_000)
             asyncio.get_running_loop().call_soon(play, reply)
 
-    model = Model(play)
+    model = Model(begin)
     async with door(model) as address:
         _, writer = await asyncio.open_connection(*address)
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport

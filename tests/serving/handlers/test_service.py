@@ -67,8 +67,8 @@ def test_what_the_handler_sets_reaches_the_answer(load: Load, ask: Ask) -> None:
 """
     service = load(function(body), "h.py")
     assert ask(service, [{}, {}], {"X-Asked": "who"}) == [
-        Outcome(b"png", 200, "image/png", (("X-Mine", "yes"),)),
-        Outcome("whoid-1", 418),
+        Outcome(b"png", 200, "", "image/png", (("X-Mine", "yes"),)),
+        Outcome("whoid-1", 418, "Teapot"),
     ]
 
 
@@ -143,7 +143,7 @@ def test_metrics_are_recorded(load: Load, ask: Ask) -> None:
     service = load(function("context.metrics.add_counter('Seen', len(data))\n    return data"), "h.py")
     ask(service, [{}, {}])
     ask(service, [{}])
-    assert {series.name: total.sum for series, total in service.context.metrics.totals.items()} == {"Seen": 3}
+    assert [(each.name, each.value, each.request_id) for each in service.take_updates()] == [("Seen", 2, "id-0,id-1"), ("Seen", 1, "id-0")]
 
 
 def test_the_context_tells_device_and_configuration(load: Load, ask: Ask) -> None:
@@ -155,3 +155,84 @@ def test_the_context_tells_device_and_configuration(load: Load, ask: Ask) -> Non
 
 def test_no_rows_are_no_work(load: Load, ask: Ask) -> None:
     assert ask(load(function("raise ValueError"), "h.py"), []) == []
+
+
+STREAM = """
+from ts.handler_utils.utils import send_intermediate_predict_response
+
+def handle(data, context):
+    if data is None:
+        return None
+    context.set_response_content_type(0, "text/event-stream")
+    for word in ("one", "two"):
+        send_intermediate_predict_response([word] * len(data), context.request_ids, "Intermediate Prediction success", 200, context)
+    return ["end"] * len(data)
+"""
+
+
+def test_parts_of_an_answer_are_sent_while_the_handler_runs(load: Load) -> None:
+    service = load({"h.py": STREAM}, "h.py")
+    sent: list[tuple[int, Outcome]] = []
+    outcomes = service.predict([{}, {}], [[], []], ["a", "b"], lambda row, part: sent.append((row, part)))
+    assert [(row, part.value) for row, part in sent] == [(0, "one"), (1, "one"), (0, "two"), (1, "two")]
+    assert sent[0][1].content_type == "text/event-stream"
+    assert [outcome.value for outcome in outcomes] == ["end", "end"]
+
+
+def test_nobody_can_send_parts_between_batches(load: Load, ask: Ask) -> None:
+    service = load({"h.py": STREAM}, "h.py")
+    assert "a part of an answer can be sent only" in (ask(service, [{}])[0].error or "")
+    with pytest.raises(RuntimeError, match="while its batch is in handle"):
+        service.context.send_part(0, "late")
+
+
+def test_only_the_first_rank_of_a_group_sends_parts(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    sent: list[int] = []
+    load({"h.py": STREAM}, "h.py").predict([{}], [[]], ["a"], lambda row, part: sent.append(row))
+    assert sent == []
+
+
+def test_a_part_that_says_a_failure_fails_the_answer(load: Load) -> None:
+    service = load({"h.py": STREAM.replace('"Intermediate Prediction success", 200', '"no more", 507')}, "h.py")
+    outcomes = service.predict([{}], [[]], ["a"], lambda row, part: None)
+    assert (outcomes[0].status, outcomes[0].error) == (507, "no more")
+
+
+FRAGILE = """
+seen = []
+
+def handle(data, context):
+    if data is None:
+        return None
+    seen.append([row["n"] for row in data])
+    if any(row["n"] == 0 for row in data):
+        raise ZeroDivisionError("none")
+    if len(data) > 1 and data[0]["n"] == 9:
+        return [1]
+    return [list(seen)] * len(data)
+"""
+
+
+def test_a_failing_batch_fails_whole_unless_the_model_wants_its_items_alone(load: Load, ask: Ask) -> None:
+    rows = [{"n": 1}, {"n": 0}, {"n": 2}]
+    assert [outcome.status for outcome in ask(load({"whole.py": FRAGILE}, "whole.py"), rows)] == [503, 503, 503]
+    service = load({"h.py": FRAGILE}, "h.py", yaml={"isolateFailures": True})
+    outcomes = ask(service, rows)
+    assert [outcome.status for outcome in outcomes] == [200, 503, 200]
+    # At most twice each, in order, and an item that fails alone is not tried a third time.
+    assert outcomes[2].value == [[1, 0, 2], [1], [0], [2]]
+
+
+def test_a_batch_of_the_wrong_length_counts_as_failing(load: Load, ask: Ask) -> None:
+    service = load({"h.py": FRAGILE}, "h.py", yaml={"isolateFailures": True})
+    assert [outcome.status for outcome in ask(service, [{"n": 9}, {"n": 9}])] == [200, 200]
+
+
+def test_what_a_client_has_seen_is_not_run_again(load: Load) -> None:
+    text = STREAM.replace('return ["end"] * len(data)', 'raise ValueError("late")')
+    service = load({"h.py": text}, "h.py", yaml={"isolateFailures": True})
+    sent: list[int] = []
+    outcomes = service.predict([{}, {}], [[], []], ["a", "b"], lambda row, part: sent.append(row))
+    assert [outcome.status for outcome in outcomes] == [503, 503]
+    assert sent == [0, 1, 0, 1]

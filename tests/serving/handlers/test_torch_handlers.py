@@ -194,7 +194,7 @@ def test_timed_steps_are_measured_only_on_request(load: Load, ask: Ask, weights:
     for yaml, names in (({}, []), ({"handler": {"profile": True}}, ["ts_handler_inference"])):
         service = load({"net.py": NET, "h.py": timed}, "h.py", model=PICKLED, yaml=yaml)
         assert ask(service, [{"data": picture()}])[0].status == 200
-        assert [series.name for series in service.context.metrics.totals] == names
+        assert [update.name for update in service.take_updates()] == names
 
 
 @pytest.mark.parametrize(

@@ -43,12 +43,16 @@ class Recorder:
     """A reply that keeps what it is told."""
 
     answers: list[Answer] = field(default_factory=list)
+    heads: list[Answer] = field(default_factory=list)
     chunks: list[bytes] = field(default_factory=list)
     _told: asyncio.Event = field(default_factory=asyncio.Event)
 
     def answer(self, answer: Answer) -> None:
         self.answers.append(answer)
         self._told.set()
+
+    def begin(self, head: Answer) -> None:
+        self.heads.append(head)
 
     def chunk(self, data: bytes) -> None:
         self.chunks.append(data)

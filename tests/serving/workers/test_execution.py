@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flambeau.serving.handlers.service import Outcome
-from flambeau.serving.model import Answer, Job, Method, ModelConfig, ModelSpec, Protocol
+from flambeau.serving.model import Answer, Job, Method, MetricUpdate, ModelConfig, ModelSpec, Protocol
 from flambeau.serving.workers.execution import run_batch
 
 SPEC = ModelSpec("m", "1.0", Path("/nowhere"), "m.mar", "handler.py", config=ModelConfig(response_bytes_max=1000))
@@ -20,14 +20,17 @@ class Handling:
     def __init__(self, answer: Callable[[Any], Outcome]) -> None:
         self.answer = answer
         self.rows: list[object] = []
-        self.headers: list[list[tuple[str, str]]] = []
+        self.headers: list[list[tuple[str, Any]]] = []
         self.request_ids: list[str] = []
         self.calls = 0
 
-    def predict(self, rows: list[object], headers: list[list[tuple[str, str]]], request_ids: list[str]) -> list[Outcome]:
+    def predict(self, rows: list[object], headers: list[list[tuple[str, Any]]], request_ids: list[str], send: Any = None) -> list[Outcome]:
         self.calls += 1
         self.rows, self.headers, self.request_ids = rows, headers, request_ids
         return [self.answer(row) for row in rows]
+
+    def take_updates(self) -> list[MetricUpdate]:
+        return []
 
 
 def echo(row: Any) -> Outcome:
@@ -102,9 +105,10 @@ def test_a_defect_of_a_codec_costs_one_answer(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_the_handler_sets_reaches_the_answer() -> None:
-    handling = Handling(lambda row: Outcome("tea", 418, "text/plain", (("x-pot", "1"),)))
+    handling = Handling(lambda row: Outcome("tea", 418, "Teapot", "text/plain", (("x-pot", "1"),)))
     (answer,) = run(handling, raw(b""))
-    assert (answer.status, answer.content_type, answer.headers, answer.error_type) == (418, "text/plain", (("x-pot", "1"),), None)
+    assert (answer.status, answer.phrase, answer.content_type) == (418, "Teapot", "text/plain")
+    assert (answer.headers, answer.error_type) == ((("x-pot", "1"),), None)
 
 
 def test_only_the_route_asks_for_explanations_and_descriptions() -> None:

@@ -18,7 +18,7 @@ from flambeau.serving.workers import worker
 from flambeau.serving.workers.failure import Exit
 from flambeau.serving.workers.link import ChildLink, Kind
 from flambeau.serving.workers.machine import Limits
-from flambeau.serving.workers.messages import answers_message
+from flambeau.serving.workers.messages import answers_message, part_text
 from flambeau.serving.workers.starter import OnExit, WorkerProcess
 from tests.serving.workers.kit import Recorder, serving, until, write_model
 
@@ -76,13 +76,25 @@ async def answer_to(tmp_path: Path, script: Script) -> Recorder:
 async def test_a_streamed_answer_comes_in_parts(tmp_path: Path) -> None:
     def script(child: ChildLink) -> None:
         while (frame := child.receive()) is not None and frame.kind is Kind.BATCH:
-            for part in (b"one", b"two"):
-                child.send(Kind.CHUNK, b'{"index": 0}', [part])
+            child.send(Kind.CHUNK, part_text(0, Answer(202, "text/plain", b"", (("a", "b"),), phrase="Soon")), [b"one"])
+            child.send(Kind.CHUNK, part_text(0, None), [b"two"])
             child.send(Kind.ANSWERS, *answers_message([Answer(200, None, b"end")]))
 
     reply = await answer_to(tmp_path, script)
+    assert reply.heads == [Answer(202, "text/plain", b"", (("a", "b"),), phrase="Soon")]
     assert reply.chunks == [b"one", b"two"]
     assert reply.answers[0].body == b"end"
+
+
+@pytest.mark.parametrize("text", [b"[1]", b"[]", b"[0, 200]", b"{}", b"no json"])
+async def test_a_part_that_fits_no_job_costs_the_worker_its_life(tmp_path: Path, text: bytes) -> None:
+    def script(child: ChildLink) -> None:
+        while (frame := child.receive()) is not None and frame.kind is Kind.BATCH:
+            child.send(Kind.CHUNK, text, [b"part"])
+
+    reply = await answer_to(tmp_path, script)
+    assert reply.answers[0].status == 500
+    assert reply.chunks == []
 
 
 @pytest.mark.parametrize(
@@ -90,7 +102,7 @@ async def test_a_streamed_answer_comes_in_parts(tmp_path: Path) -> None:
     [
         (b"[]", "the worker sent 0 answers to a batch of 1"),
         (b"no json", "the worker's answers cannot be read"),
-        (b"[[200, null, [], null, 0.0, 5]]", "the worker sent 1 answers"),
+        (b'[[200, null, [], null, 0.0, "", 5]]', "the worker sent 1 answers"),
     ],
 )
 async def test_answers_that_do_not_fit_cost_the_worker_its_life(tmp_path: Path, text: bytes, what: str) -> None:

@@ -11,9 +11,10 @@ How to use it::
     await queue.drain(loop.time() + 30)              # nothing new, what is here is answered
     await pool.stop(grace_seconds=30)
 
-``reply.answer(Answer)`` is called exactly once for each accepted job, on the loop, unless the ticket was cancelled; ``reply.chunk`` any
-number of times before. There is no task and no future a request. A ``deadline`` is the client's clock (loop time); the execution limit
-(responseTimeout) and the load limit (startupTimeout) are the workers' and live in the pool.
+``reply.answer(Answer)`` is called exactly once for each accepted job, on the loop, unless the ticket was cancelled; of a streamed
+answer ``reply.begin`` once and ``reply.chunk`` any number of times before. There is no task and no future a request. A ``deadline`` is
+the client's clock (loop time); the execution limit (responseTimeout) and the load limit (startupTimeout) are the workers' and live in
+the pool.
 
 Answers that this module makes itself: 504 the client's deadline passed, 500 "Worker died." with the cause, 503 no worker can serve,
 503 the queue closed before the job ran.
@@ -49,6 +50,10 @@ class Reply(Protocol):
 
     def answer(self, answer: Answer) -> None:
         """Take the answer; called once, must not raise."""
+        ...
+
+    def begin(self, head: Answer) -> None:
+        """Take status and headers of a streamed answer (its body is empty); called once, before the first ``chunk``."""
         ...
 
     def chunk(self, data: bytes) -> None:
@@ -266,6 +271,11 @@ class _Batch:
     def answered(self, answers: Sequence[Answer]) -> None:
         """Hand the answers out."""
         self._queue._finished(self, answers)
+
+    def begin(self, index: int, head: Answer) -> None:
+        """Hand the head of one streamed answer out."""
+        if not self.tickets[index].done:
+            self.tickets[index].reply.begin(head)
 
     def chunk(self, index: int, data: bytes) -> None:
         """Hand a part of one answer out."""

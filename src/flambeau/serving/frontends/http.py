@@ -147,12 +147,12 @@ class _Exchange:
         """Answer with an error in the route's shape."""
         self.send(*error_answer(error, self.route.protocol))
 
-    def send(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    def send(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, phrase: bytes = b"") -> None:
         """Answer, once."""
         if self.done:
             return
         self.done = True
-        self.connection.respond(status, self.with_common(headers), body)
+        self.connection.respond(status, self.with_common(headers), body, phrase)
         self.note(status)
 
     def with_common(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -282,18 +282,23 @@ class _Inference(_Exchange):
         if self._streaming:
             self._end_stream(answer)
         elif answer.error_type is None:
-            self.send(answer.status, _handler_headers(answer), answer.body)
+            self.send(answer.status, _handler_headers(answer), answer.body, _phrase_of(answer))
         else:
             body = error_body(self.route.protocol, answer.status, answer.error_type, answer.body.decode("utf-8", "replace"))
             self.send(answer.status, [(b"content-type", b"application/json")], body)
+
+    def begin(self, head: Answer) -> None:
+        """Send the head of a streamed answer."""
+        if self.done:
+            return
+        self._streaming = True
+        headers = [*_handler_headers(head), (b"ts_stream_next", b"true")]
+        self.connection.start(head.status, self.with_common(headers), None, _phrase_of(head))
 
     def chunk(self, data: bytes) -> None:
         """Send a part of a streamed answer."""
         if self.done:
             return
-        if not self._streaming:
-            self._streaming = True
-            self.connection.start(200, self.with_common([(b"ts_stream_next", b"true")]), None)
         self.connection.write(data)
         if self._slow_reader:
             self._waiting_bytes += len(data)
@@ -321,6 +326,12 @@ class _Inference(_Exchange):
         if self._numbers is not None:
             self._numbers.in_flight -= 1
             self._numbers = None
+
+
+def _phrase_of(answer: Answer) -> bytes:
+    """Return the reason phrase that a handler set; one that would break the framing counts as none."""
+    phrase = answer.phrase
+    return phrase.encode("latin-1", "replace") if phrase and not _BREAKING.intersection(phrase) else b""
 
 
 def _handler_headers(answer: Answer) -> list[tuple[bytes, bytes]]:

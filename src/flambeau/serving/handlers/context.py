@@ -5,7 +5,7 @@ One :class:`Context` lives as long as the model is loaded; the service gives it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flambeau.serving.handlers.metrics import HandlerMetrics
@@ -112,16 +112,47 @@ class Context:
         }
         self.request_ids: dict[int, str] | None = None
         self.request_processor: list[RequestProcessor] = [RequestProcessor()]
+        self.stopping_criteria: list[Callable[[Any], bool | None]] | None = None
+        """Continuous batching: the handler's word on which rows are done."""
+        self.cl_socket: Any = None
+        """TorchServe's socket to its front; streaming goes through :meth:`send_part` here."""
+        self._send_part: Callable[[int, Any], None] | None = None
 
-    def begin(self, headers: Sequence[Sequence[tuple[str, str]]], request_ids: Sequence[str]) -> None:
+    def begin(
+        self,
+        headers: Sequence[Sequence[tuple[str, Any]]],
+        request_ids: Sequence[str],
+        send_part: Callable[[int, Any], None] | None = None,
+    ) -> None:
         """Forget the last batch and start another.
 
         Args:
             headers: each request's headers.
             request_ids: each request's id, in the same order.
+            send_part: sends a part of a row's answer to its client; None where nobody can take parts.
         """
         self.request_processor = [RequestProcessor(fields) for fields in headers]
-        self.request_ids = dict(enumerate(request_ids))
+        self.request_ids = ids = dict(enumerate(request_ids))
+        self.metrics.set_request_ids(ids)
+        self._send_part = send_part
+
+    def end(self) -> None:
+        """Note that the batch is over: no thread that the handler left behind can stream into the next one."""
+        self._send_part = None
+
+    def send_part(self, idx: int, value: Any) -> None:
+        """Send a part of a row's answer to its client now; what the handler returns for the row is the last part.
+
+        Args:
+            idx: the row.
+            value: what could be returned for it.
+
+        Raises:
+            RuntimeError: no batch is being answered, or its client can't take parts.
+        """
+        if self._send_part is None:
+            raise RuntimeError("a part of an answer can be sent only while its batch is in handle()")
+        self._send_part(idx, value)
 
     def get_request_id(self, idx: int = 0) -> str | None:
         """Return a request's id; None while the model is loading."""

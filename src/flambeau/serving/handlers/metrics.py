@@ -1,21 +1,41 @@
-"""The numbers that handlers add with ``context.metrics``, kept as totals until someone reads them.
+"""The numbers that handlers add with ``context.metrics``: checked, named and kept until the worker sends them to the front.
 
 Pure bookkeeping: nothing here prints, sends or knows a metrics format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-SERIES_MAX = 1000
-"""The most distinct (name, dimensions) pairs of one model; updates of further ones are dropped and counted, because a handler that
-puts a request id in a dimension would otherwise fill the memory."""
+from flambeau.serving.model import MetricDeclaration, MetricUpdate
 
-_TIME_UNITS = {"ms": "Milliseconds", "s": "Seconds"}
-_SIZE_UNITS = {"MB": "Megabytes", "GB": "Gigabytes", "kB": "Kilobytes", "B": "Bytes"}
-_UNITS = {**_TIME_UNITS, **_SIZE_UNITS, "percent": "Percent", "count": "Count", "": "unit"}
+UPDATES_MAX = 1000
+"""The most updates that wait for the end of a batch; further ones are dropped and counted, because a handler that measures in a loop
+would otherwise fill the memory."""
+
+TIME_UNITS = {"ms": "Milliseconds", "s": "Seconds"}
+SIZE_UNITS = {"MB": "Megabytes", "GB": "Gigabytes", "kB": "Kilobytes", "B": "Bytes"}
+UNITS = {**TIME_UNITS, **SIZE_UNITS, "percent": "Percent", "count": "Count", "": "unit"}
+"""What handlers write -> what TorchServe's logs and pages say; other units stay as they are."""
+
+
+class GeneralMetricsCacheError(Exception):
+    """Something is wrong with a handler's metrics."""
+
+
+class MetricsCacheIOError(OSError):
+    """A metrics file can't be read."""
+
+
+class MetricsCachePyYamlError(ValueError):
+    """A metrics file is not YAML."""
+
+
+class MetricsCacheTypeError(TypeError):
+    """A metric's name, unit or dimensions are of the wrong type."""
 
 
 class MetricsCacheValueError(ValueError):
@@ -49,31 +69,6 @@ class Dimension:
         return {"Name": self.name, "Value": self.value}
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Tell one line of a metric from another."""
-
-    name: str
-    unit: str
-    kind: MetricTypes
-    dimensions: tuple[Dimension, ...]
-
-
-@dataclass(slots=True)
-class Total:
-    """Add up the updates of one series."""
-
-    count: int = 0
-    sum: float = 0.0
-    last: float = 0.0
-
-    def add(self, value: float) -> None:
-        """Count one more update."""
-        self.count += 1
-        self.sum += value
-        self.last = value
-
-
 class CachingMetric:
     """Update one declared metric, as ``add_metric_to_cache`` returns it."""
 
@@ -88,32 +83,56 @@ class CachingMetric:
         """Add a value for the dimensions' values, in the order they were declared.
 
         A negative counter or a wrong number of values is counted as dropped, not raised: a metric never fails a prediction.
+
+        Args:
+            value: what was measured.
+            dimension_values: one for each declared name.
+            request_id: the request that it is about.
         """
-        del request_id  # TorchServe prints it on the log line; totals have no place for it
         if len(dimension_values) != len(self.dimension_names):
             self._metrics.dropped += 1
             return
         dimensions = [Dimension(name, str(text)) for name, text in zip(self.dimension_names, dimension_values, strict=True)]
-        self._metrics.record(self.metric_name, value, self.unit, self.metric_type, dimensions)
+        self.update(value, request_id, dimensions)
+
+    def update(self, value: float, request_id: str = "", dimensions: Sequence[Dimension] = ()) -> None:
+        """Add a value with whole dimensions, declared or not."""
+        self._metrics.record(self.metric_name, value, self.unit, self.metric_type, dimensions, request_id)
 
 
 class HandlerMetrics:
-    """Keep what a handler measures.
+    """Keep what a handler measures until :meth:`take_updates`.
 
     Args:
         model_name: becomes the dimension ``ModelName`` of every metric but errors.
+        declared: what a metrics.yaml declares.
     """
 
-    def __init__(self, model_name: str) -> None:
+    def __init__(self, model_name: str, declared: Sequence[MetricDeclaration] = ()) -> None:
+        self.model_name = model_name
         self._of_model = (Dimension("ModelName", model_name), Dimension("Level", "Model"))
         self._declared: dict[tuple[str, MetricTypes], CachingMetric] = {}
-        self.totals: dict[Series, Total] = {}
+        self._updates: list[MetricUpdate] = []
+        self._request_ids: Mapping[int, str] = {}
         self.dropped = 0
-        """Updates that were not kept: over ``SERIES_MAX``, negative counters, wrong dimensions."""
+        """Updates that were not kept: over ``UPDATES_MAX``, negative counters, no numbers, wrong dimensions."""
+        for each in declared:
+            self.add_metric_to_cache(each.name, each.unit, each.dimensions, MetricTypes(each.kind))
 
-    def add_counter(self, name: str, value: float, idx: int | None = None, dimensions: Sequence[Dimension] = ()) -> None:
-        """Count something up by ``value``; ``idx``, the row it is about, changes nothing in a total."""
-        self.record(name, value, "Count", MetricTypes.COUNTER, [*dimensions, *self._of_model])
+    def set_request_ids(self, request_ids: Mapping[int, str]) -> None:
+        """Set whom the next updates are about: the batch's request ids by their place."""
+        self._request_ids = request_ids
+
+    def take_updates(self) -> list[MetricUpdate]:
+        """Return what was measured since the last call."""
+        if not self._updates:
+            return []
+        taken, self._updates = self._updates, []
+        return taken
+
+    def add_counter(self, name: str, value: float, idx: int | None = None, dimensions: Sequence[Dimension] | None = None) -> None:
+        """Count something up by ``value``; ``idx`` is the row it is about, None for the whole batch."""
+        self._about(name, value, "Count", MetricTypes.COUNTER, dimensions, idx)
 
     def add_time(
         self,
@@ -121,7 +140,7 @@ class HandlerMetrics:
         value: float,
         idx: int | None = None,
         unit: str = "ms",
-        dimensions: Sequence[Dimension] = (),
+        dimensions: Sequence[Dimension] | None = None,
         metric_type: MetricTypes = MetricTypes.GAUGE,
     ) -> None:
         """Record a duration in ``ms`` or ``s``.
@@ -129,7 +148,7 @@ class HandlerMetrics:
         Raises:
             MetricsCacheValueError: another unit.
         """
-        self.record(name, value, _unit_of(unit, _TIME_UNITS), metric_type, [*dimensions, *self._of_model])
+        self._about(name, value, _unit_of(unit, TIME_UNITS), metric_type, dimensions, idx)
 
     def add_size(
         self,
@@ -137,7 +156,7 @@ class HandlerMetrics:
         value: float,
         idx: int | None = None,
         unit: str = "MB",
-        dimensions: Sequence[Dimension] = (),
+        dimensions: Sequence[Dimension] | None = None,
         metric_type: MetricTypes = MetricTypes.GAUGE,
     ) -> None:
         """Record a size in ``MB``, ``GB``, ``kB`` or ``B``.
@@ -145,22 +164,22 @@ class HandlerMetrics:
         Raises:
             MetricsCacheValueError: another unit.
         """
-        self.record(name, value, _unit_of(unit, _SIZE_UNITS), metric_type, [*dimensions, *self._of_model])
+        self._about(name, value, _unit_of(unit, SIZE_UNITS), metric_type, dimensions, idx)
 
     def add_percent(
         self,
         name: str,
         value: float,
         idx: int | None = None,
-        dimensions: Sequence[Dimension] = (),
+        dimensions: Sequence[Dimension] | None = None,
         metric_type: MetricTypes = MetricTypes.GAUGE,
     ) -> None:
         """Record a percentage."""
-        self.record(name, value, "Percent", metric_type, [*dimensions, *self._of_model])
+        self._about(name, value, "Percent", metric_type, dimensions, idx)
 
-    def add_error(self, name: str, value: float, dimensions: Sequence[Dimension] = ()) -> None:
+    def add_error(self, name: str, value: float, dimensions: Sequence[Dimension] | None = None) -> None:
         """Count an error."""
-        self.record(name, value, "unit", MetricTypes.COUNTER, [*dimensions, Dimension("Level", "Error")])
+        self.record(name, value, "unit", MetricTypes.COUNTER, [*(dimensions or ()), Dimension("Level", "Error")])
 
     def add_metric(
         self,
@@ -168,17 +187,17 @@ class HandlerMetrics:
         value: float,
         unit: str,
         idx: int | None = None,
-        dimensions: Sequence[Dimension] = (),
+        dimensions: Sequence[Dimension] | None = None,
         metric_type: MetricTypes = MetricTypes.COUNTER,
     ) -> None:
         """Record a value of any unit and type."""
-        self.record(name, value, _UNITS.get(unit, unit), metric_type, [*dimensions, *self._of_model])
+        self._about(name, value, UNITS.get(unit or "", unit), metric_type, dimensions, idx)
 
     def add_metric_to_cache(
-        self, metric_name: str, unit: str, dimension_names: Sequence[str] = (), metric_type: MetricTypes = MetricTypes.COUNTER
+        self, metric_name: str, unit: str, dimension_names: Sequence[str] | None = None, metric_type: MetricTypes = MetricTypes.COUNTER
     ) -> CachingMetric:
         """Declare a metric and return the object that updates it."""
-        metric = CachingMetric(self, metric_name, _UNITS.get(unit, unit), dimension_names, metric_type)
+        metric = CachingMetric(self, metric_name, UNITS.get(unit or "", unit), dimension_names or (), metric_type)
         self._declared[metric_name, metric_type] = metric
         return metric
 
@@ -193,16 +212,35 @@ class HandlerMetrics:
         except KeyError:
             raise MetricsCacheKeyError(f"metric {metric_name} of type {metric_type.value} was not declared") from None
 
-    def record(self, name: str, value: float, unit: str, kind: MetricTypes, dimensions: Sequence[Dimension]) -> None:
-        """Add one value to its series."""
-        series = Series(name, unit, kind, tuple(dimensions))
-        total = self.totals.get(series)
-        if (kind is MetricTypes.COUNTER and value < 0) or (total is None and len(self.totals) >= SERIES_MAX):
+    def record(
+        self, name: str, value: float, unit: str, kind: MetricTypes, dimensions: Sequence[Dimension], request_id: str | None = None
+    ) -> None:
+        """Keep one value.
+
+        Raises:
+            MetricsCacheTypeError: the name is no text.
+        """
+        if not isinstance(name, str):
+            raise MetricsCacheTypeError(f"a metric's name must be a str, not {type(name).__name__}")
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number) or (kind is MetricTypes.COUNTER and number < 0) or len(self._updates) >= UPDATES_MAX:
             self.dropped += 1
             return
-        if total is None:
-            total = self.totals[series] = Total()
-        total.add(value)
+        pairs = tuple([(str(dimension.name), str(dimension.value)) for dimension in dimensions])
+        about = self._ids_of(None) if request_id is None else request_id
+        self._updates.append(MetricUpdate(name, kind.value, unit, pairs, number, about))
+
+    def _about(
+        self, name: str, value: float, unit: str, kind: MetricTypes, dimensions: Sequence[Dimension] | None, idx: int | None
+    ) -> None:
+        """Keep one value of the model, about one row or about the whole batch."""
+        self.record(name, value, unit, kind, [*(dimensions or ()), *self._of_model], self._ids_of(idx))
+
+    def _ids_of(self, idx: int | None) -> str:
+        return ",".join(self._request_ids.values()) if idx is None else self._request_ids.get(idx, "")
 
 
 def _unit_of(unit: str, allowed: dict[str, str]) -> str:

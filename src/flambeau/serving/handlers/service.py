@@ -17,7 +17,7 @@ from flambeau.serving.handlers.diagnosis import cause_of, is_out_of_memory, load
 from flambeau.serving.handlers.discovery import class_of, function_of, import_handler, module_name_of
 from flambeau.serving.handlers.errors import InvalidRows, LoadError, PredictionException, UnevenRows
 from flambeau.serving.handlers.metrics import HandlerMetrics
-from flambeau.serving.model import ModelSpec
+from flambeau.serving.model import MetricUpdate, ModelSpec
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,11 @@ WORKER_ERROR = "InternalServerException"
 """TorchServe's class for every error that comes out of a worker, whatever its status."""
 
 Entry = Callable[[Any, Context], Any]
+SendPart = Callable[[int, "Outcome"], None]
+"""Sends a part of a row's answer to its client."""
+
+ISOLATE = "isolateFailures"
+"""Key of model-config.yaml, ours: a batch that fails is run again item by item. Each item runs at most twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class Outcome:
     value: object
     """As the handler returned it: bytes, text, a tensor, anything JSON."""
     status: int = 200
+    phrase: str = ""
+    """Reason phrase that the handler set."""
     content_type: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     error: str | None = None
@@ -56,9 +63,23 @@ class Service:
     def __init__(self, spec: ModelSpec, context: Context, entry: Entry) -> None:
         self._spec = spec
         self._entry = entry
+        self._isolates = spec.yaml.get(ISOLATE) is True
+        self._places: list[int] = []
+        self._send: SendPart | None = None
+        self._streamed = False
         self.context = context
 
-    def predict(self, rows: list[Any], headers: Sequence[Sequence[tuple[str, str]]], request_ids: Sequence[str]) -> list[Outcome]:
+    def take_updates(self) -> list[MetricUpdate]:
+        """Return what the handler measured since the last call."""
+        return self.context.metrics.take_updates()
+
+    def predict(
+        self,
+        rows: list[Any],
+        headers: Sequence[Sequence[tuple[str, Any]]],
+        request_ids: Sequence[str],
+        send: SendPart | None = None,
+    ) -> list[Outcome]:
         """Answer one batch.
 
         Nothing that a handler raises comes out of here, except what ends the process (SystemExit, KeyboardInterrupt).
@@ -67,14 +88,16 @@ class Service:
             rows: one row a request.
             headers: each row's request headers.
             request_ids: each row's request id.
+            send: called while the handler runs with a row's place and a part of its answer; None where nobody takes parts.
 
         Returns:
             One outcome a row, in order.
         """
         outcomes: list[Outcome] = [Outcome(None)] * len(rows)
         waiting = [list(range(len(rows)))] if rows else []
+        self._send = send
         while waiting:
-            places = waiting.pop()
+            places = self._places = waiting.pop()
             try:
                 answers = self._answers([rows[i] for i in places], [headers[i] for i in places], [request_ids[i] for i in places])
             except InvalidRows as refused:
@@ -84,26 +107,47 @@ class Service:
                 rest = [place for index, place in enumerate(places) if index not in refused.errors]
                 waiting += [rest] if rest else []
             except UnevenRows as uneven:
-                waiting += [[places[index] for index in group] for group in uneven.groups]
+                waiting += [[places[index] for index in group] for group in reversed(uneven.groups)]
             else:
                 for place, answer in zip(places, answers, strict=True):
                     outcomes[place] = answer
         return outcomes
 
-    def _answers(self, rows: list[Any], headers: list[Sequence[tuple[str, str]]], request_ids: list[str]) -> list[Outcome]:
-        self.context.begin(headers, request_ids)
+    def _answers(self, rows: list[Any], headers: list[Sequence[tuple[str, Any]]], request_ids: list[str]) -> list[Outcome]:
+        self._streamed = False
+        self.context.begin(headers, request_ids, self._send_part if self._send is not None else None)
         try:
             values = self._entry(rows, self.context)
         except (InvalidRows, UnevenRows):
             raise
         except Exception as error:
             # A user's code may raise anything; the batch is answered and the worker lives.
+            self._maybe_run_alone(len(rows), cause_of(error))
             return [self._failed(error)] * len(rows)
+        finally:
+            self.context.end()
         wrong = self._wrong_shape(values, len(rows))
         if wrong is not None:
+            self._maybe_run_alone(len(rows), wrong)
             logger.error("handler of model %s: %s", self._spec.name, wrong)
             return [Outcome(None, 503, error=wrong, error_type=WORKER_ERROR)] * len(rows)
         return [self._outcome(index, value) for index, value in enumerate(values)]
+
+    def _maybe_run_alone(self, rows: int, why: str) -> None:
+        """Have a failed batch run again item by item, where the model wants that and no client has seen a part of an answer."""
+        if self._isolates and rows > 1 and not self._streamed:
+            logger.warning(
+                "model %s: a batch of %d failed, its items are run again one by one (%s): %s", self._spec.name, rows, ISOLATE, why
+            )
+            raise UnevenRows([[index] for index in range(rows)])
+
+    def _send_part(self, index: int, value: object) -> None:
+        """Send a part of a row's answer (``context.send_part``)."""
+        if isinstance(value, Exception):
+            raise value
+        assert self._send is not None, "the context was given this method because there is somebody to send to"
+        self._streamed = True
+        self._send(self._places[index], self._outcome(index, value))
 
     def _wrong_shape(self, values: Any, rows: int) -> str | None:
         where = f"handler {self._spec.handler} of model {self._spec.name}"
@@ -119,10 +163,12 @@ class Service:
         processor = self.context.request_processor[index]
         headers = processor.get_response_headers()
         status = processor.get_response_status_code()
+        phrase = processor.get_response_status_phrase()
         if not headers:
-            return Outcome(value, status)
+            return Outcome(value, status, phrase)
         others = tuple((name, str(text)) for name, text in headers.items() if name.lower() != "content-type")
-        return Outcome(value, status, next((str(text) for name, text in headers.items() if name.lower() == "content-type"), None), others)
+        content_type = next((str(text) for name, text in headers.items() if name.lower() == "content-type"), None)
+        return Outcome(value, status, phrase, content_type, others)
 
     def _failed(self, error: BaseException) -> Outcome:
         if isinstance(error, PredictionException):
@@ -153,7 +199,7 @@ def load_service(spec: ModelSpec) -> Service:
         spec.manifest,
         spec.config.batch_size,
         _gpu_of(spec.config.device),
-        HandlerMetrics(spec.name),
+        HandlerMetrics(spec.name, spec.declared_metrics),
         limit_max_image_pixels=spec.limit_max_image_pixels,
         model_yaml_config=spec.yaml,
     )

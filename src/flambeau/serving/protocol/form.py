@@ -19,6 +19,8 @@ class Rows:
     """What clients call a row (``instance``, ``input``), named with its index where it fails; None where a request is one row."""
     echo_id: str | None = None
     """V2: the id that the client chose."""
+    parts: tuple[tuple[str, str], ...] = ()
+    """TorchServe: name and content type of each value of the row; a handler reads them beside the headers."""
     names: tuple[str, ...] = ()
     """V2: the inputs' names, in the order of the rows."""
 

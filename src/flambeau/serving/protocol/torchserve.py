@@ -34,9 +34,10 @@ def decode(job: Job) -> Rows:
     row: dict[str, object] = {name: bytearray(value, "utf-8") for name, value in job.parameters}
     media_type = media_type_of(job.content_type)
     if media_type == MULTIPART:
-        for part in split_parts(job.body, job.content_type):
+        parts = split_parts(job.body, job.content_type)
+        for part in parts:
             row[part.name] = _value_of(part.content, part.content_type)
-        return Rows([row])
+        return Rows([row], parts=tuple((part.name, part.content_type) for part in parts))
     if media_type in ("", FORM):
         found = _json_or_none(job.body)
         if found is not None:
@@ -47,6 +48,22 @@ def decode(job: Job) -> Rows:
     else:
         row["body"] = _value_of(job.body, media_type)
     return Rows([row])
+
+
+def model_named_in_form(job: Job) -> str | None:
+    """Return the form field ``model_name`` of a request; None where the body is no form, or has none.
+
+    Raises:
+        InvalidInput: a form that cannot be read.
+    """
+    media_type = media_type_of(job.content_type)
+    if media_type == MULTIPART:
+        named = [part.content for part in split_parts(job.body, job.content_type) if part.name == "model_name"]
+        return named[-1].decode("utf-8", "replace") if named else None
+    if media_type == FORM:
+        value = _fields_of(job.body).get("model_name")
+        return value.decode() if isinstance(value, bytearray) else None
+    return None
 
 
 def encode(value: Any) -> Encoded:

@@ -23,11 +23,11 @@ import orjson
 
 from flambeau.serving.handlers.errors import LoadError
 from flambeau.serving.handlers.service import load_service
-from flambeau.serving.model import ModelSpec
+from flambeau.serving.model import Answer, ModelSpec
 from flambeau.serving.workers.execution import ENVELOPES, Handler, run_batch
 from flambeau.serving.workers.kinship import die_with_parent, name_process, volunteer_for_out_of_memory
-from flambeau.serving.workers.link import ChildLink, Kind
-from flambeau.serving.workers.messages import LoadFailure, answers_message, jobs_of, load_failure_text, spec_of
+from flambeau.serving.workers.link import ChildLink, Kind, frame_buffers
+from flambeau.serving.workers.messages import LoadFailure, answers_message, jobs_of, load_failure_text, metrics_text, part_text, spec_of
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def run(end: socket.socket, parent: int) -> int:
             return 1
         gc.collect()
         gc.freeze()  # the model and its libraries live as long as we do; collections need not walk them
-        link.send(Kind.LOADED, b"{}")
+        link.send(Kind.LOADED, b"{}", before=_measured(service))
         _serve(link, service, spec)
     except ConnectionError:
         pass  # the front has gone
@@ -114,13 +114,23 @@ def _load(spec: ModelSpec) -> Handler:
 
 def _serve(link: ChildLink, service: Handler, spec: ModelSpec) -> None:
     """Answer batches until the front says stop or is gone."""
+
+    def send_part(index: int, head: Answer | None, body: bytes) -> None:
+        link.send(Kind.CHUNK, part_text(index, head), [body])
+
     while True:
         frame = link.receive()
         if frame is None or frame.kind is Kind.STOP:
             return
         assert frame.kind is Kind.BATCH, f"a loaded worker cannot have {frame.kind.name}"
-        answers = run_batch(service, spec, jobs_of(frame.text, frame.body), time.perf_counter)
-        link.send(Kind.ANSWERS, *answers_message(answers))
+        answers = run_batch(service, spec, jobs_of(frame.text, frame.body), time.perf_counter, send_part)
+        link.send(Kind.ANSWERS, *answers_message(answers), before=_measured(service))
+
+
+def _measured(service: Handler) -> list[bytes]:
+    """Return the buffers of a frame with what the handler measured; none if it measured nothing."""
+    updates = service.take_updates()
+    return frame_buffers(Kind.METRICS, metrics_text(updates)) if updates else []
 
 
 if __name__ == "__main__":

@@ -6,30 +6,46 @@ An item that cannot be decoded or encoded fails alone. Pure but for the handler'
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from typing import Protocol as Interface
 
 from flambeau.foundation.errors import FlambeauError, InvalidInput, TooLarge
 from flambeau.serving.handlers.service import WORKER_ERROR, Outcome
-from flambeau.serving.model import Answer, Job, Method, ModelSpec, Protocol
-from flambeau.serving.protocol import torchserve, v1, v2
+from flambeau.serving.model import Answer, Job, Method, MetricUpdate, ModelSpec, Protocol
+from flambeau.serving.protocol import envelope, torchserve, v1, v2
 from flambeau.serving.protocol.form import Encoded, Rows
 
 _log = logging.getLogger(__name__)
 
-ENVELOPES = {"kserve": Protocol.V1, "kservev2": Protocol.V2}
-"""service_envelope -> the wire form that JSON bodies are in even on TorchServe's own routes."""
+ENVELOPES = {"kserve": Protocol.V1, "kservev2": Protocol.V2, envelope.BODY: Protocol.TORCHSERVE, envelope.JSON: Protocol.TORCHSERVE}
+"""service_envelope -> the wire form that JSON bodies are in on TorchServe's own routes."""
 BAD_REQUEST = "BadRequestException"
 """TorchServe's class for a request that cannot be right."""
 TOO_LARGE = "RequestEntityTooLargeException"
 
 
+SendPart = Callable[[int, Answer | None, bytes], None]
+"""Sends a part of a job's streamed answer: the job's place, with the first part a head, and the bytes."""
+
+
 class Handler(Interface):
     """What runs a batch: ``handlers.service.Service``."""
 
-    def predict(self, rows: list[object], headers: list[list[tuple[str, str]]], request_ids: list[str]) -> list[Outcome]:
+    def predict(
+        self,
+        rows: list[object],
+        headers: list[list[tuple[str, Any]]],
+        request_ids: list[str],
+        send: Callable[[int, Outcome], None] | None = None,
+    ) -> list[Outcome]:
         """Answer every row, in order."""
+        ...
+
+    def take_updates(self) -> list[MetricUpdate]:
+        """Return what the handler measured since the last call."""
         ...
 
 
@@ -44,7 +60,9 @@ class _Item:
     """Where its rows begin in the handler's batch."""
 
 
-def run_batch(handler: Handler, spec: ModelSpec, jobs: Sequence[Job], clock: Callable[[], float]) -> list[Answer]:
+def run_batch(
+    handler: Handler, spec: ModelSpec, jobs: Sequence[Job], clock: Callable[[], float], send_part: SendPart | None = None
+) -> list[Answer]:
     """Return one answer for each job, in order.
 
     Args:
@@ -52,34 +70,71 @@ def run_batch(handler: Handler, spec: ModelSpec, jobs: Sequence[Job], clock: Cal
         spec: the model's.
         jobs: one batch; all ask for the same method.
         clock: seconds, for the time that the handler took.
+        send_part: takes parts of answers while the handler runs; None where nobody does.
     """
     answers: list[Answer | None] = [None] * len(jobs)
     items: list[_Item | None] = [None] * len(jobs)
     rows: list[object] = []
-    headers: list[list[tuple[str, str]]] = []
+    headers: list[list[tuple[str, Any]]] = []
     request_ids: list[str] = []
     for index, job in enumerate(jobs):
         protocol = _protocol_of(job, spec)
-        decoded = _decoded(job, protocol)
+        decoded = _decoded(job, protocol, spec)
         if isinstance(decoded, Answer):
             answers[index] = decoded
             continue
         items[index] = _Item(job, protocol, decoded, len(rows))
         rows += decoded.rows
-        fields = _headers_of(job)
+        fields = _headers_of(job, decoded)
         headers += [fields] * len(decoded.rows)
         request_ids += [job.id] * len(decoded.rows)
     seconds = 0.0
     outcomes: list[Outcome] = []
     if rows:
         began = clock()
-        outcomes = handler.predict(rows, headers, request_ids)
+        parts = _Parts(items, spec, send_part) if send_part is not None else None
+        outcomes = handler.predict(rows, headers, request_ids, parts)
         seconds = clock() - began
     for index, item in enumerate(items):
         if item is not None:
             own = outcomes[item.first : item.first + len(item.rows.rows)]
             answers[index] = _answer_of(item, own, spec, seconds)
     return [answer for answer in answers if answer is not None]
+
+
+class _Parts:
+    """Send parts of a batch's answers while the handler runs; a handler may call it from threads of its own.
+
+    Args:
+        items: the batch.
+        spec: the model.
+        send: takes them.
+    """
+
+    def __init__(self, items: Sequence[_Item | None], spec: ModelSpec, send: SendPart) -> None:
+        self._items = items
+        self._bytes_max = spec.config.response_bytes_max
+        self._send = send
+        self._begun: set[int] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, row: int, outcome: Outcome) -> None:
+        """Send a part of a row's answer.
+
+        Raises:
+            TooLarge: it is over response_bytes_max.
+            Internal: it is of a type that has no wire form.
+        """
+        index = next(i for i, item in enumerate(self._items) if item is not None and 0 <= row - item.first < len(item.rows.rows))
+        encoded = torchserve.encode(outcome.value)
+        if len(encoded.body) > self._bytes_max:
+            raise TooLarge(f"a part of an answer has {len(encoded.body)} bytes, at most {self._bytes_max} are allowed")
+        with self._lock:
+            head = None
+            if index not in self._begun:
+                self._begun.add(index)
+                head = Answer(outcome.status, outcome.content_type, b"", outcome.headers, phrase=outcome.phrase)
+            self._send(index, head, encoded.body)
 
 
 def _protocol_of(job: Job, spec: ModelSpec) -> Protocol:
@@ -92,14 +147,15 @@ def _protocol_of(job: Job, spec: ModelSpec) -> Protocol:
     return enveloped
 
 
-def _decoded(job: Job, protocol: Protocol) -> Rows | Answer:
+def _decoded(job: Job, protocol: Protocol, spec: ModelSpec) -> Rows | Answer:
     """Return a job's rows, or the answer that refuses it."""
     try:
         if protocol is Protocol.V1:
             return v1.decode(job)
         if protocol is Protocol.V2:
             return v2.decode(job)
-        return torchserve.decode(job)
+        rows = torchserve.decode(job)
+        return envelope.opened(rows, spec.envelope) if _is_enveloped(job, spec) and spec.envelope else rows
     except TooLarge as error:
         return Answer(413, None, str(error).encode(), (), TOO_LARGE)
     except InvalidInput as error:
@@ -109,9 +165,19 @@ def _decoded(job: Job, protocol: Protocol) -> Rows | Answer:
         return Answer(500, None, b"the request could not be decoded; the server's log says why", (), WORKER_ERROR)
 
 
-def _headers_of(job: Job) -> list[tuple[str, str]]:
+def _is_enveloped(job: Job, spec: ModelSpec) -> bool:
+    """Tell whether the envelopes ``body`` and ``json`` have a say in a job."""
+    return (
+        job.protocol is Protocol.TORCHSERVE
+        and job.method is not Method.DESCRIBE
+        and ENVELOPES.get(spec.envelope or "") is Protocol.TORCHSERVE
+    )
+
+
+def _headers_of(job: Job, rows: Rows) -> list[tuple[str, Any]]:
     """Return what the handler reads as headers: a client cannot ask for an explanation or description by a header of its own."""
-    fields = [(name, value) for name, value in job.headers if name.lower() not in ("explain", "describe")]
+    fields: list[tuple[str, Any]] = [(name, value) for name, value in job.headers if name.lower() not in ("explain", "describe")]
+    fields += [(name, {"content-type": content_type}) for name, content_type in rows.parts]
     fields.append(("explain", str(job.method is Method.EXPLAIN)))
     if job.method is Method.DESCRIBE:
         fields.append(("describe", "True"))
@@ -143,7 +209,7 @@ def _answer_of(item: _Item, outcomes: list[Outcome], spec: ModelSpec, seconds: f
         return Answer(500, None, text.encode(), (), WORKER_ERROR, seconds)
     first = outcomes[0]
     status = max(outcome.status for outcome in outcomes)
-    return Answer(status, first.content_type or encoded.content_type, encoded.body, first.headers, None, seconds)
+    return Answer(status, first.content_type or encoded.content_type, encoded.body, first.headers, None, seconds, first.phrase)
 
 
 def _encode(item: _Item, values: list[object], spec: ModelSpec) -> Encoded:
@@ -151,4 +217,6 @@ def _encode(item: _Item, values: list[object], spec: ModelSpec) -> Encoded:
         return v1.encode(values, item.job.method)
     if item.protocol is Protocol.V2:
         return v2.encode(values, item.rows, model_name=spec.name, model_version=spec.version)
+    if spec.envelope == envelope.JSON and _is_enveloped(item.job, spec):
+        return envelope.sealed(values)
     return torchserve.encode(values[0])

@@ -44,9 +44,11 @@ class Kind(IntEnum):
     ANSWERS = 6
     """Worker: one answer for each job, their bodies behind."""
     CHUNK = 7
-    """Worker: a part of one job's streamed answer."""
+    """Worker: a part of one job's streamed answer; its first also says status and headers."""
     STOP = 8
     """Front: leave."""
+    METRICS = 9
+    """Worker: what the handler measured; comes before the answers of the batch that it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +250,19 @@ class ChildLink:
             size -= len(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def send(self, kind: Kind, text: bytes, bodies: Sequence[bytes] = ()) -> None:
+    def send(self, kind: Kind, text: bytes, bodies: Sequence[bytes] = (), *, before: Sequence[bytes] = ()) -> None:
         """Write a frame.
+
+        Args:
+            kind: what the frame says.
+            text: its JSON text.
+            bodies: its raw bodies.
+            before: buffers of frames that go with it in the same write (``frame_buffers``), so that the front wakes once.
 
         Raises:
             ConnectionError: the front has closed its end.
         """
-        buffers: Sequence[bytes | memoryview] = frame_buffers(kind, text, bodies)
+        buffers: Sequence[bytes | memoryview] = [*before, *frame_buffers(kind, text, bodies)]
         while buffers:
             buffers = _left_of(buffers, self._socket.sendmsg(buffers[:_VECTORS_MAX]))
 

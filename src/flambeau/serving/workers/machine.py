@@ -38,6 +38,8 @@ class Event(IntEnum):
     LOAD_FAILED = auto()
     DISPATCHED = auto()
     """A batch was given to it."""
+    PROGRESSED = auto()
+    """It sent a part of an answer."""
     ANSWERED = auto()
     RETIRED = auto()
     """It is wanted no more: scale-down or stop."""
@@ -79,7 +81,7 @@ class Limits:
     load_seconds: float = 120.0
     """startupTimeout."""
     answer_seconds: float = 120.0
-    """responseTimeout: one batch."""
+    """responseTimeout: one batch; a streaming one from part to part."""
     drain_seconds: float = 120.0
     """The most a batch may still take once the worker is to be let go; never longer than its own deadline."""
     end_seconds: float = 2.0
@@ -126,6 +128,7 @@ _TABLE: dict[State, dict[Event, tuple[State, tuple[Action, ...]]]] = {
         Event.EXITED: (State.DEAD, (Action.WITHDRAW, Action.BURY)),
     },
     State.BUSY: {
+        Event.PROGRESSED: (State.BUSY, ()),
         Event.ANSWERED: (State.IDLE, (Action.TAKE_WORK,)),
         Event.RETIRED: (State.DRAINING, ()),
         Event.LINK_LOST: (State.DYING, ()),
@@ -133,6 +136,7 @@ _TABLE: dict[State, dict[Event, tuple[State, tuple[Action, ...]]]] = {
         Event.EXITED: (State.DEAD, (Action.FAIL_BATCH, Action.BURY)),
     },
     State.DRAINING: {
+        Event.PROGRESSED: (State.DRAINING, ()),
         Event.ANSWERED: (State.DYING, (Action.SEND_STOP,)),
         Event.RETIRED: (State.DRAINING, ()),
         Event.LINK_LOST: (State.DYING, ()),
@@ -172,7 +176,8 @@ def step(life: Life, event: Event, now: float, limits: Limits) -> tuple[Life, tu
         told = ", ".join(f"{what.name} at {when:.3f}" for when, what in story)
         raise ImpossibleStep(f"a worker that is {life.state.name} cannot have {event.name}: {told}") from None
     if state is life.state and event is not Event.LATE:
-        return replace(life, story=story), actions
+        deadline = now + limits.answer_seconds if state is State.BUSY else life.deadline
+        return replace(life, story=story, deadline=deadline), actions
     return Life(state, now, _deadline(life, state, now, limits), story), actions
 
 

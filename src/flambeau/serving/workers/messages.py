@@ -15,6 +15,7 @@ from flambeau.serving.model import (
     Answer,
     Job,
     Method,
+    MetricDeclaration,
     MetricUpdate,
     ModelConfig,
     ModelSpec,
@@ -52,6 +53,9 @@ def spec_of(text: bytes) -> ModelSpec:
     fields["directory"] = Path(fields["directory"])
     fields["packages"] = Path(fields["packages"]) if fields["packages"] else None
     fields["config"] = _config_of(fields["config"])
+    fields["declared_metrics"] = tuple(
+        MetricDeclaration(each["name"], each["kind"], each["unit"], tuple(each["dimensions"])) for each in fields["declared_metrics"]
+    )
     fields["yaml"] = yaml.safe_load(fields["yaml"]) if fields["yaml"] else {}
     return ModelSpec(**fields)
 

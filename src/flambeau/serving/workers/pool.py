@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +18,7 @@ import psutil
 
 from flambeau.foundation.errors import NotReady, TimedOut
 from flambeau.foundation.tasks import TaskOwner
-from flambeau.serving.model import ModelSpec
+from flambeau.serving.model import MetricUpdate, ModelSpec
 from flambeau.serving.workers import machine, restart, scaling
 from flambeau.serving.workers.alarm import Alarm
 from flambeau.serving.workers.failure import Exit, Failure
@@ -37,6 +37,8 @@ _COMING = (State.STARTING, State.LOADING)
 
 OnLog = Callable[[int, str], None]
 """Called with a worker's number and a line that it printed."""
+OnMetrics = Callable[[ModelSpec, Sequence[MetricUpdate]], None]
+"""Called on the loop with what a model's handler measured; must not raise."""
 
 
 class WorkSource(Protocol):
@@ -101,6 +103,8 @@ class WorkerPool:
         self._restart_at: list[float] = []
         self._failure: Failure | None = None
         self._last_exit: Exit | None = None
+        self.on_metrics: OnMetrics | None = None
+        """Who wants the handler's metrics; set before ``start``. Until then they are dropped."""
         self.deaths = 0
         """Workers that ended though they were wanted."""
         self._stopping = False
@@ -233,6 +237,11 @@ class WorkerPool:
             self._alarm.set_by(asyncio.get_running_loop().time() + scaling.GROW_AFTER_SECONDS)
 
     # The workers' side (worker.Overseer).
+
+    def measured(self, updates: Sequence[MetricUpdate]) -> None:
+        """Hand on what the handler measured, if somebody wants it."""
+        if self.on_metrics is not None:
+            self.on_metrics(self.spec, updates)
 
     def loaded(self, worker: Worker) -> None:
         """Note that a worker has loaded: the last failure is over."""

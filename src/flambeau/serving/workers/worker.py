@@ -11,12 +11,12 @@ from typing import Protocol
 
 import orjson
 
-from flambeau.serving.model import Answer, Job, ModelSpec
+from flambeau.serving.model import Answer, Job, MetricUpdate, ModelSpec
 from flambeau.serving.workers import machine
 from flambeau.serving.workers.failure import Exit, Failure, hint_of
 from flambeau.serving.workers.link import BrokenFrame, Frame, FrontLink, Kind, socket_pair
 from flambeau.serving.workers.machine import Action, Event, State
-from flambeau.serving.workers.messages import LoadFailure, answers_of, batch_message, load_failure_of, spec_text
+from flambeau.serving.workers.messages import LoadFailure, answers_of, batch_message, load_failure_of, metrics_of, part_of, spec_text
 from flambeau.serving.workers.output import OutputReader
 from flambeau.serving.workers.starter import Starter, WorkerProcess
 
@@ -38,6 +38,10 @@ class Batch(Protocol):
 
     def answered(self, answers: Sequence[Answer]) -> None:
         """Take one answer for each job."""
+        ...
+
+    def begin(self, index: int, head: Answer) -> None:
+        """Take status and headers of a job's streamed answer, before its first part."""
         ...
 
     def chunk(self, index: int, data: bytes) -> None:
@@ -62,6 +66,10 @@ class Overseer(Protocol):
 
     def withdraw(self, worker: Worker) -> None:
         """Give an idle worker nothing more."""
+        ...
+
+    def measured(self, updates: Sequence[MetricUpdate]) -> None:
+        """Take what a handler measured."""
         ...
 
     def bury(self, worker: Worker) -> None:
@@ -201,9 +209,11 @@ class Worker:
         if frame.kind is Kind.ANSWERS and self.state in (State.BUSY, State.DRAINING):
             self._answered(frame)
             return
+        if frame.kind is Kind.METRICS:
+            self._measured(frame)
+            return
         if frame.kind is Kind.CHUNK and self.state in (State.BUSY, State.DRAINING):
-            assert self._batch is not None
-            self._batch.chunk(orjson.loads(frame.text)["index"], bytes(frame.body))
+            self._progressed(frame)
             return
         if frame.kind is Kind.GREETING:
             self.pid = orjson.loads(frame.text)["pid"]
@@ -212,6 +222,28 @@ class Worker:
         event = _EVENTS.get(frame.kind)
         if event is not None:
             self._step(event)
+
+    def _measured(self, frame: Frame) -> None:
+        try:
+            self._overseer.measured(metrics_of(frame.text))
+        except BrokenFrame as error:
+            self._link_lost(error.message)
+
+    def _progressed(self, frame: Frame) -> None:
+        """Hand on a part of an answer; the worker has its response timeout anew."""
+        batch = self._batch
+        assert batch is not None, "a busy worker has a batch"
+        try:
+            index, head = part_of(frame.text)
+            if not 0 <= index < len(batch.jobs):
+                raise BrokenFrame(f"the worker sent a part of answer {index} to a batch of {len(batch.jobs)}")
+        except BrokenFrame as error:
+            self._link_lost(error.message)
+            return
+        self._step(Event.PROGRESSED)
+        if head is not None:
+            batch.begin(index, head)
+        batch.chunk(index, bytes(frame.body))
 
     def _answered(self, frame: Frame) -> None:
         """Take a batch's answers; the next batch is on its way to the worker before they are handed on."""

@@ -21,6 +21,7 @@ inference_address=http://127.0.0.1:0
 management_address=http://127.0.0.1:0
 metrics_address=http://127.0.0.1:0
 default_workers_per_model=1
+disable_token_authorization=true
 """
 """All doors on one listener, on a port that the kernel chooses."""
 

@@ -40,8 +40,8 @@ def arguments(store: Path, *models: str) -> list[str]:
     ("models", "config", "why"),
     [
         (["gone.mar"], CONFIG, "cannot load model gone.mar: {store} holds no gone.mar (it holds echo.mar)"),
-        ([], CONFIG + "model_snapshot={'a'", "model_snapshot (config.properties line 5): it is not JSON"),
-        (["echo.mar"], CONFIG + "job_queue_size=many", "job_queue_size (config.properties line 5)"),
+        ([], CONFIG + "model_snapshot={'a'", "model_snapshot (config.properties line 6): it is not JSON"),
+        (["echo.mar"], CONFIG + "job_queue_size=many", "job_queue_size (config.properties line 6)"),
         (["echo.mar"], "inference_address=http://127.0.0.1:{taken}", "cannot listen on 127.0.0.1:{taken}: Address already in use"),
     ],
 )

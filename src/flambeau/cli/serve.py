@@ -49,6 +49,7 @@ def serve(
         models=tuple(models),
         ts_config=ts_config,
         workflow_store=workflow_store,
+        no_config_snapshots=no_config_snapshots,
         disable_token_auth=disable_token_auth,
         enable_model_api=enable_model_api,
         without_effect=tuple(flag for flag, value in java_only.items() if value is not None),

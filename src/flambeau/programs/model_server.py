@@ -24,7 +24,8 @@ import psutil
 
 from flambeau.foundation import http1, logs
 from flambeau.foundation.errors import FlambeauError, Unavailable
-from flambeau.programs.settings.models import config_merger
+from flambeau.foundation.tasks import TaskOwner
+from flambeau.programs.settings.models import config_merger, wish_merger
 from flambeau.programs.settings.mounts import parse_mounts
 from flambeau.programs.settings.server import (
     TERMINATION_LOG_VARIABLE,
@@ -36,12 +37,17 @@ from flambeau.programs.settings.server import (
     read_values,
 )
 from flambeau.programs.settings.show import config_table
+from flambeau.programs.snapshots import Snapshots
+from flambeau.programs.tls import server_context
+from flambeau.serving.archive.source import ArchiveSource
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends.access_log import AccessLog
 from flambeau.serving.frontends.http import HttpFrontend
 from flambeau.serving.frontends.metrics import ModelGauges, ServerMetrics
 from flambeau.serving.frontends.routes import Plane
-from flambeau.serving.repository import Registration, Repository
+from flambeau.serving.frontends.tokens import Tokens
+from flambeau.serving.management import Management, Wish
+from flambeau.serving.repository import Origin, Registration, Repository
 from flambeau.serving.workers.starter import ForkStarter
 
 _log = logging.getLogger(__name__)
@@ -132,11 +138,25 @@ class ModelServer:
     async def _serve_from(self, directory: Path, signals: _Signals, on_started: Callable[[], None]) -> None:
         repository = Repository(directory, self._starter, alias=self._settings.doors.service_name)
         dataplane = DataPlane(repository)
-        frontend = self._frontend(dataplane)
+        models = self._settings.models
+        snapshots = Snapshots(self._settings.snapshots, self._settings.values, models.store, repository)
+        management = Management(
+            repository,
+            ArchiveSource(models.store, models.allowed, models.aws_keys),
+            self._wished,
+            unregister_seconds=models.unregister_seconds,
+            on_change=lambda: snapshots.save("snapshot"),
+        )
+        tokens = Tokens(self._settings.doors.keys) if self._settings.doors.keys is not None else None
+        frontend = self._frontend(dataplane, management, tokens)
+        tasks = TaskOwner("model server")
         try:
+            if tokens is not None:
+                tokens.start()
             await self._open_doors(frontend)
             for registration in self._registrations():
                 repository.register(registration)
+            tasks.start("startup snapshot", _save_when_read(repository, snapshots))
             print("Model server started.", flush=True)
             on_started()
             gc.freeze()  # what is there now stays; collections need not walk it
@@ -144,13 +164,17 @@ class ModelServer:
             _log.info("stopping: finishing what was accepted")
             dataplane.stop_being_ready()
             await self._drain(signals.second)
+            await snapshots.save("shutdown")
         finally:
+            await tasks.close()
             for listener in self._listeners:
                 await listener.close()
+            await frontend.close()  # a registration that still runs ends here, before the repository that it changes
             await repository.stop(END_SECONDS)
-            await frontend.close()
+            if tokens is not None:
+                tokens.close()
 
-    def _frontend(self, dataplane: DataPlane) -> HttpFrontend:
+    def _frontend(self, dataplane: DataPlane, management: Management, tokens: Tokens | None) -> HttpFrontend:
         doors = self._settings.doors
         metrics = ServerMetrics(
             lambda: [
@@ -160,10 +184,13 @@ class ModelServer:
         )
         return HttpFrontend(
             dataplane,
+            management,
             metrics,
             access_log=AccessLog(sys.stdout.buffer) if doors.access_log else None,
             request_bytes_max=doors.request_bytes_max,
             model_api=doors.model_api,
+            tokens=tokens,
+            cors=doors.cors,
         )
 
     def _registrations(self) -> list[Registration]:
@@ -174,6 +201,7 @@ class ModelServer:
                 url=model.archive,
                 configure=config_merger(models.defaults, models.by_model, model.overrides),
                 name=model.name,
+                origin=Origin.SNAPSHOT if models.from_snapshot else Origin.STARTUP,
                 is_default=model.is_default,
                 default_handler=models.default_handler,
                 envelope=models.envelope,
@@ -183,18 +211,51 @@ class ModelServer:
             for model, path in models.startup
         ]
 
+    def _wished(self, wish: Wish, archive: Path) -> Registration:
+        """Return the registration of a model that was wished for over the API."""
+        models = self._settings.models
+        workers = models.registered_workers if wish.initial_workers is None else wish.initial_workers
+        weak = {
+            "response_timeout_seconds": wish.response_timeout_seconds,
+            "startup_timeout_seconds": wish.startup_timeout_seconds,
+            "min_workers": wish.initial_workers,
+            "max_workers": wish.initial_workers,
+        }
+        strong = {"batch_size": wish.batch_size, "max_batch_delay_ms": wish.max_batch_delay_ms}
+        configure = wish_merger(
+            replace(models.defaults, min_workers=workers, max_workers=workers),
+            models.by_model,
+            weak={name: value for name, value in weak.items() if value is not None},
+            strong={name: value for name, value in strong.items() if value is not None},
+        )
+        return Registration(
+            archive=archive,
+            url=wish.url,
+            configure=configure,
+            name=wish.name,
+            handler=wish.handler,
+            runtime=wish.runtime,
+            origin=Origin.REQUEST,
+            default_handler=models.default_handler,
+            envelope=models.envelope,
+            limit_image_pixels=models.limit_image_pixels,
+            packages_cache=models.packages_cache,
+        )
+
     async def _open_doors(self, frontend: HttpFrontend) -> None:
-        for address, planes in doors_of(self._settings.doors).items():
+        doors = self._settings.doors
+        context = server_context(doors.tls) if doors.tls is not None else None
+        for address, planes in doors_of(doors).items():
             listener = http1.Server(frontend.door(planes))
             self._listeners.append(listener)
             if address.unix_path is not None:
                 await listener.start_unix(address.unix_path)
             else:
-                host, port = await listener.start(host=address.host, port=address.port)
+                host, port = await listener.start(host=address.host, port=address.port, ssl=context if address.tls else None)
                 address = replace(address, host=host, port=port)  # noqa: PLW2901 - port 0 became a real one
             serves = ",".join(sorted(plane.name.lower() for plane in planes))
             _log.info("door open", extra={"fields": {"address": address, "serves": serves}})
-            if Plane.MANAGEMENT in planes and not is_loopback(address):
+            if Plane.MANAGEMENT in planes and not is_loopback(address) and doors.keys is None:
                 _log.warning("%s serves management to the network, without authorization; bind management_address to 127.0.0.1", address)
 
     async def _drain(self, hurry: asyncio.Event) -> None:
@@ -206,6 +267,11 @@ class ModelServer:
             left.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await left
+
+
+async def _save_when_read(repository: Repository, snapshots: Snapshots) -> None:
+    await repository.wait_read()
+    await snapshots.save("startup")
 
 
 class _Signals:

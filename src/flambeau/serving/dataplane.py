@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import flambeau
-from flambeau.serving.repository import LoadedModel, Repository, Standing
+from flambeau.serving.repository import LoadedModel, Origin, Repository, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class DataPlane:
         return self._repository.standings()
 
     def readiness(self) -> Readiness:
-        """Return whether every model has its least number of workers ready."""
+        """Return whether every model of the start has its least number of workers ready."""
         standings = self.standings()
         models: dict[str, dict[str, object]] = {}
         for standing in standings:
@@ -75,12 +75,21 @@ class DataPlane:
             models[standing.label] = {**told, "message": standing.message} if standing.message else told
         if self._stopping:
             return Readiness(False, "Stopping", "the server is stopping", models)
-        waiting = [standing for standing in standings if not standing.ready]
+        waiting = [standing for standing in standings if not standing.ready and standing.awaited]
         if not waiting:
             return Readiness(True, models=models)
         # A failure is worth more words than a model that is merely on its way.
         worst = next((standing for standing in waiting if standing.failed), waiting[0])
         return Readiness(False, worst.reason, worst.message, models, worst.log_tail)
+
+    def health(self) -> Readiness:
+        """Return the readiness, where a model that was registered later and has failed counts too."""
+        readiness = self.readiness()
+        if readiness.ready:
+            for standing in self.standings():
+                if standing.failed:
+                    return Readiness(False, standing.reason, standing.message, readiness.models, standing.log_tail)
+        return readiness
 
     def standing(self, name: str, version: str | None) -> Standing:
         """Return how one model stands.
@@ -100,7 +109,7 @@ class DataPlane:
 
     def server_metadata(self) -> dict[str, object]:
         """Return the Open Inference Protocol's server metadata."""
-        return {"name": "flambeau", "version": flambeau.__version__, "extensions": []}
+        return {"name": "flambeau", "version": flambeau.__version__, "extensions": ["binary_tensor_data"]}
 
     def model_metadata(self, name: str, version: str | None) -> dict[str, object]:
         """Return the Open Inference Protocol's model metadata; an archive declares no tensors, so none are listed.
@@ -115,6 +124,11 @@ class DataPlane:
     def default_models(self) -> list[LoadedModel]:
         """Return every model's default version, sorted by name."""
         return [self.model(name, None) for name in sorted({model.name for model in self.models()})]
+
+    def only_startup_model(self) -> str | None:
+        """Return the name of the model that load_models gave, if it is one alone."""
+        names = {model.name for model in self.models() if model.origin is Origin.STARTUP}
+        return names.pop() if len(names) == 1 else None
 
     def versions(self, name: str) -> list[LoadedModel]:
         """Return every version of a model.

@@ -1,7 +1,8 @@
 """Name and version -> loaded model.
 
 Every registration is unpacked, configured and loaded in a task of its own; what fails is kept with its phase and cause, and the other
-models serve. Doors reach it through ``dataplane``; it makes no process itself but asks for a WorkerPool.
+models serve. Doors reach it through ``dataplane`` and ``management``; it makes no process itself but asks for a WorkerPool. The table is
+changed in one step between two awaits, so that no request and no other change meets half a model.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,12 +19,12 @@ from typing import Any
 
 import yaml
 
-from flambeau.foundation.errors import Conflict, FlambeauError, InvalidInput, NotFound, NotReady, TooLarge
+from flambeau.foundation.errors import Conflict, Denied, FlambeauError, InvalidInput, NotFound, NotReady, TooLarge
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.serving.archive.manifest import Manifest
 from flambeau.serving.archive.requirements import Packages, install_requirements
 from flambeau.serving.archive.unpack import Unpacked, unpack
-from flambeau.serving.batching.queue import ModelQueue
+from flambeau.serving.batching.kinds import queue_of
 from flambeau.serving.model import ModelConfig, ModelSpec
 from flambeau.serving.workers.pool import WorkerPool
 from flambeau.serving.workers.starter import FreshStarter, Starter
@@ -49,6 +51,15 @@ class Phase(StrEnum):
     READY = "ready"
 
 
+class Origin(StrEnum):
+    """Who wished for a model."""
+
+    STARTUP = "load_models"
+    SNAPSHOT = "model_snapshot"
+    REQUEST = "management API"
+    """The server's readiness does not wait for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """What is to be served."""
@@ -59,8 +70,15 @@ class Registration:
     configure: Configure
     name: str | None = None
     """Overrides the manifest's."""
+    handler: str | None = None
+    """Overrides the manifest's."""
+    runtime: str | None = None
+    """Overrides the manifest's."""
+    origin: Origin = Origin.STARTUP
     is_default: bool = False
     """Unversioned requests go to this version, whichever is loaded first."""
+    downloaded: bool = False
+    """The archive came from elsewhere for this model alone and is removed with it."""
     default_handler: str | None = None
     """Where the manifest names none."""
     envelope: str | None = None
@@ -85,6 +103,13 @@ class Standing:
     """One sentence with cause and hint; empty when ready."""
     log_tail: tuple[str, ...] = ()
     """The last lines that a failing worker wrote."""
+    awaited: bool = True
+    """The server is not ready before this model is."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its archive was read."""
+        return self.phase in (Phase.LOADING, Phase.READY)
 
 
 class LoadedModel:
@@ -93,15 +118,17 @@ class LoadedModel:
     Args:
         spec: what the workers load.
         starter: where worker processes come from.
+        origin: who wished for it.
     """
 
-    def __init__(self, spec: ModelSpec, starter: Starter) -> None:
+    def __init__(self, spec: ModelSpec, starter: Starter, origin: Origin = Origin.STARTUP) -> None:
         self.spec = spec
+        self.origin = origin
         self.name = spec.name
         self.version = spec.version
         # A fork of the fork server has its packages imported already; other versions of them need a fresh interpreter.
         self.pool = WorkerPool(spec, FreshStarter() if spec.packages else starter)
-        self.queue = ModelQueue(spec, self.pool)
+        self.queue = queue_of(spec, self.pool)
 
     async def close(self, grace_seconds: float) -> None:
         """Answer what was accepted, then end the workers. Nothing is left running."""
@@ -118,6 +145,9 @@ class _Entry:
         self.phase = Phase.UNPACKING
         self.error: FlambeauError | None = None
         self.model: LoadedModel | None = None
+        self.directory: Path | None = None
+        """Where the archive was unpacked; None for a folder that is used where it is."""
+        self.packages: Packages | None = None
 
     @property
     def name(self) -> str:
@@ -126,21 +156,22 @@ class _Entry:
 
     def standing(self) -> Standing:
         """Return how it stands."""
-        model = self.model
+        model, awaited = self.model, self.registration.origin is not Origin.REQUEST
         if model is None:
             if self.error is not None:
-                return Standing(self.name, self.phase, False, True, self.error.reason, f"cannot load model {self.name}: {self.error}")
-            return Standing(self.name, self.phase, False, False, "ModelLoading", f"model {self.name} is not loaded yet: {self.phase}")
+                why = f"cannot load model {self.name}: {self.error}"
+                return Standing(self.name, self.phase, False, True, self.error.reason, why, awaited=awaited)
+            why = f"model {self.name} is not loaded yet: {self.phase}"
+            return Standing(self.name, self.phase, False, False, "ModelLoading", why, awaited=awaited)
         label = f"{model.name} {model.version}"
         if model.pool.ready:
-            return Standing(label, Phase.READY, True)
+            return Standing(label, Phase.READY, True, awaited=awaited)
         failure = model.pool.failure()
         if failure is None:
-            return Standing(
-                label, Phase.LOADING, False, reason="ModelLoading", message=f"model {label} is not loaded yet: workers are starting"
-            )
+            why = f"model {label} is not loaded yet: workers are starting"
+            return Standing(label, Phase.LOADING, False, reason="ModelLoading", message=why, awaited=awaited)
         reason = "WorkerDied" if failure.phase == "answer" else "ModelLoadFailed"
-        return Standing(label, Phase.LOADING, False, True, reason, str(failure), failure.log_tail)
+        return Standing(label, Phase.LOADING, False, True, reason, str(failure), failure.log_tail, awaited)
 
 
 class Repository:
@@ -160,14 +191,75 @@ class Repository:
         self._models: dict[str, dict[str, LoadedModel]] = {}
         # (name, version or None) -> model: one look-up a request; made anew when a model comes.
         self._found: dict[tuple[str, str | None], LoadedModel] = {}
-        self._packages: list[Packages] = []
+        self._reading: list[asyncio.Task[None]] = []
+        # Out of the table, and still answering what they had accepted.
+        self._leaving: set[LoadedModel] = set()
+        # Name -> the default version that somebody chose; without a choice the order of registration decides.
+        self._chosen: dict[str, str] = {}
         self._tasks = TaskOwner("repository")
 
     def register(self, registration: Registration) -> None:
         """Begin to load a model; returns at once, ``standings`` says how it goes."""
         entry = _Entry(registration)
         self._entries.append(entry)
-        self._tasks.start(f"load {entry.name}", self._load(entry))
+        self._reading.append(self._tasks.start(f"load {entry.name}", self._load(entry)))
+
+    async def load(self, registration: Registration) -> LoadedModel:
+        """Read an archive and add its model; its workers are started, not waited for.
+
+        Raises:
+            Conflict: its version is there already.
+            FlambeauError: the archive cannot be read or run; nothing of it is left.
+
+        Cancel: nothing is left but, for a moment, what a thread still unpacks.
+        """
+        entry = _Entry(registration)
+        try:
+            spec = await self._read(entry)
+            self._check_is_new(spec)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(_discard, entry))
+            raise
+        self._entries.append(entry)
+        return self._admit(entry, spec)
+
+    async def remove(self, name: str, version: str | None, grace_seconds: float) -> None:
+        """Take a model out of the table at once, then answer what it had accepted, end its workers and remove its files.
+
+        Args:
+            name: the model's.
+            version: None is the default version.
+            grace_seconds: what its workers may still take for what was accepted.
+
+        Raises:
+            NotFound: there is none of that name or version.
+            NotReady: its archive is still being read.
+            Denied: it is the default version and there are others.
+        """
+        await self._end(self._entry_to_remove(name, version), grace_seconds)
+
+    async def discard(self, model: LoadedModel) -> None:
+        """Remove a model that could not be run, default or not; without effect if somebody has removed it meanwhile."""
+        for entry in self._entries:
+            if entry.model is model:
+                await self._end(entry, 0.0)
+                return
+
+    def choose_default(self, name: str, version: str) -> None:
+        """Send unversioned requests to this version from now on.
+
+        Raises:
+            NotFound: there is none of that name or version.
+        """
+        model = self.find(name, None)
+        if version not in self._models[model.name]:
+            raise NotFound(
+                f"Model version {version} does not exist for model {name}",
+                hint=f"there is {', '.join(self._models[model.name])}",
+                reason="ModelVersionNotFound",
+            )
+        self._chosen[model.name] = version
+        self._index()
 
     def find(self, name: str, version: str | None) -> LoadedModel:
         """Return the model of a name and version; None is the default version.
@@ -210,31 +302,40 @@ class Repository:
         model = self._found.get((name, None))
         return list(self._models[model.name].values()) if model is not None else []
 
+    async def wait_read(self) -> None:
+        """Wait until every archive of the start was read, with or without success."""
+        if self._reading:
+            await asyncio.wait(self._reading)
+
     async def stop(self, grace_seconds: float) -> None:
         """End every model and its workers; what they work on may take the grace. May be called once."""
         await self._tasks.close()
-        await asyncio.gather(*(model.close(grace_seconds) for model in self.models()))
-        for packages in self._packages:
-            packages.release()
+        await asyncio.gather(*(model.close(grace_seconds) for model in (*self.models(), *self._leaving)))
+        for entry in self._entries:
+            if entry.packages is not None:
+                entry.packages.release()
 
     async def _load(self, entry: _Entry) -> None:
-        """Take one registration from its archive to its workers; keep what goes wrong with it."""
-        registration = entry.registration
+        """Take one registration of the start from its archive to its workers; keep what goes wrong with it."""
         try:
-            unpacked = await asyncio.to_thread(unpack, registration.archive, self._directory)
-            packages = await self._install(entry, unpacked)
-            entry.phase = Phase.CONFIGURING
-            spec = await asyncio.to_thread(spec_of, registration, unpacked, packages)
-            if spec.version in self._models.get(spec.name, {}):
-                raise Conflict(f"Model version {spec.version} is already registered for model {spec.name}")
+            spec = await self._read(entry)
+            self._check_is_new(spec)
         except FlambeauError as error:
             entry.error = error
             _log.error("cannot load model %s: %s", entry.name, error, extra={"fields": {"phase": entry.phase}})
             return
-        entry.phase = Phase.LOADING
-        entry.model = LoadedModel(spec, self._starter)
-        self._add(entry.model)
-        entry.model.pool.start()
+        if entry in self._entries:  # else it was removed meanwhile
+            self._admit(entry, spec)
+
+    async def _read(self, entry: _Entry) -> ModelSpec:
+        """Unpack an archive, install what it requires and read how it is to be run."""
+        registration = entry.registration
+        unpacked = await asyncio.to_thread(unpack, registration.archive, self._directory)
+        if unpacked.directory.is_relative_to(self._directory):
+            entry.directory = unpacked.directory
+        packages = await self._install(entry, unpacked)
+        entry.phase = Phase.CONFIGURING
+        return await asyncio.to_thread(spec_of, registration, unpacked, packages)
 
     async def _install(self, entry: _Entry, unpacked: Unpacked) -> Path | None:
         """Install the archive's requirements, if it has any and they are wanted; return where."""
@@ -245,13 +346,58 @@ class Repository:
             _log.warning("model %s: %s is not installed: install_py_dep_per_model is false", entry.name, file)
             return None
         entry.phase = Phase.INSTALLING
-        packages = await install_requirements(unpacked.directory, file, cache)
-        self._packages.append(packages)
-        return packages.directory
+        entry.packages = await install_requirements(unpacked.directory, file, cache)
+        return entry.packages.directory
 
-    def _add(self, model: LoadedModel) -> None:
+    def _check_is_new(self, spec: ModelSpec) -> None:
+        if spec.version in self._models.get(spec.name, {}):
+            raise Conflict(f"Model version {spec.version} is already registered for model {spec.name}")
+
+    def _admit(self, entry: _Entry, spec: ModelSpec) -> LoadedModel:
+        """Put a model that is new into the table and start its workers."""
+        entry.phase = Phase.LOADING
+        entry.model = model = LoadedModel(spec, self._starter, entry.registration.origin)
         self._models.setdefault(model.name, {})[model.version] = model
+        self._index()
+        model.pool.start()
+        return model
+
+    def _entry_to_remove(self, name: str, version: str | None) -> _Entry:
+        model = self._found.get((name, version))
+        if model is None:
+            for entry in self._entries:
+                if entry.model is None and entry.error is not None and version is None and self._is_called(entry, name):
+                    return entry  # a registration that failed: all there is of it is its error
+            raise self._why_not(name, version)
+        if self._found[model.name, None] is model and len(self._models[model.name]) > 1:
+            raise Denied(
+                f"Cannot remove default version for model {model.name}",
+                hint="make another version the default first, with PUT /models/NAME/VERSION/set-default",
+                reason="InvalidModelVersion",
+            )
+        return next(entry for entry in self._entries if entry.model is model)
+
+    async def _end(self, entry: _Entry, grace_seconds: float) -> None:
+        self._entries.remove(entry)
+        model = entry.model
+        if model is not None:
+            versions = self._models[model.name]
+            del versions[model.version]
+            if not versions:
+                del self._models[model.name]
+            if self._chosen.get(model.name) == model.version:
+                del self._chosen[model.name]
+            self._index()
+            self._leaving.add(model)
+            await model.close(grace_seconds)
+            self._leaving.discard(model)
+        await asyncio.to_thread(_discard, entry)
+
+    def _index(self) -> None:
+        """Make the look-up table of requests anew."""
         found: dict[tuple[str, str | None], LoadedModel] = {}
+        for name, version in self._chosen.items():
+            found[name, None] = self._models[name][version]
         # The order of registration decides, not which archive was read first: a restart must not change the default version.
         for entry in sorted(self._entries, key=lambda entry: not entry.registration.is_default):
             if entry.model is not None:
@@ -276,7 +422,7 @@ class Repository:
                 return NotReady(standing.message, reason=standing.reason)
         names = self.names()
         there = ", ".join(names[:NAMES_SHOWN_MAX]) + (f" and {len(names) - NAMES_SHOWN_MAX} more" if len(names) > NAMES_SHOWN_MAX else "")
-        hint = f"the models here: {there}" if names else "no model is loaded: give --models or model_snapshot"
+        hint = f"the models here: {there}" if names else "no model is loaded: give --models or model_snapshot, or register one"
         return NotFound(f"Model not found: {name}", hint=hint, reason="ModelNotFound")
 
 
@@ -288,7 +434,7 @@ def spec_of(registration: Registration, unpacked: Unpacked, packages: Path | Non
     """
     manifest = unpacked.manifest
     name = registration.name or manifest.model_name or name_of_archive(registration.archive)
-    handler = manifest.handler or registration.default_handler
+    handler = registration.handler or manifest.handler or registration.default_handler
     if handler is None:
         raise InvalidInput(
             f"archive {registration.url} names no handler",
@@ -304,7 +450,7 @@ def spec_of(registration: Registration, unpacked: Unpacked, packages: Path | Non
         directory=unpacked.directory,
         url=registration.url,
         handler=handler,
-        manifest=manifest.document,
+        manifest={**manifest.document, "runtime": registration.runtime} if registration.runtime else manifest.document,
         envelope=registration.envelope,
         config=config,
         yaml=config_yaml,
@@ -340,3 +486,13 @@ def read_model_config(directory: Path, manifest: Manifest) -> dict[str, Any]:
 def name_of_archive(archive: Path) -> str:
     """Return the name that TorchServe gives a model whose manifest has none."""
     return re.sub(r"\W", "_", archive.name.rpartition(".")[0] or archive.name)
+
+
+def _discard(entry: _Entry) -> None:
+    """Remove what a registration has on this disk."""
+    if entry.directory is not None:
+        shutil.rmtree(entry.directory, ignore_errors=True)
+    if entry.registration.downloaded:
+        entry.registration.archive.unlink(missing_ok=True)
+    if entry.packages is not None:
+        entry.packages.release()

@@ -11,13 +11,15 @@ import httpx2
 import pytest_asyncio
 
 from flambeau.foundation import http1
+from flambeau.serving.archive.source import ArchiveSource
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends.access_log import AccessLog
 from flambeau.serving.frontends.http import HttpFrontend
 from flambeau.serving.frontends.metrics import ServerMetrics
 from flambeau.serving.frontends.routes import Plane
+from flambeau.serving.management import Management, Wish
 from flambeau.serving.model import ModelConfig
-from flambeau.serving.repository import Registration, Repository
+from flambeau.serving.repository import Origin, Registration, Repository
 from flambeau.serving.workers.starter import FreshStarter
 from tests.fixtures.archives import BROKEN, ECHO, OBEDIENT, write_mar
 from tests.fixtures.waiting import until
@@ -44,6 +46,18 @@ def registration(archive: Path, **config: int) -> Registration:
     return Registration(archive, archive.name, lambda name, version, yaml: (merged, []), is_default="2.0" in archive.name)
 
 
+def management_of(repository: Repository, store: Path) -> Management:
+    async def unheard() -> None:
+        pass
+
+    def register(wish: Wish, archive: Path) -> Registration:
+        workers = wish.initial_workers or 0
+        config = ModelConfig(min_workers=workers, max_workers=workers)
+        return Registration(archive, wish.url, lambda name, version, yaml: (config, []), name=wish.name, origin=Origin.REQUEST)
+
+    return Management(repository, ArchiveSource(store), register, unregister_seconds=5.0, on_change=unheard)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: object) -> AsyncIterator[House]:
     root: Path = tmp_path_factory.mktemp("house")  # type: ignore[attr-defined]  # pytest's own
@@ -52,7 +66,12 @@ async def house(tmp_path_factory: object) -> AsyncIterator[House]:
     dataplane = DataPlane(repository)
     log = io.BytesIO()
     frontend = HttpFrontend(
-        dataplane, ServerMetrics(lambda: []), access_log=AccessLog(log), request_bytes_max=REQUEST_BYTES_MAX, model_api=False
+        dataplane,
+        management_of(repository, store),
+        ServerMetrics(lambda: []),
+        access_log=AccessLog(log),
+        request_bytes_max=REQUEST_BYTES_MAX,
+        model_api=False,
     )
     everything, inference = http1.Server(frontend.door(frozenset(Plane))), http1.Server(frontend.door(frozenset({Plane.INFERENCE})))
     address = await everything.start(host="127.0.0.1", port=0)

@@ -17,6 +17,7 @@ from flambeau.serving.frontends import http
 from flambeau.serving.frontends.http import HttpFrontend
 from flambeau.serving.frontends.metrics import ServerMetrics
 from flambeau.serving.frontends.routes import Plane
+from flambeau.serving.management import Management
 from flambeau.serving.model import Answer, Job
 
 HEAD = Answer(200, None, b"")
@@ -45,7 +46,9 @@ class Model:
 
 @contextlib.asynccontextmanager
 async def door(model: Model) -> AsyncIterator[tuple[str, int]]:
-    frontend = HttpFrontend(cast(DataPlane, model), ServerMetrics(lambda: []), access_log=None, request_bytes_max=1000, model_api=False)
+    unused = cast(Management, None)
+    metrics = ServerMetrics(lambda: [])
+    frontend = HttpFrontend(cast(DataPlane, model), unused, metrics, access_log=None, request_bytes_max=1000, model_api=False)
     server = http1.Server(frontend.door(frozenset(Plane)))
     yield await server.start(host="127.0.0.1", port=0)
     await server.close()

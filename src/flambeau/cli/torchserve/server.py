@@ -88,6 +88,7 @@ def _flags(options: argparse.Namespace) -> Flags:
         models=tuple(options.models),
         ts_config=options.ts_config,
         workflow_store=options.workflow_store,
+        no_config_snapshots=options.no_config_snapshots,
         disable_token_auth=options.disable_token_auth,
         enable_model_api=options.enable_model_api,
         without_effect=tuple(flag for flag in ("log_config", "cpp_log_config", "plugins_path") if getattr(options, flag) is not None),

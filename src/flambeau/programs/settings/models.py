@@ -117,6 +117,31 @@ def config_merger(
     return configure
 
 
+def wish_merger(
+    defaults: ModelConfig, by_model: Mapping[tuple[str, str], Overrides], *, weak: Overrides, strong: Overrides
+) -> Callable[[str, str, Mapping[str, object]], tuple[ModelConfig, list[str]]]:
+    """Return ``config_merger``'s function for a model that was registered over the API.
+
+    Args:
+        defaults: the server's, with the number of workers of such a model.
+        by_model: the ``models`` JSON; its numbers of workers count for models of the start only.
+        weak: what the request asked for and every other source overrules: workers and timeouts.
+        strong: what the request asked for and nothing overrules: the batch's size and delay.
+    """
+
+    def configure(name: str, version: str, yaml: Mapping[str, object]) -> tuple[ModelConfig, list[str]]:
+        from_yaml, refused = fields_of(yaml)
+        from_json = {key: value for key, value in by_model.get((name, version), {}).items() if not key.endswith("_workers")}
+        warnings = [f"model-config.yaml: {why}" for why in refused]
+        for field_name, value in weak.items():
+            found = from_yaml.get(field_name, from_json.get(field_name, value))
+            if found != value:
+                warnings.append(f"the request's {field_name} {value} has no effect: the model's own configuration says {found}")
+        return _merged(defaults, weak, from_json, from_yaml, strong), warnings
+
+    return configure
+
+
 def _merged(defaults: ModelConfig, *weakest_first: Mapping[str, object]) -> ModelConfig:
     fields: dict[str, Any] = {name: getattr(defaults, name) for name in defaults.__dataclass_fields__}
     for layer in weakest_first:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.foundation.files import is_safe_relative
+from flambeau.programs.settings.access import TlsFiles, allowed_addresses, aws_keys, cors_headers, key_settings, tls_files
 from flambeau.programs.settings.models import (
     Overrides,
     StartupModel,
@@ -24,7 +25,11 @@ from flambeau.programs.settings.models import (
 )
 from flambeau.programs.settings.mounts import POD_ADDRESS_VARIABLE, Mounts, bind_host, parse_mounts
 from flambeau.programs.settings.properties import FILE_BYTES_MAX, PropertiesFile, parse_properties
+from flambeau.programs.settings.snapshot import snapshot_directory, snapshot_to_restore
 from flambeau.programs.settings.sources import Value, Values, effective_values
+from flambeau.serving.archive.aws_signature import AwsKeys
+from flambeau.serving.archive.download import AllowedAddress
+from flambeau.serving.frontends.tokens import KeySettings
 from flambeau.serving.model import ModelConfig
 
 CONFIG_FILE_VARIABLE = "TS_CONFIG_FILE"
@@ -50,6 +55,7 @@ class Flags:
     models: tuple[str, ...] = ()
     ts_config: str | None = None
     workflow_store: str | None = None
+    no_config_snapshots: bool = False
     disable_token_auth: bool = False
     enable_model_api: bool = False
     without_effect: tuple[str, ...] = ()
@@ -79,9 +85,10 @@ class Address:
     """Empty for a Unix socket."""
     port: int
     unix_path: Path | None = None
+    tls: bool = False
 
     def __str__(self) -> str:
-        return f"unix:{self.unix_path}" if self.unix_path else f"http://{self.host}:{self.port}"
+        return f"unix:{self.unix_path}" if self.unix_path else f"http{'s' if self.tls else ''}://{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,12 @@ class DoorSettings:
     """A body above it is answered 413."""
     model_api: bool = False
     """Whether models may be registered and unregistered over HTTP."""
+    keys: KeySettings | None = None
+    """Where the keys of requests come from; None: nobody needs one."""
+    cors: tuple[tuple[bytes, bytes], ...] = ()
+    """Headers of every answer."""
+    tls: TlsFiles | None = None
+    """For the doors whose address is https."""
     access_log: bool = True
     """One line per request on standard output; FLAMBEAU_ACCESS_LOG=off turns it off."""
     service_name: str | None = None
@@ -108,9 +121,20 @@ class DoorSettings:
 class ModelSettings:
     """Which models are loaded at the start, and how models are run."""
 
+    store: Path
+    """The model store."""
     startup: tuple[tuple[StartupModel, Path], ...]
     """Each with where its archive is; all of them were there when the settings were read."""
     defaults: ModelConfig
+    from_snapshot: bool = False
+    """The models of the start are a model_snapshot's."""
+    registered_workers: int = 0
+    """Of a model that is registered over the API and says nothing."""
+    unregister_seconds: float = 120.0
+    """What the workers of a model that goes may take for what was accepted."""
+    allowed: tuple[AllowedAddress, ...] = ()
+    """What registrations may download."""
+    aws_keys: AwsKeys | None = None
     by_model: Mapping[tuple[str, str], Overrides] = field(default_factory=dict)
     """The ``models`` JSON, per (name, version)."""
     default_handler: str | None = None
@@ -129,6 +153,8 @@ class ServerSettings:
     models: ModelSettings
     values: Values
     """Every key with its source, for ``--show-config``."""
+    snapshots: Path | None = None
+    """Where snapshots of the configuration are written; None: none is."""
     notes: tuple[str, ...] = ()
     """What was odd; each is logged once as a warning."""
 
@@ -148,13 +174,19 @@ def load_settings(flags: Flags, environment: Mapping[str, str], *, directory: Pa
     mounts = parse_mounts(environment)
     values = read_values(flags, environment, mounts, directory=directory)
     notes = [*values.warnings, *(f"--{flag.replace('_', '-')} has no effect: there is no Java process" for flag in flags.without_effect)]
-    doors, door_notes = _doors(values, environment)
+    doors, door_notes = _doors(values, environment, mounts, directory)
     models, model_notes = _models(values, environment, mounts, directory)
-    return ServerSettings(doors, models, values, (*notes, *door_notes, *model_notes))
+    # A pod starts from its own config each time: a snapshot there would be lost, or in its way.
+    wanted = not flags.no_config_snapshots and not environment.get(POD_ADDRESS_VARIABLE)
+    snapshots = snapshot_directory(environment, directory) if wanted else None
+    return ServerSettings(doors, models, values, snapshots, (*notes, *door_notes, *model_notes))
 
 
 def read_values(flags: Flags, environment: Mapping[str, str], mounts: Mounts, *, directory: Path) -> Values:
-    """Return the winning value of every key: TS_CONFIG_FILE, else --ts-config, else ./config.properties is the file.
+    """Return the winning value of every key.
+
+    The file is TS_CONFIG_FILE, else --ts-config, else the newest snapshot (unless --ncs, or ./config.properties was changed after it),
+    else ./config.properties.
 
     Raises:
         InvalidInput: the file is malformed or over its limit.
@@ -162,6 +194,10 @@ def read_values(flags: Flags, environment: Mapping[str, str], mounts: Mounts, *,
     """
     named = environment.get(CONFIG_FILE_VARIABLE) or flags.ts_config
     path = _real(named, mounts, directory) if named else directory / "config.properties"
+    snapshot = None
+    if not named and not flags.no_config_snapshots and not environment.get(POD_ADDRESS_VARIABLE):
+        snapshot = snapshot_to_restore(snapshot_directory(environment, directory), path)
+    path = snapshot or path
     file, name = PropertiesFile({}, ()), named or path.name
     if named and not path.is_file():
         source = CONFIG_FILE_VARIABLE if environment.get(CONFIG_FILE_VARIABLE) else "--ts-config"
@@ -174,10 +210,14 @@ def read_values(flags: Flags, environment: Mapping[str, str], mounts: Mounts, *,
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInput(f"cannot read {name}: {error}", reason="InvalidConfiguration") from error
         file = parse_properties(text, environment, file=name)
-    return effective_values(flags=flags.as_keys(), environment=environment, file=file, file_name=name)
+    values = effective_values(flags=flags.as_keys(), environment=environment, file=file, file_name=name)
+    if snapshot is None:
+        return values
+    note = f"restored from the snapshot {snapshot}: ./config.properties is not read (--ncs starts without snapshots)"
+    return replace(values, warnings=(note, *values.warnings), restored=True)
 
 
-def _doors(values: Values, environment: Mapping[str, str]) -> tuple[DoorSettings, list[str]]:
+def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, directory: Path) -> tuple[DoorSettings, list[str]]:
     pod_address = environment.get(POD_ADDRESS_VARIABLE) or None
     inference = _address(values["inference_address"], pod_address)
     management = _address(values["management_address"], pod_address)
@@ -193,6 +233,13 @@ def _doors(values: Values, environment: Mapping[str, str]) -> tuple[DoorSettings
         for key in ("grpc_inference_port", "grpc_management_port")
         if values[key].source != "default"
     ]
+    tls = tls_files(values, mounts, directory)
+    if tls is None and any(address is not None and address.tls for address in (inference, management, metrics)):
+        raise InvalidInput(
+            "cannot serve https: there is no certificate",
+            hint="set certificate_file and private_key_file, or keystore",
+            reason="InvalidConfiguration",
+        )
     doors = DoorSettings(
         inference=inference,
         management=management,
@@ -200,6 +247,9 @@ def _doors(values: Values, environment: Mapping[str, str]) -> tuple[DoorSettings
         kserve=kserve,
         request_bytes_max=values["max_request_size"].integer(least=1),
         model_api=values["enable_model_api"].boolean(),
+        keys=key_settings(values, environment, mounts, directory),
+        cors=cors_headers(values),
+        tls=tls,
         access_log=environment.get(ACCESS_LOG_VARIABLE, "on").lower() not in ("off", "false", "0"),
         service_name=environment.get("INFERENCE_SERVICE_NAME") or None,
     )
@@ -215,11 +265,10 @@ def _address(value: Value, pod_address: str | None) -> Address:
         port = parts.port
     except ValueError as error:
         raise value.refused(f"is no address: {error}") from error
-    if parts.scheme == "https":
-        raise value.refused("asks for TLS, which this version does not serve yet", hint="write http:// and put TLS in front of it")
-    if parts.scheme != "http" or parts.hostname is None or parts.path not in ("", "/"):
-        raise value.refused("is no address", hint="write http://HOST:PORT or unix:/PATH")
-    return Address(bind_host(parts.hostname, pod_address), _DEFAULT_PORTS[value.key]["http"] if port is None else port)
+    if parts.scheme not in ("http", "https") or parts.hostname is None or parts.path not in ("", "/"):
+        raise value.refused("is no address", hint="write http://HOST:PORT, https://HOST:PORT or unix:/PATH")
+    port = _DEFAULT_PORTS[value.key][parts.scheme] if port is None else port
+    return Address(bind_host(parts.hostname, pod_address), port, tls=parts.scheme == "https")
 
 
 def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, directory: Path) -> tuple[ModelSettings, list[str]]:
@@ -239,7 +288,11 @@ def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, dire
         )
     in_store = archives_in(store)
     notes: list[str] = []
-    if values["model_snapshot"].text.strip():
+    from_snapshot = bool(values["model_snapshot"].text.strip())
+    if from_snapshot and values.restored and (values["load_models"].is_from_flag or values["model_store"].is_from_flag):
+        from_snapshot = False
+        notes.append("the snapshot's models are not restored: --models or --model-store says what to load")
+    if from_snapshot:
         startup, notes = models_from_snapshot(values["model_snapshot"])
         if values["load_models"].source != "default":
             notes.append("load_models has no effect: model_snapshot says which models are loaded")
@@ -247,8 +300,14 @@ def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, dire
         startup = models_from_list(values["load_models"], in_store=in_store)
     by_model, model_notes = overrides_by_model(values["models"])
     settings = ModelSettings(
+        store=store,
         startup=tuple((model, _archive_path(model, store, store_text, in_store, mounts)) for model in startup),
         defaults=_model_defaults(values),
+        from_snapshot=from_snapshot,
+        registered_workers=values["default_workers_per_model"].integer(),
+        unregister_seconds=values["unregister_model_timeout"].integer(least=1),
+        allowed=allowed_addresses(values),
+        aws_keys=aws_keys(environment),
         by_model=by_model,
         default_handler=values["default_service_handler"].text.strip() or None,
         envelope=values["service_envelope"].text.strip() or None,

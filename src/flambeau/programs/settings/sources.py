@@ -19,6 +19,16 @@ class Value:
     source: str
     """``default``, ``config.properties line 3``, ``flag --model-store``, ``environment TS_JOB_QUEUE_SIZE``."""
 
+    @property
+    def is_from_file(self) -> bool:
+        """Whether config.properties says it."""
+        return self.source != "default" and not self.source.startswith(("flag ", "environment "))
+
+    @property
+    def is_from_flag(self) -> bool:
+        """Whether the command line says it."""
+        return self.source.startswith("flag ")
+
     def integer(self, *, least: int = 0) -> int:
         """Return the value as a whole number.
 
@@ -49,6 +59,8 @@ class Values:
 
     by_key: Mapping[str, Value]
     warnings: tuple[str, ...]
+    restored: bool = False
+    """The file is a snapshot that nobody named."""
 
     def __getitem__(self, key: str) -> Value:
         return self.by_key[key]
@@ -83,6 +95,8 @@ def effective_values(
         values[name] = Value(name, text, f"flag {flag}")
     if values["enable_envvars_config"].boolean():
         for name, key in KEYS.items():
+            if name == "allowed_urls" and not values["use_env_allowed_urls"].boolean():
+                continue
             if key.environment and key.environment in environment:
                 values[name] = Value(name, environment[key.environment], f"environment {key.environment}")
         warnings.extend(_unknown_variables(environment))

@@ -10,18 +10,22 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from flambeau.foundation.errors import FlambeauError, Internal, TooLarge
+from flambeau.foundation.errors import FlambeauError, Internal, InvalidInput, TooLarge
 from flambeau.foundation.http1 import Connection, Exchange, Head
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.serving.batching.queue import Ticket
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends.access_log import AccessLog
 from flambeau.serving.frontends.metrics import ModelNumbers, ServerMetrics
-from flambeau.serving.frontends.pages import Pages, Rendered
+from flambeau.serving.frontends.page_request import PageRequest, Rendered, query_pairs
+from flambeau.serving.frontends.pages import Pages
 from flambeau.serving.frontends.request_id import request_id
 from flambeau.serving.frontends.routes import Page, Plane, Route, nowhere, route_of
 from flambeau.serving.frontends.status import error_answer, error_body
+from flambeau.serving.frontends.tokens import Tokens
+from flambeau.serving.management import Management
 from flambeau.serving.model import Answer, Job, Protocol
+from flambeau.serving.protocol.torchserve import model_named_in_form
 from flambeau.serving.repository import LoadedModel
 
 ROUTES_KEPT_MAX = 1_024
@@ -54,20 +58,35 @@ class HttpFrontend:
 
     Args:
         dataplane: what every door calls.
+        management: changes what is served.
         metrics: counts what the doors do.
         access_log: one line per request; None for none.
         request_bytes_max: a longer body is answered 413.
         model_api: whether models may be registered and unregistered.
+        tokens: looks at the keys of requests; None: nobody needs one.
+        cors: headers of every answer.
     """
 
     def __init__(
-        self, dataplane: DataPlane, metrics: ServerMetrics, *, access_log: AccessLog | None, request_bytes_max: int, model_api: bool
+        self,
+        dataplane: DataPlane,
+        management: Management,
+        metrics: ServerMetrics,
+        *,
+        access_log: AccessLog | None,
+        request_bytes_max: int,
+        model_api: bool,
+        tokens: Tokens | None = None,
+        cors: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         self.dataplane = dataplane
         self.metrics = metrics
         self.access_log = access_log
         self.request_bytes_max = request_bytes_max
-        self.pages = Pages(dataplane, metrics, model_api=model_api)
+        self.tokens = tokens
+        self.cors = cors
+        self.torchserve_headers = (*_NO_CACHE, *cors)
+        self.pages = Pages(dataplane, management, metrics, tokens, model_api=model_api)
         self.tasks = TaskOwner("http")
         self._routes: dict[bytes, Route] = {}
 
@@ -80,13 +99,19 @@ class HttpFrontend:
                 route = self._route(head.path)
                 if not route.is_on(planes):
                     raise nowhere()
+                if head.method == "OPTIONS" and self.cors and head.get(b"access-control-request-method") is not None:
+                    return _Preflight(self, route, head, connection)
+                if tokens is not None and tokens.are_needed_for(route.page, head.method):
+                    tokens.check(route.planes_on(planes), head.get(b"authorization"))
+                if route.page is Page.INFER and (head.method != "OPTIONS" or route.protocol is not Protocol.TORCHSERVE):
+                    route.check_method(head.method)
+                    return _Inference(self, route, head, connection)
                 route.check_method(head.method)
             except FlambeauError as error:
                 return _Refused(self, route, head, connection, error)
-            if route.page is Page.INFER:
-                return _Inference(self, route, head, connection)
-            return _Paged(self, route, head, connection)
+            return _Paged(self, route, head, connection, planes)
 
+        tokens = self.tokens
         return application
 
     def _route(self, path: bytes) -> Route:
@@ -158,7 +183,8 @@ class _Exchange:
     def with_common(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Return an answer's headers with the id, and what TorchServe adds on its own routes."""
         own = (b"x-request-id", self.id.encode("ascii"))
-        return [own, *_NO_CACHE, *headers] if self.route.protocol is Protocol.TORCHSERVE else [own, *headers]
+        front = self._front
+        return [own, *(front.torchserve_headers if self.route.protocol is Protocol.TORCHSERVE else front.cors), *headers]
 
     def note(self, status: int) -> None:
         """Count an answer and write it to the access log."""
@@ -190,16 +216,29 @@ class _Refused(_Exchange):
         pass
 
 
+class _Preflight(_Exchange):
+    """A browser's question whether a page of another origin may ask; the static CORS headers are the answer."""
+
+    __slots__ = ()
+
+    def on_end(self) -> None:
+        self.send(204, [], b"")
+
+
 class _Paged(_Exchange):
     """Every page but inference."""
 
-    __slots__ = ()
+    __slots__ = ("_planes",)
+
+    def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection, planes: frozenset[Plane]) -> None:
+        self._planes = planes
+        super().__init__(front, route, head, connection)
 
     def on_end(self) -> None:
         if self.done:
             return
         try:
-            answer = self._front.pages.answer(self.route, self._head)
+            answer = self._front.pages.answer(PageRequest(self.route, self._head, self._planes, b"".join(self.parts), self.id))
         except FlambeauError as error:
             self.refuse(error)
             return
@@ -241,17 +280,13 @@ class _Inference(_Exchange):
         if route.protocol is Protocol.TORCHSERVE:
             headers.append(("url_path", route.url_path))
         parts = self.parts
-        job = Job(
-            id=self.id,
-            protocol=route.protocol,
-            method=route.method,
-            content_type=(head.get(b"content-type") or b"").decode("latin-1"),
-            headers=tuple(headers),
-            body=parts[0] if len(parts) == 1 else b"".join(parts),
-        )
+        content_type = (head.get(b"content-type") or b"").decode("latin-1")
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
         self.parts = []
         try:
-            model = front.dataplane.model(route.model, route.version)
+            parameters = query_pairs(head.query) if route.query_is_input and head.query else ()
+            job = Job(self.id, route.protocol, route.method, content_type, tuple(headers), body, parameters)
+            model = front.dataplane.model(route.model or self._named(job), route.version)
             numbers = front.metrics.model(model.name, route.version)
             self._model = model
             numbers.requests += 1
@@ -262,6 +297,13 @@ class _Inference(_Exchange):
         except FlambeauError as error:
             self._leave()
             self.refuse(error)
+
+    def _named(self, job: Job) -> str:
+        """Return the model of a path that names none (``/invocations``): the query's, the only one, or a form field's."""
+        name = dict(job.parameters).get("model_name") or self._front.dataplane.only_startup_model() or model_named_in_form(job)
+        if not name:
+            raise InvalidInput("Parameter model_name is required.", hint="there are several models: add ?model_name=NAME")
+        return name
 
     def on_abort(self) -> None:
         self.done = True

@@ -39,6 +39,9 @@ class Page(Enum):
     MODELS = auto()
     MODEL = auto()
     MODEL_ALL_VERSIONS = auto()
+    SET_DEFAULT = auto()
+    TOKEN = auto()
+    API_DESCRIPTION = auto()
     METRICS = auto()
 
 
@@ -46,11 +49,12 @@ _READ = frozenset({"GET", "HEAD"})
 _BOTH = frozenset({Plane.INFERENCE, Plane.MANAGEMENT})
 _INFERENCE = frozenset({Plane.INFERENCE})
 _MANAGEMENT = frozenset({Plane.MANAGEMENT})
+_ANY = frozenset(Plane)
 
 _PAGES: dict[Page, tuple[frozenset[Plane], frozenset[str] | None]] = {
     Page.INFER: (_INFERENCE, None),
     Page.PING: (_INFERENCE, None),
-    Page.ROOT: (_INFERENCE, _READ),
+    Page.ROOT: (_ANY, _READ | {"OPTIONS"}),
     Page.LIVE: (_BOTH, _READ),
     Page.READY: (_BOTH, _READ),
     Page.SERVER_METADATA: (_INFERENCE, _READ),
@@ -60,8 +64,11 @@ _PAGES: dict[Page, tuple[frozenset[Plane], frozenset[str] | None]] = {
     Page.V2_MODEL: (_INFERENCE, _READ),
     Page.V2_MODEL_READY: (_INFERENCE, _READ),
     Page.MODELS: (_MANAGEMENT, _READ | {"POST"}),
-    Page.MODEL: (_MANAGEMENT, _READ | {"PUT", "DELETE"}),
+    Page.MODEL: (_MANAGEMENT, _READ | {"PUT", "DELETE", "OPTIONS"}),
     Page.MODEL_ALL_VERSIONS: (_MANAGEMENT, _READ),
+    Page.SET_DEFAULT: (_MANAGEMENT, frozenset({"PUT"})),
+    Page.TOKEN: (_MANAGEMENT, None),
+    Page.API_DESCRIPTION: (_ANY, None),
     Page.METRICS: (frozenset({Plane.METRICS}), _READ),
 }
 """Page -> the planes that have it, and the methods it knows (None: any)."""
@@ -80,10 +87,16 @@ class Route:
     method: Method = Method.PREDICT
     url_path: str = ""
     """What follows the version in ``/predictions/m/1.0/a/b``; a handler reads it as a header."""
+    query_is_input: bool = False
+    """Query parameters are added to the handler's row, as TorchServe does on SageMaker's and the oldest routes."""
 
     def is_on(self, planes: frozenset[Plane]) -> bool:
         """Tell whether a door with these planes has this page."""
         return not _PAGES[self.page][0].isdisjoint(planes)
+
+    def planes_on(self, planes: frozenset[Plane]) -> frozenset[Plane]:
+        """Return the planes under which a door with these planes has this page: the keys of any of them open it."""
+        return _PAGES[self.page][0] & planes
 
     def check_method(self, method: str) -> None:
         """Refuse a method that the page doesn't know.
@@ -134,6 +147,12 @@ def _of_segments(segments: list[str]) -> Route | None:
             return Route(Page.PING)
         case ["metrics", *_]:
             return Route(Page.METRICS)
+        case ["token"]:
+            return Route(Page.TOKEN)
+        case ["api-description"]:
+            return Route(Page.API_DESCRIPTION)
+        case ["invocations"]:
+            return Route(Page.INFER, query_is_input=True)
         case ["predictions", model]:
             return Route(Page.INFER, model)
         case ["predictions", model, version, *rest]:
@@ -148,12 +167,20 @@ def _of_segments(segments: list[str]) -> Route | None:
             return Route(Page.MODEL, model)
         case ["models", model, "all"]:
             return Route(Page.MODEL_ALL_VERSIONS, model)
+        case ["models", model, "invoke"]:
+            return Route(Page.INFER, model, query_is_input=True)
         case ["models", model, version]:
             return Route(Page.MODEL, model, version)
+        case ["models", model, version, "set-default"]:
+            return Route(Page.SET_DEFAULT, model, version)
         case ["v1", *rest]:
             return _of_v1(rest)
         case ["v2", *rest]:
             return _of_v2(rest)
+        case [model, "predict"]:
+            return Route(Page.INFER, model, query_is_input=True)
+        case [model, version, "predict"]:
+            return Route(Page.INFER, model, version, query_is_input=True)
     return None
 
 

@@ -42,7 +42,32 @@ _STATUS: tuple[tuple[type[FlambeauError], HTTPStatus, str], ...] = (
 )
 """The first row whose class matches counts; anything else is 500 InternalServerException."""
 
-_BY_REASON = {"ModelNotFound": "ModelNotFoundException", "ModelVersionNotFound": "ModelVersionNotFoundException"}
+_BY_REASON: dict[str, tuple[HTTPStatus, str]] = {
+    "ModelNotFound": (HTTPStatus.NOT_FOUND, "ModelNotFoundException"),
+    "ModelVersionNotFound": (HTTPStatus.NOT_FOUND, "ModelVersionNotFoundException"),
+    "InvalidModelVersion": (HTTPStatus.FORBIDDEN, "InvalidModelVersionException"),
+    "InvalidKey": (HTTPStatus.BAD_REQUEST, "InvalidKeyException"),  # not 401: clients of TorchServe look for this
+    "DownloadFailed": (HTTPStatus.BAD_REQUEST, "DownloadArchiveException"),
+    "FileExists": (HTTPStatus.INTERNAL_SERVER_ERROR, "FileAlreadyExistsException"),
+    "OutOfMemory": (HTTPStatus.INSUFFICIENT_STORAGE, "InternalServerException"),
+}
+"""What TorchServe tells apart where our classes do not."""
+
+_GRPC = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    413: "RESOURCE_EXHAUSTED",
+    416: "OUT_OF_RANGE",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+"""HTTP status -> gRPC status code, as TorchServe maps them; the classes of the others are in ``grpc_code_of``."""
 
 JSON = (b"content-type", b"application/json")
 
@@ -51,8 +76,14 @@ def status_of(error: FlambeauError) -> tuple[int, str]:
     """Return the HTTP status and TorchServe's exception name of an error."""
     for kind, status, name in _STATUS:
         if isinstance(error, kind):
-            return int(status), _BY_REASON.get(error.reason, name)
+            told, told_name = _BY_REASON.get(error.reason, (status, name))
+            return int(told), told_name
     return int(HTTPStatus.INTERNAL_SERVER_ERROR), "InternalServerException"
+
+
+def grpc_code_of(status: int) -> str:
+    """Return the name of the gRPC status code that an HTTP status means."""
+    return _GRPC.get(status) or {4: "FAILED_PRECONDITION", 5: "INTERNAL"}.get(status // 100, "UNKNOWN")
 
 
 def error_answer(error: FlambeauError, protocol: Protocol) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

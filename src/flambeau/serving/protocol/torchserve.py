@@ -50,6 +50,16 @@ def decode(job: Job) -> Rows:
     return Rows([row])
 
 
+def decode_fields(job: Job) -> Rows:
+    """Turn the fields of a gRPC call into the row that a TorchServe handler expects: each is a bytearray."""
+    row: dict[str, object] = {}
+    at = 0
+    for name, size in job.parameters:
+        row[name] = bytearray(job.body[at : at + int(size)])
+        at += int(size)
+    return Rows([row])
+
+
 def model_named_in_form(job: Job) -> str | None:
     """Return the form field ``model_name`` of a request; None where the body is no form, or has none.
 

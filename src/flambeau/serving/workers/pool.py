@@ -132,6 +132,7 @@ class WorkerPool:
             raise ValueError(f"workers of {self.spec.name}: 0 <= min <= max, not {workers_min} and {workers_max}")
         self._workers_min, self._workers_max = workers_min, workers_max
         self._restart_at.clear()  # whoever scales wants to see it tried now
+        self._failure = None
         self._settle()
 
     async def stop(self, grace_seconds: float = 30.0) -> None:
@@ -161,16 +162,26 @@ class WorkerPool:
             deadline: on the loop's clock.
 
         Raises:
-            NotReady: a worker failed first; tries go on by themselves, and this may be called again.
+            NotReady: a worker failed first; tries go on by themselves, and this may be called again. Or the pool was stopped.
             TimedOut: the deadline passed.
         """
-        await self._until(lambda: self.ready or self._failure is not None, deadline)
+        await self._until(lambda: self.ready or self._failure is not None or self._stopping, deadline)
+        if self._stopping:
+            raise NotReady(f"model {self.spec.name} {self.spec.version} is being unloaded")
         if self.ready:
             return
         if self._failure is not None:
             raise NotReady(self._failure.message, hint=self._failure.hint, reason="ModelLoadFailed")
         who = f"model {self.spec.name} {self.spec.version}"
         raise TimedOut(f"{who} has {self.workers_serving} of {self._workers_min} workers loaded after the time it was given")
+
+    async def wait_let_go(self, deadline: float) -> None:
+        """Wait until no more workers than the maximum are there; at the deadline the busy ones among the others are left to their batch.
+
+        Args:
+            deadline: on the loop's clock.
+        """
+        await self._until(lambda: len(self._workers) <= self._workers_max or self._stopping, deadline)
 
     # What it says.
 

@@ -1,0 +1,57 @@
+"""TLS for the doors: a certificate and its key become a context, whatever file they come in."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from flambeau.foundation.errors import FlambeauError, InvalidInput
+from flambeau.programs.settings.access import TlsFiles
+
+
+def server_context(files: TlsFiles) -> ssl.SSLContext:
+    """Return the context of a server: TLS 1.2 and above.
+
+    Raises:
+        InvalidInput: a file cannot be read, or key and certificate do not belong together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    if files.keystore is not None:
+        _load_keystore(context, files.keystore, files.keystore_password)
+        return context
+    assert files.certificate is not None, "settings give a keystore or both files"
+    try:
+        # Without a password of our own an encrypted key would ask on the terminal.
+        context.load_cert_chain(files.certificate, files.private_key, password=lambda: "")
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(f"certificate_file {files.certificate} with private_key_file {files.private_key}", error) from error
+    return context
+
+
+def _load_keystore(context: ssl.SSLContext, keystore: Path, password: str) -> None:
+    try:
+        key, certificate, others = pkcs12.load_key_and_certificates(keystore.read_bytes(), password.encode() or None)
+    except (OSError, ValueError) as error:
+        raise _unusable(f"keystore {keystore} (keystore_pass is its password)", error) from error
+    if key is None or certificate is None:
+        raise InvalidInput(f"cannot serve TLS: keystore {keystore} holds no key with a certificate", reason="InvalidConfiguration")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    chain = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in (certificate, *others))
+    # OpenSSL reads files only; this one is the owner's alone and gone at once.
+    with tempfile.NamedTemporaryFile(prefix="flambeau-tls-") as file:
+        file.write(pem + chain)
+        file.flush()
+        try:
+            context.load_cert_chain(file.name)
+        except ssl.SSLError as error:
+            raise _unusable(f"keystore {keystore}", error) from error
+
+
+def _unusable(what: str, error: Exception) -> FlambeauError:
+    return InvalidInput(f"cannot serve TLS with {what}: {error}", reason="InvalidConfiguration")

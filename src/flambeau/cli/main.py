@@ -12,6 +12,7 @@ _COMMANDS = (
     ("up", "up:up", "Run the platform on this machine, in the foreground."),
     ("serve", "serve:serve", "Run the model server alone, in the foreground."),
     ("archive", "archive:archive", "Package a model as a model archive (MAR)."),
+    ("test-handler", "try_handler:try_handler", "Run a model's handler here, once, on one request."),
     ("storage", "storage:storage", "Look at where models are stored."),
     ("apply", "apply:apply", "Make objects be as files say."),
     ("create", "create:create", "Create objects that are not there yet."),

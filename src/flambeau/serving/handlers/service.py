@@ -69,6 +69,11 @@ class Service:
         self._streamed = False
         self.context = context
 
+    @property
+    def handler(self) -> object | None:
+        """The handler's instance; None where the handler is a function."""
+        return getattr(self._entry, "__self__", None)
+
     def take_updates(self) -> list[MetricUpdate]:
         """Return what the handler measured since the last call."""
         return self.context.metrics.take_updates()

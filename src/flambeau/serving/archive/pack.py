@@ -1,10 +1,12 @@
 """Make a model archive out of a model's files.
 
-Called by ``torch-model-archiver`` and ``flambeau archive``. Equal input gives equal bytes, but for the manifest's time of day.
+Called by ``torch-model-archiver`` and ``flambeau archive``; ``workflow`` makes its archives with the parts below. Equal input gives equal
+bytes, but for the manifest's time of day.
 """
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import gzip
 import json
@@ -46,7 +48,7 @@ BUILT_IN_HANDLERS = frozenset(
 """Names that stand for no file; what a server doesn't have, it says when it loads the archive."""
 BUILT_IN_LSP_HANDLERS = frozenset({"BaseHandler", "TorchScriptHandler"})
 
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 _SKIPPED_FOLDERS = ("__MACOSX", "__pycache__")
 _EARLIEST_TIME = (1980, 1, 1, 0, 0, 0)
 """What a zip can date at the earliest; every entry has it, so that equal files make equal archives."""
@@ -83,29 +85,48 @@ def pack(request: ArchiveRequest) -> Path:
         NotFound: a file that was named isn't there, or the export path is no folder.
         Conflict: the target exists and ``force`` is off.
     """
-    if not _MODEL_NAME.fullmatch(request.model_name):
+    ending, write = _WRITERS[request.archive_format]
+    target = target_of(request.export_path, request.model_name, ending, what="model", force=request.force)
+    entries = collect(request)
+    manifest = json.dumps(manifest_document(_manifest_of(request)), indent=2).encode()
+    with appearing_whole(target) as made:
+        write(made, request.model_name, entries, manifest)
+    return target
+
+
+def target_of(export_path: Path, name: str, ending: str, *, what: str, force: bool) -> Path:
+    """Return where an archive is to be written.
+
+    Raises:
+        InvalidInput: the name has characters that paths and URLs can't carry.
+        NotFound: the export path is no folder.
+        Conflict: the target exists and ``force`` is off.
+    """
+    if not _NAME.fullmatch(name):
         raise InvalidInput(
-            f"model name {request.model_name!r} is not allowed: it must match ^{_MODEL_NAME.pattern}$",
+            f"{what} name {name!r} is not allowed: it must match ^{_NAME.pattern}$",
             hint="use letters, digits, underscores, dots and dashes, and begin with a letter or digit",
         )
-    if not request.export_path.is_dir():
-        raise NotFound(f"export path {request.export_path} is not a folder", hint="make it first, or leave --export-path out")
-    ending, write = _WRITERS[request.archive_format]
-    target = request.export_path / f"{request.model_name}{ending}"
-    if target.exists() and not request.force:
+    if not export_path.is_dir():
+        raise NotFound(f"export path {export_path} is not a folder", hint="make it first, or leave --export-path out")
+    target = export_path / f"{name}{ending}"
+    if target.exists() and not force:
         raise Conflict(f"{target} exists already", hint="overwrite it with -f / --force, or choose another --export-path")
     if target.exists():
         logger.warning("Overwriting %s ...", target)
-    entries = collect(request)
-    manifest = json.dumps(manifest_document(_manifest_of(request)), indent=2).encode()
+    return target
+
+
+@contextlib.contextmanager
+def appearing_whole(target: Path) -> Iterator[Path]:
+    """Yield a path to write to, which becomes the target at the end; after an error the target is as it was."""
     # A staging folder beside the target: the rename can't cross file systems, and no two archivers ever share one.
-    with tempfile.TemporaryDirectory(prefix=f".{request.model_name}-", dir=request.export_path) as staging:
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as staging:
         made = Path(staging) / target.name
-        write(made, request.model_name, entries, manifest)
+        yield made
         if target.is_dir():
             target.rename(Path(staging) / "replaced")
         os.replace(made, target)
-    return target
 
 
 def collect(request: ArchiveRequest) -> dict[str, Path]:
@@ -118,13 +139,13 @@ def collect(request: ArchiveRequest) -> dict[str, Path]:
     named = (request.model_file, request.serialized_file, handler_file(request.handler, request.runtime))
     for path in named:
         if path is not None:
-            _add(entries, path.name, _existing(path))
+            add_entry(entries, path.name, existing(path))
     for item in request.extra_files:
         for name, path in _extras(item):
-            _add(entries, name, path)
+            add_entry(entries, name, path)
     for path in (request.requirements_file, request.config_file):
         if path is not None:
-            _add(entries, path.name, _existing(path))
+            add_entry(entries, path.name, existing(path))
     if entries.pop(MANIFEST_NAME, None) is not None:
         logger.warning("%s among the extra files is left out: the archive gets its own", MANIFEST_NAME)
     return dict(sorted(entries.items()))
@@ -161,7 +182,12 @@ def _manifest_of(request: ArchiveRequest) -> Manifest:
     )
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """Return the path of a file that is there.
+
+    Raises:
+        NotFound: it isn't.
+    """
     if not path.is_file():
         raise NotFound(f"File does not exist: {path}", hint="paths are relative to the folder you are in")
     return path
@@ -194,23 +220,27 @@ def _contents(folder: Path) -> Iterator[tuple[str, Path]]:
             count += 1
             if count > UnpackLimits().entries_max:
                 raise TooLarge(f"folder {folder} holds more than {UnpackLimits().entries_max} files, the most that servers unpack")
-            path = _existing(Path(root, name))
+            path = existing(Path(root, name))
             yield path.relative_to(folder).as_posix(), path
 
 
-def _add(entries: dict[str, Path], name: str, path: Path) -> None:
+def add_entry(entries: dict[str, Path], name: str, path: Path) -> None:
+    """Put a file under a name into an archive; of several the last counts, with a warning."""
     before = entries.get(name)
     if before is not None and before.resolve() != path.resolve():
         logger.warning("%s takes the place of %s: both would be %s in the archive", path, before, name)
     entries[name] = path
 
 
-def _write_zip(target: Path, entries: dict[str, Path], manifest: bytes, compression: int) -> None:
+def write_zip(
+    target: Path, entries: dict[str, Path], manifest: bytes, compression: int = zipfile.ZIP_DEFLATED, *, manifest_name: str = MANIFEST_NAME
+) -> None:
+    """Write a zip of the entries, its manifest last."""
     with zipfile.ZipFile(target, "w", compression) as archive:
         for name, path in entries.items():
             with path.open("rb") as source, archive.open(_zip_info(name, compression), "w", force_zip64=True) as packed:
                 shutil.copyfileobj(source, packed)
-        archive.writestr(_zip_info(MANIFEST_NAME, compression), manifest)
+        archive.writestr(_zip_info(manifest_name, compression), manifest)
 
 
 def _zip_info(name: str, compression: int) -> zipfile.ZipInfo:
@@ -221,11 +251,11 @@ def _zip_info(name: str, compression: int) -> zipfile.ZipInfo:
 
 
 def _write_deflated(target: Path, model_name: str, entries: dict[str, Path], manifest: bytes) -> None:
-    _write_zip(target, entries, manifest, zipfile.ZIP_DEFLATED)
+    write_zip(target, entries, manifest)
 
 
 def _write_stored(target: Path, model_name: str, entries: dict[str, Path], manifest: bytes) -> None:
-    _write_zip(target, entries, manifest, zipfile.ZIP_STORED)
+    write_zip(target, entries, manifest, zipfile.ZIP_STORED)
 
 
 def _write_tgz(target: Path, model_name: str, entries: dict[str, Path], manifest: bytes) -> None:

@@ -1,6 +1,6 @@
 """Turn an archive into a folder, or refuse it without leaving a trace.
 
-The repository calls :func:`unpack` once for every model version it loads.
+The repository calls :func:`unpack` once for every model version it loads; ``workflow`` unpacks its own archives by the same rules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from flambeau.foundation.errors import FlambeauError, InvalidInput, NotFound, TooLarge, Unavailable
 from flambeau.serving.archive.guard import Guard, UnpackLimits
@@ -28,6 +28,7 @@ MANIFEST_BYTES_MAX = 1024**2
 COPY_BYTES = 1024**2
 """How much is held in memory at a time."""
 
+_ManifestT = TypeVar("_ManifestT")
 _FOREIGN_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeError, OSError)
 
 
@@ -57,23 +58,37 @@ def unpack(archive: Path, target_root: Path, limits: UnpackLimits | None = None)
         InvalidInput: not an archive (the text says what it looks like), truncated, unsafe or without a readable manifest.
         Unavailable: the disk is full, or the archive can't be read.
     """
+    return Unpacked(*unpack_with(archive, target_root, _read_manifest, limits or UnpackLimits()))
+
+
+def unpack_with(
+    archive: Path, target_root: Path, read_manifest: Callable[[Path, str], _ManifestT], limits: UnpackLimits
+) -> tuple[Path, _ManifestT]:
+    """Unpack as :func:`unpack` does, and read another kind of manifest.
+
+    Args:
+        archive: the file or folder.
+        target_root: where the new folder goes.
+        read_manifest: called with the folder and the archive's name; what it raises leaves no folder behind.
+        limits: how much the archive may expand to.
+    """
     if archive.is_dir():
         directory = _model_root(archive)
-        return Unpacked(directory, _read_manifest(directory, archive.name))
+        return directory, read_manifest(directory, archive.name)
     if not archive.is_file():
         raise NotFound(f"archive {archive.name} does not exist", hint="check the model store's folder and the archive's name")
     target_root.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=target_root))
     try:
-        _extract(archive, staging, limits or UnpackLimits())
+        _extract(archive, staging, limits)
         root = _model_root(staging)
-        manifest = _read_manifest(root, archive.name)
+        manifest = read_manifest(root, archive.name)
         directory = target_root / uuid.uuid4().hex
         root.rename(directory)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     directory.chmod(0o755)  # mkdtemp's folders are the owner's alone
-    return Unpacked(directory, manifest)
+    return directory, manifest
 
 
 def _extract(archive: Path, staging: Path, limits: UnpackLimits) -> None:
@@ -153,20 +168,30 @@ def _write(source: IO[bytes], path: Path) -> None:
 def _model_root(directory: Path) -> Path:
     """Return the folder itself, or its only sub-folder: tarballs often have one on top."""
     entries = [entry for entry in directory.iterdir() if not entry.name.startswith(".")]
-    if len(entries) == 1 and entries[0].is_dir() and entries[0].name != "MAR-INF":
+    if len(entries) == 1 and entries[0].is_dir() and entries[0].name not in ("MAR-INF", "WAR-INF"):
         return entries[0]
     return directory
 
 
 def _read_manifest(directory: Path, archive: str) -> Manifest:
-    path = directory / MANIFEST_NAME
+    content = read_manifest_file(directory, MANIFEST_NAME, archive)
+    return Manifest() if content is None else parse_manifest(content, archive)
+
+
+def read_manifest_file(directory: Path, name: str, archive: str) -> bytes | None:
+    """Return a manifest's bytes; None where the archive has none.
+
+    Raises:
+        TooLarge: it is over its limit.
+    """
+    path = directory / name
     if not path.is_file():
-        return Manifest()
+        return None
     with path.open("rb") as file:
         content = file.read(MANIFEST_BYTES_MAX + 1)
     if len(content) > MANIFEST_BYTES_MAX:
-        raise TooLarge(f"archive {archive}: {MANIFEST_NAME} is over {MANIFEST_BYTES_MAX} bytes")
-    return parse_manifest(content, archive)
+        raise TooLarge(f"archive {archive}: {name} is over {MANIFEST_BYTES_MAX} bytes")
+    return content
 
 
 def _explained(archive: str, size: int, form: Form, error: Exception) -> FlambeauError:

@@ -19,6 +19,8 @@ class Protocol(IntEnum):
     """KServe V1: ``{"instances": [...]}`` -> ``{"predictions": [...]}``."""
     V2 = 2
     """Open Inference Protocol as JSON."""
+    FIELDS = 3
+    """gRPC's ``Predictions``: ``body`` is the row's values one after the other, ``parameters`` their names and sizes in bytes."""
 
 
 class Method(IntEnum):
@@ -43,7 +45,7 @@ class Job:
     """What a handler may read with ``context.get_request_header``."""
     body: bytes
     parameters: tuple[tuple[str, str], ...] = ()
-    """Query parameters, only on the routes where TorchServe adds them to the row."""
+    """Query parameters, only on the routes where TorchServe adds them to the row; of FIELDS what the body holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,15 @@ class Sequences:
     """maxNumSequence: so many sequences at once."""
     queue_size: int = 1
     """maxSequenceJobQueueSize: so many requests of one sequence may wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceHeaders:
+    """Names of the headers that say to which sequence a request belongs (ts_header_key_sequence_*)."""
+
+    id: str = "ts_request_sequence_id"
+    start: str = "ts_request_sequence_start"
+    end: str = "ts_request_sequence_end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +163,7 @@ class ModelConfig:
     """deviceIds: the GPUs that may be used; empty: all."""
     parallelism: Parallelism | None = None
     sequences: Sequences | None = None
+    sequence_headers: SequenceHeaders = SequenceHeaders()
     continuous_batching: bool = False
     async_communication: bool = False
     use_venv: bool = False

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from flambeau.serving.batching.kinds import queue_of
 from flambeau.serving.batching.queue import ModelQueue
 from flambeau.serving.model import Answer, Job, Method, ModelConfig, ModelSpec, Protocol
 from flambeau.serving.workers.machine import Limits
@@ -97,7 +98,7 @@ async def serving(
     """Run a model; at the end no worker process is left."""
     log: list[str] = []
     pool = WorkerPool(spec, starter or FreshStarter(), lambda _, line: log.append(line), limits=limits)
-    queue = ModelQueue(spec, pool)
+    queue = queue_of(spec, pool)
     pids: set[int] = set()
     try:
         pool.start()

@@ -39,7 +39,7 @@ def form_batch(queued: deque[W], batch_size: int, now: float) -> tuple[list[W], 
     expired: list[W] = []
     while queued and len(batch) < batch_size:
         first = queued[0]
-        if _is_over(first, now):
+        if is_over(first, now):
             expired.append(queued.popleft())
             continue
         if batch and (first.job.method is not batch[0].job.method or first.job.method is Method.DESCRIBE):
@@ -50,13 +50,14 @@ def form_batch(queued: deque[W], batch_size: int, now: float) -> tuple[list[W], 
 
 def take_expired(queued: deque[W], now: float) -> list[W]:
     """Take out the jobs whose deadline has passed; the others keep their order."""
-    expired = [waiting for waiting in queued if _is_over(waiting, now)]
+    expired = [waiting for waiting in queued if is_over(waiting, now)]
     if expired:
-        staying = [waiting for waiting in queued if not _is_over(waiting, now)]
+        staying = [waiting for waiting in queued if not is_over(waiting, now)]
         queued.clear()
         queued.extend(staying)
     return expired
 
 
-def _is_over(waiting: Waiting, now: float) -> bool:
+def is_over(waiting: Waiting, now: float) -> bool:
+    """Return whether a job's deadline has passed."""
     return waiting.deadline is not None and waiting.deadline <= now

@@ -16,8 +16,8 @@ answer ``reply.begin`` once and ``reply.chunk`` any number of times before. Ther
 the client's clock (loop time); the execution limit (responseTimeout) and the load limit (startupTimeout) are the workers' and live in
 the pool.
 
-Answers that this module makes itself: 504 the client's deadline passed, 500 "Worker died." with the cause, 503 no worker can serve,
-503 the queue closed before the job ran.
+Answers that this module makes itself: 504 the client's deadline passed, 500 or 507 "Worker died." with the cause, 503 no worker can
+serve, 503 the queue closed before the job ran. ``kinds.queue_of`` chooses the queue that a model's config asks for.
 """
 
 from __future__ import annotations
@@ -85,11 +85,12 @@ class ModelQueue:
     def __init__(self, spec: ModelSpec, pool: WorkerPool) -> None:
         self._name = f"{spec.name} {spec.version}"
         self._size = spec.config.job_queue_size
-        self._batch_size = spec.config.batch_size
+        self._batch_size = 1 if spec.config.is_shared else spec.config.batch_size
+        self._client_seconds = spec.config.client_timeout_seconds
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._queued: deque[Ticket] = deque()
-        self._running: set[_Batch] = set()
+        self._running: set[QueuedBatch] = set()
         self._offering = False
         self._closed = False
         self._drained: asyncio.Event = asyncio.Event()
@@ -119,7 +120,8 @@ class ModelQueue:
         Args:
             job: what to do.
             reply: who gets the answer.
-            deadline: on the loop's clock; then the reply gets a 504 and a later answer is dropped. None: the workers' limits alone.
+            deadline: on the loop's clock; then the reply gets a 504 and a later answer is dropped. None: the model's own
+                (clientTimeoutInMills), or the workers' limits alone.
 
         Raises:
             Overloaded: job_queue_size jobs wait already.
@@ -129,7 +131,10 @@ class ModelQueue:
             raise NotReady(f"model {self._name} is being unloaded")
         if not self._pool.has_idle:
             self._refuse_what_cannot_run()
-        ticket = Ticket(job, reply, deadline, self._loop.time())
+        now = self._loop.time()
+        if deadline is None and self._client_seconds is not None:
+            deadline = now + self._client_seconds
+        ticket = Ticket(job, reply, deadline, now)
         self._queued.append(ticket)
         if deadline is not None:
             self._alarm.set_by(deadline)
@@ -166,8 +171,11 @@ class ModelQueue:
 
     # The pool's side (pool.WorkSource).
 
-    def next_batch(self) -> _Batch | None:
-        """Return the next batch, or None."""
+    is_sticky = False
+    """Whether what one idle worker may not take can be another's."""
+
+    def next_batch(self, worker: int) -> Batch | None:
+        """Return a worker's next batch, or None."""
         if not self._queued:
             return None
         now = self._loop.time()
@@ -176,19 +184,26 @@ class ModelQueue:
             self._time_out(ticket, now)
         if not tickets:
             return None
-        batch = _Batch(self, tickets, now)
-        self._running.add(batch)
-        return batch
+        return self._given(tickets, now)
 
     def take_back(self, batch: Batch) -> None:
         """Queue a batch's jobs again, first of all: their worker had died before it saw them."""
-        assert isinstance(batch, _Batch), "batches come from next_batch"
-        self._running.discard(batch)
-        self._queued.extendleft(ticket for ticket in reversed(batch.tickets) if not ticket.done)
+        self._queued.extendleft(reversed(self._returned(batch)))
 
     def oldest_wait_seconds(self, now: float) -> float | None:
         """Return how long the oldest job has waited; None if none waits."""
         return now - self._queued[0].queued_at if self._queued else None
+
+    def has_room(self, worker: int) -> bool:
+        """Return whether an idle worker may take any job that comes."""
+        return True
+
+    def needs(self, worker: int) -> bool:
+        """Return whether an idle worker is still needed."""
+        return False
+
+    def worker_gone(self, worker: int) -> None:
+        """Learn that a worker has ended."""
 
     def cannot_be_served(self, failure: Failure) -> None:
         """Answer what waits with the cause."""
@@ -216,7 +231,19 @@ class ModelQueue:
         batches = self._size / self._batch_size / max(1, len(self._running))
         return min(max(batches * self._batch_seconds, RETRY_AFTER_SECONDS), RETRY_AFTER_SECONDS_MAX)
 
-    def _finished(self, batch: _Batch, answers: Sequence[Answer]) -> None:
+    def _given(self, tickets: list[Ticket], now: float) -> QueuedBatch:
+        """Return tickets as a batch that runs from now on."""
+        batch = QueuedBatch(self, tickets, now)
+        self._running.add(batch)
+        return batch
+
+    def _returned(self, batch: Batch) -> list[Ticket]:
+        """Return the tickets of a batch that no worker has seen, without those that nobody waits for."""
+        assert isinstance(batch, QueuedBatch), "batches come from next_batch"
+        self._running.discard(batch)
+        return [ticket for ticket in batch.tickets if not ticket.done]
+
+    def _finished(self, batch: QueuedBatch, answers: Sequence[Answer]) -> None:
         """Hand out a batch's answers; the worker has its next batch already."""
         self._running.discard(batch)
         self._batch_seconds = self._loop.time() - batch.began
@@ -257,7 +284,7 @@ class ModelQueue:
             self._drained.set()
 
 
-class _Batch:
+class QueuedBatch:
     """Jobs that one worker has (worker.Batch)."""
 
     __slots__ = ("_queue", "began", "jobs", "tickets")
@@ -265,7 +292,7 @@ class _Batch:
     def __init__(self, queue: ModelQueue, tickets: list[Ticket], began: float) -> None:
         self._queue = queue
         self.tickets = tickets
-        self.jobs = [ticket.job for ticket in tickets]
+        self.jobs: Sequence[Job] = [ticket.job for ticket in tickets]
         self.began = began
 
     def answered(self, answers: Sequence[Answer]) -> None:
@@ -283,6 +310,11 @@ class _Batch:
             self.tickets[index].reply.chunk(data)
 
     def lost(self, failure: Failure) -> None:
-        """Answer every job with how the worker died; none is run again."""
+        """Answer every job with how the worker died; none is run again. 507, as TorchServe has it, where memory ran out."""
         text = f"Worker died. {failure}".encode()
-        self._queue._finished(self, [Answer(500, None, text, (), INTERNAL)] * len(self.tickets))
+        self._queue._finished(self, [Answer(507 if failure.out_of_memory else 500, None, text, (), INTERNAL)] * len(self.tickets))
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for an answer any more."""
+        return all(ticket.done for ticket in self.tickets)

@@ -5,6 +5,8 @@ The worker calls :func:`load_service` once and :meth:`Service.predict` for every
 
 from __future__ import annotations
 
+import copy
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -118,6 +120,35 @@ class Service:
                     outcomes[place] = answer
         return outcomes
 
+    async def predict_concurrently(
+        self, rows: list[Any], headers: Sequence[Sequence[tuple[str, Any]]], request_ids: Sequence[str], send: SendPart | None = None
+    ) -> list[Outcome]:
+        """Answer one request while the handler's coroutines answer others (asyncCommunication); it gets a context of its own.
+
+        Args are those of ``predict``; the rows are one request's.
+        """
+        return await Service(self._spec, copy.copy(self.context), self._entry)._awaited(rows, headers, request_ids, send)
+
+    async def _awaited(
+        self, rows: list[Any], headers: Sequence[Sequence[tuple[str, Any]]], request_ids: Sequence[str], send: SendPart | None
+    ) -> list[Outcome]:
+        self._places, self._send = list(range(len(rows))), send
+        self.context.begin(headers, request_ids, self._send_part if send is not None else None)
+        try:
+            values = self._entry(rows, self.context)
+            if inspect.isawaitable(values):
+                values = await values
+        except Exception as error:
+            # A user's code may raise anything; its request is answered and the others go on.
+            return [self._failed(error)] * len(rows)
+        finally:
+            self.context.end()
+        wrong = self._wrong_shape(values, len(rows))
+        if wrong is not None:
+            logger.error("handler of model %s: %s", self._spec.name, wrong)
+            return [Outcome(None, 503, error=wrong, error_type=WORKER_ERROR)] * len(rows)
+        return [self._outcome(index, value) for index, value in enumerate(values)]
+
     def _answers(self, rows: list[Any], headers: list[Sequence[tuple[str, Any]]], request_ids: list[str]) -> list[Outcome]:
         self._streamed = False
         self.context.begin(headers, request_ids, self._send_part if self._send is not None else None)
@@ -208,6 +239,10 @@ def load_service(spec: ModelSpec) -> Service:
         limit_max_image_pixels=spec.limit_max_image_pixels,
         model_yaml_config=spec.yaml,
     )
+    names = spec.config.sequence_headers
+    context.header_key_sequence_id = names.id
+    context.header_key_sequence_start = names.start
+    context.header_key_sequence_end = names.end
     # A handler may call sys.exit() while it loads; that is its failure, not the worker's wish to end.
     try:
         module = import_handler(spec.handler, spec.directory)

@@ -18,16 +18,18 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from typing import Protocol
 
 import orjson
 
 from flambeau.serving.handlers.errors import LoadError
-from flambeau.serving.handlers.service import load_service
-from flambeau.serving.model import Answer, ModelSpec
-from flambeau.serving.workers.execution import ENVELOPES, Handler, run_batch
+from flambeau.serving.handlers.service import Service, load_service
+from flambeau.serving.model import Answer, Job, ModelSpec
+from flambeau.serving.workers.execution import ENVELOPES, run_batch
 from flambeau.serving.workers.kinship import die_with_parent, name_process, volunteer_for_out_of_memory
-from flambeau.serving.workers.link import ChildLink, Kind, frame_buffers
-from flambeau.serving.workers.messages import LoadFailure, answers_message, jobs_of, load_failure_text, metrics_text, part_text, spec_of
+from flambeau.serving.workers.link import ChildLink, Kind
+from flambeau.serving.workers.messages import LoadFailure, answers_message, jobs_of, load_failure_text, metrics_buffers, part_text, spec_of
+from flambeau.serving.workers.warmup import warm_up
 
 _log = logging.getLogger(__name__)
 
@@ -63,14 +65,16 @@ def run(end: socket.socket, parent: int) -> int:
         os.chdir(spec.directory)
         try:
             service = _load(spec)
+            mode = _mode_of(link, service, spec)
+            warm_up(mode.answer, spec)
         except LoadError as error:
             _log.error("%s\n%s", error, error.traceback_text)
             link.send(Kind.LOAD_FAILED, load_failure_text(LoadFailure(error.message, error.hint, error.traceback_text)))
             return 1
         gc.collect()
         gc.freeze()  # the model and its libraries live as long as we do; collections need not walk them
-        link.send(Kind.LOADED, b"{}", before=_measured(service))
-        _serve(link, service, spec)
+        link.send(Kind.LOADED, b"{}", before=metrics_buffers(service.take_updates()))
+        mode.serve()
     except ConnectionError:
         pass  # the front has gone
     return 0
@@ -90,7 +94,7 @@ def _prepare_process(parent: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
 
 
-def _load(spec: ModelSpec) -> Handler:
+def _load(spec: ModelSpec) -> Service:
     """Load the model.
 
     Raises:
@@ -112,25 +116,63 @@ def _load(spec: ModelSpec) -> Handler:
         ) from error
 
 
-def _serve(link: ChildLink, service: Handler, spec: ModelSpec) -> None:
-    """Answer batches until the front says stop or is gone."""
+class Mode(Protocol):
+    """How a worker answers: batch by batch, step by step, or side by side."""
 
-    def send_part(index: int, head: Answer | None, body: bytes) -> None:
-        link.send(Kind.CHUNK, part_text(index, head), [body])
+    def answer(self, job: Job) -> Answer:
+        """Answer one request before the worker serves."""
+        ...
 
-    while True:
-        frame = link.receive()
-        if frame is None or frame.kind is Kind.STOP:
-            return
-        assert frame.kind is Kind.BATCH, f"a loaded worker cannot have {frame.kind.name}"
-        answers = run_batch(service, spec, jobs_of(frame.text, frame.body), time.perf_counter, send_part)
-        link.send(Kind.ANSWERS, *answers_message(answers), before=_measured(service))
+    def serve(self) -> None:
+        """Answer requests until the front says stop or is gone."""
+        ...
 
 
-def _measured(service: Handler) -> list[bytes]:
-    """Return the buffers of a frame with what the handler measured; none if it measured nothing."""
-    updates = service.take_updates()
-    return frame_buffers(Kind.METRICS, metrics_text(updates)) if updates else []
+def _mode_of(link: ChildLink, service: Service, spec: ModelSpec) -> Mode:
+    """Return the mode that a model's config asks for; the rare ones are imported only then."""
+    if spec.config.async_communication:
+        from flambeau.serving.workers.asynchronous import Asynchronous  # noqa: PLC0415 - asyncio costs every worker memory
+
+        return Asynchronous(link, service, spec)
+    if spec.config.continuous_batching:
+        from flambeau.serving.workers.continuous import Continuous  # noqa: PLC0415 - rare
+
+        return Continuous(link, service, spec)
+    return BatchByBatch(link, service, spec)
+
+
+class BatchByBatch:
+    """Serve one batch after the other.
+
+    Args:
+        link: to the front.
+        service: the loaded handler.
+        spec: the model.
+    """
+
+    def __init__(self, link: ChildLink, service: Service, spec: ModelSpec) -> None:
+        self._link = link
+        self._service = service
+        self._spec = spec
+
+    def answer(self, job: Job) -> Answer:
+        """Answer one request; its parts go nowhere."""
+        return run_batch(self._service, self._spec, [job], time.perf_counter, lambda index, head, body: None)[0]
+
+    def serve(self) -> None:
+        """Answer batches until the front says stop or is gone."""
+        link, service, spec = self._link, self._service, self._spec
+
+        def send_part(index: int, head: Answer | None, body: bytes) -> None:
+            link.send(Kind.CHUNK, part_text(index, head), [body])
+
+        while True:
+            frame = link.receive()
+            if frame is None or frame.kind is Kind.STOP:
+                return
+            assert frame.kind is Kind.BATCH, f"a loaded worker cannot have {frame.kind.name}"
+            answers = run_batch(service, spec, jobs_of(frame.text, frame.body), time.perf_counter, send_part)
+            link.send(Kind.ANSWERS, *answers_message(answers), before=metrics_buffers(service.take_updates()))
 
 
 if __name__ == "__main__":

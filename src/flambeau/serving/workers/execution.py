@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 ENVELOPES = {"kserve": Protocol.V1, "kservev2": Protocol.V2, envelope.BODY: Protocol.TORCHSERVE, envelope.JSON: Protocol.TORCHSERVE}
 """service_envelope -> the wire form that JSON bodies are in on TorchServe's own routes."""
+TORCHSERVES = (Protocol.TORCHSERVE, Protocol.FIELDS)
+"""Forms of TorchServe's own doors: an envelope has a say in them."""
 BAD_REQUEST = "BadRequestException"
 """TorchServe's class for a request that cannot be right."""
 TOO_LARGE = "RequestEntityTooLargeException"
@@ -50,12 +52,14 @@ class Handler(Interface):
 
 
 @dataclass(slots=True)
-class _Item:
+class Item:
     """One job on its way through the batch."""
 
     job: Job
     protocol: Protocol
     rows: Rows
+    headers: list[tuple[str, Any]]
+    """What the handler reads as each row's headers."""
     first: int
     """Where its rows begin in the handler's batch."""
 
@@ -73,36 +77,49 @@ def run_batch(
         send_part: takes parts of answers while the handler runs; None where nobody does.
     """
     answers: list[Answer | None] = [None] * len(jobs)
-    items: list[_Item | None] = [None] * len(jobs)
+    items: list[Item | None] = [None] * len(jobs)
     rows: list[object] = []
     headers: list[list[tuple[str, Any]]] = []
     request_ids: list[str] = []
     for index, job in enumerate(jobs):
-        protocol = _protocol_of(job, spec)
-        decoded = _decoded(job, protocol, spec)
-        if isinstance(decoded, Answer):
-            answers[index] = decoded
+        found = item_of(job, spec, len(rows))
+        if isinstance(found, Answer):
+            answers[index] = found
             continue
-        items[index] = _Item(job, protocol, decoded, len(rows))
-        rows += decoded.rows
-        fields = _headers_of(job, decoded)
-        headers += [fields] * len(decoded.rows)
-        request_ids += [job.id] * len(decoded.rows)
+        items[index] = found
+        rows += found.rows.rows
+        headers += [found.headers] * len(found.rows.rows)
+        request_ids += [job.id] * len(found.rows.rows)
     seconds = 0.0
     outcomes: list[Outcome] = []
     if rows:
         began = clock()
-        parts = _Parts(items, spec, send_part) if send_part is not None else None
+        parts = Parts(items, spec, send_part) if send_part is not None else None
         outcomes = handler.predict(rows, headers, request_ids, parts)
         seconds = clock() - began
     for index, item in enumerate(items):
         if item is not None:
             own = outcomes[item.first : item.first + len(item.rows.rows)]
-            answers[index] = _answer_of(item, own, spec, seconds)
+            answers[index] = answer_of(item, own, spec, seconds)
     return [answer for answer in answers if answer is not None]
 
 
-class _Parts:
+def item_of(job: Job, spec: ModelSpec, first: int = 0) -> Item | Answer:
+    """Return a job with its rows decoded, or the answer that refuses it.
+
+    Args:
+        job: the job.
+        spec: the model.
+        first: where its rows begin in the handler's batch.
+    """
+    protocol = _protocol_of(job, spec)
+    decoded = _decoded(job, protocol, spec)
+    if isinstance(decoded, Answer):
+        return decoded
+    return Item(job, protocol, decoded, _headers_of(job, decoded), first)
+
+
+class Parts:
     """Send parts of a batch's answers while the handler runs; a handler may call it from threads of its own.
 
     Args:
@@ -111,7 +128,7 @@ class _Parts:
         send: takes them.
     """
 
-    def __init__(self, items: Sequence[_Item | None], spec: ModelSpec, send: SendPart) -> None:
+    def __init__(self, items: Sequence[Item | None], spec: ModelSpec, send: SendPart) -> None:
         self._items = items
         self._bytes_max = spec.config.response_bytes_max
         self._send = send
@@ -139,7 +156,9 @@ class _Parts:
 
 def _protocol_of(job: Job, spec: ModelSpec) -> Protocol:
     """Return the wire form of a job: its route's, or the envelope's where a JSON body came over TorchServe's own route."""
-    if job.protocol is not Protocol.TORCHSERVE or job.method is Method.DESCRIBE:
+    if job.protocol not in TORCHSERVES or job.method is Method.DESCRIBE:
+        return job.protocol
+    if job.protocol is Protocol.FIELDS and len(job.parameters) != 1:
         return job.protocol
     enveloped = ENVELOPES.get(spec.envelope or "")
     if enveloped is None or job.body.lstrip()[:1] != b"{":
@@ -154,7 +173,7 @@ def _decoded(job: Job, protocol: Protocol, spec: ModelSpec) -> Rows | Answer:
             return v1.decode(job)
         if protocol is Protocol.V2:
             return v2.decode(job)
-        rows = torchserve.decode(job)
+        rows = torchserve.decode_fields(job) if job.protocol is Protocol.FIELDS else torchserve.decode(job)
         return envelope.opened(rows, spec.envelope) if _is_enveloped(job, spec) and spec.envelope else rows
     except TooLarge as error:
         return Answer(413, None, str(error).encode(), (), TOO_LARGE)
@@ -167,11 +186,7 @@ def _decoded(job: Job, protocol: Protocol, spec: ModelSpec) -> Rows | Answer:
 
 def _is_enveloped(job: Job, spec: ModelSpec) -> bool:
     """Tell whether the envelopes ``body`` and ``json`` have a say in a job."""
-    return (
-        job.protocol is Protocol.TORCHSERVE
-        and job.method is not Method.DESCRIBE
-        and ENVELOPES.get(spec.envelope or "") is Protocol.TORCHSERVE
-    )
+    return job.protocol in TORCHSERVES and job.method is not Method.DESCRIBE and ENVELOPES.get(spec.envelope or "") is Protocol.TORCHSERVE
 
 
 def _headers_of(job: Job, rows: Rows) -> list[tuple[str, Any]]:
@@ -184,7 +199,8 @@ def _headers_of(job: Job, rows: Rows) -> list[tuple[str, Any]]:
     return fields
 
 
-def _answer_of(item: _Item, outcomes: list[Outcome], spec: ModelSpec, seconds: float) -> Answer:
+def answer_of(item: Item, outcomes: list[Outcome], spec: ModelSpec, seconds: float) -> Answer:
+    """Return a job's answer from what the handler made of its rows."""
     for index, outcome in enumerate(outcomes):
         if outcome.error is not None:
             where = f"{item.rows.noun} {index}: " if item.rows.noun else ""
@@ -209,10 +225,12 @@ def _answer_of(item: _Item, outcomes: list[Outcome], spec: ModelSpec, seconds: f
         return Answer(500, None, text.encode(), (), WORKER_ERROR, seconds)
     first = outcomes[0]
     status = max(outcome.status for outcome in outcomes)
-    return Answer(status, first.content_type or encoded.content_type, encoded.body, first.headers, None, seconds, first.phrase)
+    return Answer(
+        status, first.content_type or encoded.content_type, encoded.body, (*first.headers, *encoded.headers), None, seconds, first.phrase
+    )
 
 
-def _encode(item: _Item, values: list[object], spec: ModelSpec) -> Encoded:
+def _encode(item: Item, values: list[object], spec: ModelSpec) -> Encoded:
     if item.protocol is Protocol.V1:
         return v1.encode(values, item.job.method)
     if item.protocol is Protocol.V2:

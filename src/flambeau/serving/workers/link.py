@@ -8,6 +8,7 @@ up to 6 MB a message (37 us against 175 us for 600 KB, docs/performance.md).
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,8 @@ class Kind(IntEnum):
     """Front: leave."""
     METRICS = 9
     """Worker: what the handler measured; comes before the answers of the batch that it is about."""
+    CANCEL = 10
+    """Front, to a shared worker: numbers of jobs for which nobody waits any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,10 @@ class ChildLink:
         buffers: Sequence[bytes | memoryview] = [*before, *frame_buffers(kind, text, bodies)]
         while buffers:
             buffers = _left_of(buffers, self._socket.sendmsg(buffers[:_VECTORS_MAX]))
+
+    def has_frame(self) -> bool:
+        """Return whether a frame, or the end, has begun to come."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""

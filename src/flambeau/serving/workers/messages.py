@@ -21,9 +21,10 @@ from flambeau.serving.model import (
     ModelSpec,
     Parallelism,
     Protocol,
+    SequenceHeaders,
     Sequences,
 )
-from flambeau.serving.workers.link import BrokenFrame
+from flambeau.serving.workers.link import BrokenFrame, Kind, frame_buffers
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ def _config_of(fields: dict[str, Any]) -> ModelConfig:
         fields["parallelism"] = Parallelism(**fields["parallelism"])
     if fields["sequences"] is not None:
         fields["sequences"] = Sequences(**fields["sequences"])
+    fields["sequence_headers"] = SequenceHeaders(**fields["sequence_headers"])
     fields["device_ids"], fields["warmup"] = tuple(fields["device_ids"]), tuple(fields["warmup"])
     return ModelConfig(**fields)
 
@@ -116,6 +118,40 @@ def answers_of(text: bytes, body: bytes | memoryview, count: int) -> list[Answer
     return answers
 
 
+def numbered_answers_message(answers: Sequence[tuple[int, Answer]]) -> tuple[bytes, list[bytes]]:
+    """Return answers to some of a shared worker's jobs as text and bodies."""
+    text, bodies = answers_message([answer for _, answer in answers])
+    return numbers_text([number for number, _ in answers]) + b"\n" + text, bodies
+
+
+def numbered_answers_of(text: bytes, body: bytes | memoryview) -> list[tuple[int, Answer]]:
+    """Return the answers that a frame of a shared worker brought, each with its job's number.
+
+    Raises:
+        BrokenFrame: they are not of the form.
+    """
+    first, _, rest = text.partition(b"\n")
+    numbers = numbers_of(first)
+    return list(zip(numbers, answers_of(rest, body, len(numbers)), strict=True))
+
+
+def numbers_text(numbers: Sequence[int]) -> bytes:
+    """Return numbers of jobs as text."""
+    return orjson.dumps(numbers)
+
+
+def numbers_of(text: bytes) -> list[int]:
+    """Return the numbers of jobs that a text says.
+
+    Raises:
+        BrokenFrame: it says none.
+    """
+    try:
+        return [int(number) for number in orjson.loads(text)]
+    except (ValueError, TypeError) as error:
+        raise BrokenFrame(f"numbers of jobs cannot be read: {error}") from error
+
+
 def part_text(index: int, head: Answer | None) -> bytes:
     """Return what goes before a part of a job's streamed answer.
 
@@ -145,6 +181,11 @@ def part_of(text: bytes) -> tuple[int, Answer | None]:
 def metrics_text(updates: Sequence[MetricUpdate]) -> bytes:
     """Return what a handler measured as text."""
     return orjson.dumps([(each.name, each.kind, each.unit, each.dimensions, each.value, each.request_id) for each in updates])
+
+
+def metrics_buffers(updates: Sequence[MetricUpdate]) -> list[bytes]:
+    """Return the buffers of a frame with what a handler measured; none if it measured nothing."""
+    return frame_buffers(Kind.METRICS, metrics_text(updates)) if updates else []
 
 
 def metrics_of(text: bytes) -> list[MetricUpdate]:

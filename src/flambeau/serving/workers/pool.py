@@ -24,6 +24,7 @@ from flambeau.serving.workers.alarm import Alarm
 from flambeau.serving.workers.failure import Exit, Failure
 from flambeau.serving.workers.machine import State
 from flambeau.serving.workers.restart import Failures
+from flambeau.serving.workers.shared import SharedWorker
 from flambeau.serving.workers.starter import Starter
 from flambeau.serving.workers.worker import Batch, Worker
 
@@ -32,6 +33,8 @@ _printed = logging.getLogger("flambeau.worker")
 
 END_SECONDS = 10.0
 """Within stop(): from SIGKILL to giving up on a process that the kernel does not end (a hung disk or device)."""
+LOOP_SECONDS = 5.0
+"""asyncCommunication: from the responseTimeout, which the worker keeps itself, to ending a worker from which nothing comes."""
 _SERVING = (State.IDLE, State.BUSY)
 _COMING = (State.STARTING, State.LOADING)
 
@@ -44,8 +47,25 @@ OnMetrics = Callable[[ModelSpec, Sequence[MetricUpdate]], None]
 class WorkSource(Protocol):
     """Where batches come from: the queue."""
 
-    def next_batch(self) -> Batch | None:
+    @property
+    def is_sticky(self) -> bool:
+        """Whether what one idle worker may not take can be another's."""
+        ...
+
+    def next_batch(self, worker: int) -> Batch | None:
         """Return what an idle worker should do now, or None."""
+        ...
+
+    def has_room(self, worker: int) -> bool:
+        """Return whether an idle worker may take any job that comes."""
+        ...
+
+    def needs(self, worker: int) -> bool:
+        """Return whether an idle worker is still needed."""
+        ...
+
+    def worker_gone(self, worker: int) -> None:
+        """Learn that a worker has ended."""
         ...
 
     def take_back(self, batch: Batch) -> None:
@@ -91,12 +111,15 @@ class WorkerPool:
         self._starter = starter
         self._on_log = on_log or self._print
         config = spec.config
-        self._limits = limits or machine.Limits(load_seconds=config.startup_timeout_seconds, answer_seconds=config.response_timeout_seconds)
+        # A worker with an event loop cancels what is late by itself; we come after it, should its loop hang.
+        answer_seconds = config.response_timeout_seconds + (LOOP_SECONDS if config.async_communication else 0.0)
+        self._limits = limits or machine.Limits(load_seconds=config.startup_timeout_seconds, answer_seconds=answer_seconds)
         self._workers_min = config.min_workers
         self._workers_max = max(config.min_workers, config.max_workers)
         self._source: WorkSource | None = None
         self._workers: dict[int, Worker] = {}
         self._started_at: dict[int, float] = {}
+        self._number_changed_at = float("-inf")
         self._idle: list[Worker] = []  # a stack: the one that worked last has the warmest caches, the others may be let go
         self._next_number = 1
         self._failures = Failures()
@@ -201,6 +224,11 @@ class WorkerPool:
         return bool(self._idle)
 
     @property
+    def idle(self) -> int:
+        """Workers that would take a batch at once."""
+        return len(self._idle)
+
+    @property
     def workers_min(self) -> int:
         """Fewest workers wished."""
         return self._workers_min
@@ -239,13 +267,25 @@ class WorkerPool:
 
     def work_waits(self) -> None:
         """Give waiting jobs to idle workers; called by the queue when jobs came."""
-        while self._idle:
-            if not self._dispatch_to(self._idle.pop()):
-                return
+        if self._source is not None and self._source.is_sticky:
+            self._offer_to_each()
+        else:
+            while self._idle:
+                if not self._dispatch_to(self._idle.pop()):
+                    return
         if not self._workers:
             self._settle()
         elif len(self._workers) < self._workers_max:
             self._alarm.set_by(asyncio.get_running_loop().time() + scaling.GROW_AFTER_SECONDS)
+
+    def _offer_to_each(self) -> None:
+        """Offer what waits to every idle worker, until none may take any more."""
+        taken = True
+        while taken:
+            taken = False
+            for worker in list(self._idle):
+                self._idle.remove(worker)
+                taken |= self._dispatch_to(worker)
 
     # The workers' side (worker.Overseer).
 
@@ -266,6 +306,10 @@ class WorkerPool:
             return
         if len(self._workers) > self._workers_min:
             self._alarm.set_by(worker.since + scaling.SHRINK_AFTER_SECONDS)
+
+    def stay_available(self, worker: Worker) -> None:
+        """Note that a worker that has work can take more; the others come before it."""
+        self._idle.insert(0, worker)
 
     def withdraw(self, worker: Worker) -> None:
         """Give an idle worker nothing more."""
@@ -290,6 +334,8 @@ class WorkerPool:
             _log.error("%s", failure, extra={"fields": {"phase": failure.phase, "failures": self._failures.count, "retry_seconds": delay}})
             if self._source is not None and self.unservable() is not None:
                 self._source.cannot_be_served(failure)
+        if self._source is not None:
+            self._source.worker_gone(worker.number)
         self._settle()
         self._notify()
 
@@ -301,7 +347,7 @@ class WorkerPool:
 
     def _dispatch_to(self, worker: Worker) -> bool:
         """Give a worker the next batch; without one it is noted as idle, and False is returned."""
-        batch = self._source.next_batch() if self._source is not None else None
+        batch = self._source.next_batch(worker.number) if self._source is not None else None
         if batch is None or self._source is None:
             self._idle.append(worker)
             return False
@@ -318,8 +364,10 @@ class WorkerPool:
 
     def _next_deadline(self, now: float) -> float | None:
         times = [worker.deadline for worker in self._workers.values() if worker.deadline is not None] + self._restart_at
-        if self._idle and len(self._workers) > self._workers_min:
-            times.append(self._idle[0].since + scaling.SHRINK_AFTER_SECONDS)
+        longest_idle = self._longest_idle()
+        if longest_idle is not None and len(self._workers) > self._workers_min:
+            shrink_at = max(longest_idle.since + scaling.SHRINK_AFTER_SECONDS, self._number_changed_at + scaling.CALM_SECONDS)
+            times.append(max(shrink_at, now + scaling.GROW_AFTER_SECONDS))
         if self._source is not None and len(self._workers) < self._workers_max and self._source.oldest_wait_seconds(now) is not None:
             times.append(now + scaling.GROW_AFTER_SECONDS)
         return min(times, default=None)
@@ -334,7 +382,11 @@ class WorkerPool:
             self._alarm.set_by(when)
         staying = [worker for worker in self._workers.values() if not worker.retired]
         planned = len(staying) + len(self._restart_at)
-        wished = scaling.wished_workers(self._observed(staying, planned, now), self._workers_min, self._workers_max)
+        observed = self._observed(staying, planned, now)
+        wish = scaling.wished_workers(observed, self._workers_min, self._workers_max)
+        wished = wish.workers
+        if wished != planned:
+            self._note_change(observed, wish, now)
         for _ in range(wished - planned):
             self._add()
         surplus = planned - wished
@@ -345,23 +397,49 @@ class WorkerPool:
             worker.retire()
 
     def _observed(self, staying: list[Worker], planned: int, now: float) -> scaling.Observed:
+        source, longest_idle = self._source, self._longest_idle()
         return scaling.Observed(
             workers=planned,
             coming=sum(worker.state in _COMING for worker in staying) + len(self._restart_at),
-            idle=len(self._idle),
-            oldest_wait_seconds=self._source.oldest_wait_seconds(now) if self._source is not None else None,
-            longest_idle_seconds=now - self._idle[0].since if self._idle else 0.0,
+            idle=sum(source is None or source.has_room(worker.number) for worker in self._idle),
+            oldest_wait_seconds=source.oldest_wait_seconds(now) if source is not None else None,
+            longest_idle_seconds=now - longest_idle.since if longest_idle is not None else 0.0,
+            unchanged_seconds=now - self._number_changed_at,
         )
+
+    def _longest_idle(self) -> Worker | None:
+        """Return the worker that has had nothing to do for longest and is not needed."""
+        free = (w for w in self._idle if w.state is State.IDLE and not (self._source is not None and self._source.needs(w.number)))
+        return min(free, key=lambda worker: worker.since, default=None)
+
+    def _note_change(self, observed: scaling.Observed, wish: scaling.Wish, now: float) -> None:
+        """Note a change of the number of workers, and log it with what it was decided from."""
+        self._number_changed_at = now
+        fields = {
+            "workers": observed.workers,
+            "wished": wish.workers,
+            "idle": observed.idle,
+            "coming": observed.coming,
+            "oldest_wait_seconds": round(observed.oldest_wait_seconds or 0.0, 3),
+            "longest_idle_seconds": round(observed.longest_idle_seconds, 1),
+        }
+        who = f"{self.spec.name} {self.spec.version}"
+        _log.info("model %s: from %d to %d workers: %s", who, observed.workers, wish.workers, wish.reason, extra={"fields": fields})
 
     def _least_needed(self, staying: list[Worker]) -> list[Worker]:
         """Return workers in the order in which to let them go: coming ones, idle ones longest idle first, busy ones."""
         order = {State.STARTING: 0, State.LOADING: 1, State.IDLE: 2}
-        return sorted(staying, key=lambda worker: (order.get(worker.state, 3), worker.since))
+        source = self._source
+        return sorted(
+            staying,
+            key=lambda worker: (source is not None and source.needs(worker.number), order.get(worker.state, 3), worker.since),
+        )
 
     def _add(self) -> None:
         number = self._next_number
         self._next_number += 1
-        worker = Worker(number, self.spec, self._limits, self, lambda line: self._on_log(number, line))
+        kind = SharedWorker if self.spec.config.is_shared else Worker
+        worker = kind(number, self.spec, self._limits, self, lambda line: self._on_log(number, line))
         self._workers[number] = worker
         self._started_at[number] = time.time()
         self._tasks.start(f"start worker {number}", worker.start(self._starter))

@@ -13,9 +13,10 @@ import orjson
 
 from flambeau.serving.model import Answer, Job, MetricUpdate, ModelSpec
 from flambeau.serving.workers import machine
-from flambeau.serving.workers.failure import Exit, Failure, hint_of
+from flambeau.serving.workers.failure import Exit, Failure, hint_of, traceback_in
 from flambeau.serving.workers.link import BrokenFrame, Frame, FrontLink, Kind, socket_pair
 from flambeau.serving.workers.machine import Action, Event, State
+from flambeau.serving.workers.memory import out_of_memory_kills
 from flambeau.serving.workers.messages import LoadFailure, answers_of, batch_message, load_failure_of, metrics_of, part_of, spec_text
 from flambeau.serving.workers.output import OutputReader
 from flambeau.serving.workers.starter import Starter, WorkerProcess
@@ -52,6 +53,11 @@ class Batch(Protocol):
         """Learn that the worker died with the batch; nothing of it is run again."""
         ...
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for an answer any more."""
+        ...
+
 
 class Overseer(Protocol):
     """Who owns workers: the pool."""
@@ -62,6 +68,14 @@ class Overseer(Protocol):
 
     def take_work(self, worker: Worker) -> None:
         """Give an idle worker its next batch, or note it as idle."""
+        ...
+
+    def stay_available(self, worker: Worker) -> None:
+        """Note that a worker that has work can take more."""
+        ...
+
+    def work_waits(self) -> None:
+        """Give waiting jobs to workers that can take them."""
         ...
 
     def withdraw(self, worker: Worker) -> None:
@@ -115,6 +129,7 @@ class Worker:
         self._batch: Batch | None = None
         self._load_failure: LoadFailure | None = None
         self._broken: str | None = None
+        self._kills_before: int | None = None
 
     @property
     def state(self) -> State:
@@ -154,6 +169,7 @@ class Worker:
         except OSError as error:  # no descriptors left
             self._exited(Exit(note=f"could not be started: {error}"))
             return
+        self._kills_before = out_of_memory_kills()
         bound = self._spec.config.batch_size * (self._spec.config.response_bytes_max + _ANSWER_OVERHEAD_BYTES)
         self._link = FrontLink(ours, bound, self._frame, self._link_lost)
         self._output = OutputReader(output, self._on_line)
@@ -269,10 +285,15 @@ class Worker:
             self._output.close()
         if self._link is not None:
             self._link.close()
-        if not self._retired or self._batch is not None:
-            self._fail(self._phase(), self._end_text(ended), None if self._retired else hint_of(ended))
+        if not self._retired or self._has_work():
+            unexpected = self.failure is None and not self._retired
+            self._fail(self._phase(), self._end_text(ended), hint_of(ended, self._out_of_memory_kills()) if unexpected else None)
+            if self.failure is not None and unexpected:
+                self.failure = replace(self.failure, out_of_memory=ended.is_kill)
         if self.failure is not None:
-            self.failure = replace(self.failure, log_tail=self.tail())  # with what it printed while it was dying
+            # With what it printed while it was dying.
+            text = self.failure.traceback_text or traceback_in(self.tail())
+            self.failure = replace(self.failure, log_tail=self.tail(), traceback_text=text)
         self._step(Event.EXITED)
 
     # What is done about it.
@@ -319,6 +340,15 @@ class Worker:
             assert self.failure is not None, "a worker fails its batch for a reason"
             batch.lost(self.failure)
 
+    def _has_work(self) -> bool:
+        """Return whether jobs are lost with it."""
+        return self._batch is not None
+
+    def _out_of_memory_kills(self) -> int:
+        """Return how often the kernel has killed for memory since it was started; 0 where that cannot be known."""
+        kills = out_of_memory_kills()
+        return kills - self._kills_before if kills is not None and self._kills_before is not None else 0
+
     # Words.
 
     def _phase(self) -> str:
@@ -341,7 +371,7 @@ class Worker:
         return f"worker {self.number} of model {self._spec.name} {self._spec.version}"
 
     def _doing(self) -> str:
-        if self._batch is not None:
+        if self._has_work():
             return "while it answered"
         return {"start": "before it started", "load": "while it loaded the model", "answer": "while it was idle"}[self._phase()]
 

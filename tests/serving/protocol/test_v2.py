@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from flambeau.foundation.errors import Internal, InvalidInput, TooLarge
 from flambeau.serving.model import Job, Method, Protocol
 from flambeau.serving.protocol.form import Rows
-from flambeau.serving.protocol.v2 import DIMENSIONS_MAX, ELEMENTS_MAX, INPUTS_MAX, decode, encode
+from flambeau.serving.protocol.v2 import decode, encode
+from flambeau.serving.protocol.v2_tensor import DIMENSIONS_MAX, ELEMENTS_MAX, INPUTS_MAX
 
 
 def rows(*inputs: Any, **fields: Any) -> Rows:

@@ -47,18 +47,19 @@ class AccessLog:
         self._second = -1
         self._second_text = b""
 
-    def record(self, *, peer: str, method: str, target: bytes, status: int, seconds: float) -> None:
+    def record(self, *, peer: str, method: str, target: bytes, status: int, seconds: float, version: bytes = b"HTTP/1.1") -> None:
         """Note one answered request."""
         now = time.time()
         second = int(now)
         if second != self._second:
             self._second, self._second_text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second)).encode()
-        line = b'%b,%03d - /%b "%b %b HTTP/1.1" %d %d\n' % (
+        line = b'%b,%03d - /%b "%b %b %b" %d %d\n' % (
             self._second_text,
             int((now - second) * 1000),
             peer.encode("latin-1"),
             method.encode("latin-1"),
             target[:TARGET_BYTES_MAX],
+            version,
             status,
             round(seconds * 1000),
         )

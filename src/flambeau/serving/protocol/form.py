@@ -10,6 +10,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """V2: one output that the client is sent."""
+
+    row: int
+    """Whose result."""
+    name: str
+    binary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """One request as input for the handler; all rows of a batch go through one call of it."""
 
@@ -23,6 +33,8 @@ class Rows:
     """TorchServe: name and content type of each value of the row; a handler reads them beside the headers."""
     names: tuple[str, ...] = ()
     """V2: the inputs' names, in the order of the rows."""
+    wanted: tuple[Wanted, ...] = ()
+    """V2: what is sent; empty: each row's result as JSON under its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +44,5 @@ class Encoded:
     body: bytes
     content_type: str | None
     """None where the wire form gives none (TorchServe's text and bytes)."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """V2: where the JSON ends and binary tensors begin."""

@@ -1,7 +1,8 @@
-"""The Open Inference Protocol as JSON: tensors in, tensors out.
+"""The Open Inference Protocol: tensors in, tensors out, as JSON or as JSON and the bytes behind it.
 
 Each input tensor is a row, as TorchServe's kservev2 envelope hands it to a handler: the input's own dict, its data nested by its
-shape; one BYTES element is a string, several are a list. The n-th result answers under the n-th input's name.
+shape; one BYTES element is a string, several are a list. Binary tensors are arrays and bytes objects. The n-th result answers under the
+n-th input's name, or the name that the request's ``outputs`` have for it.
 """
 
 from __future__ import annotations
@@ -10,37 +11,16 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau.foundation.errors import Internal, InvalidInput, TooLarge
+from flambeau.foundation.errors import Internal, InvalidInput
 from flambeau.serving.model import Job
-from flambeau.serving.protocol.form import Encoded, Rows
+from flambeau.serving.protocol import v2_binary
+from flambeau.serving.protocol.form import Encoded, Rows, Wanted
 from flambeau.serving.protocol.json_text import read_json, write_compact_json
 from flambeau.serving.protocol.v1 import kind_of
+from flambeau.serving.protocol.v2_tensor import DATATYPES, Described, described, out_of_range, refuse_inputs_over, wrong_count
 
-ELEMENTS_MAX = 1 << 28
-"""Elements of one tensor; a shape that says more is refused before anything is allocated for it."""
-DIMENSIONS_MAX = 32
-"""Dimensions of one tensor; numpy's own bound before version 2."""
-INPUTS_MAX = 1024
-"""Input tensors of one request."""
-NAME_CHARS_TOLD_MAX = 64
-"""Of a client's own words in an error text."""
-
-# Datatype -> numpy's dtype and the kinds that JSON data may have: i, u integers, f floats, b booleans.
-_DTYPES = {
-    "BOOL": ("bool", "b"),
-    "INT8": ("int8", "iu"),
-    "INT16": ("int16", "iu"),
-    "INT32": ("int32", "iu"),
-    "INT64": ("int64", "iu"),
-    "UINT8": ("uint8", "iu"),
-    "UINT16": ("uint16", "iu"),
-    "UINT32": ("uint32", "iu"),
-    "UINT64": ("uint64", "iu"),
-    "FP16": ("float16", "iuf"),
-    "FP32": ("float32", "iuf"),
-    "FP64": ("float64", "iuf"),
-}
-_DATATYPES = {dtype: datatype for datatype, (dtype, _) in _DTYPES.items()}
+_DATATYPE_OF = {datatype.dtype: name for name, datatype in DATATYPES.items() if name != "BF16"}
+"""Numpy's name -> ours."""
 
 
 def decode(job: Job) -> Rows:
@@ -50,20 +30,21 @@ def decode(job: Job) -> Rows:
         InvalidInput: no JSON, or an input whose name, shape, datatype and data don't fit each other.
         TooLarge: more inputs, dimensions or elements than allowed.
     """
-    document = read_json(job.body)
+    text, raw = v2_binary.split_body(job)
+    document = read_json(text)
     if not isinstance(document, dict):
         raise InvalidInput(f'the body must be a JSON object with "inputs", not {kind_of(document)}')
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise InvalidInput('the body has no "inputs": a list of {"name", "shape", "datatype", "data"}')
-    if len(inputs) > INPUTS_MAX:
-        raise TooLarge(f"the request has {len(inputs)} inputs, at most {INPUTS_MAX} are allowed")
-    rows = [_row_of(tensor, index) for index, tensor in enumerate(inputs)]
+    refuse_inputs_over(len(inputs))
+    rows = [_row_of(tensor, index, raw) for index, tensor in enumerate(inputs)]
+    raw.refuse_rest()
     given_id = document.get("id")
     if given_id is not None and not isinstance(given_id, str):
         raise InvalidInput(f'"id" must be a string, not {kind_of(given_id)}')
     names = tuple(str(row["name"]) for row in rows)
-    return Rows(list(rows), noun="input", echo_id=given_id or job.id, names=names)
+    return Rows(list(rows), noun="input", echo_id=given_id or job.id, names=names, wanted=_wanted_of(document, names))
 
 
 def encode(values: Sequence[object], rows: Rows, *, model_name: str, model_version: str) -> Encoded:
@@ -72,62 +53,79 @@ def encode(values: Sequence[object], rows: Rows, *, model_name: str, model_versi
     Raises:
         Internal: a result has no tensor form.
     """
+    outputs: list[dict[str, object]] = []
+    behind: list[Any] = []
     try:
-        outputs = [_output_of(value, name) for value, name in zip(values, rows.names, strict=True)]
+        for wanted in rows.wanted or [Wanted(index, name) for index, name in enumerate(rows.names)]:
+            if wanted.binary:
+                output, content = _binary_output_of(values[wanted.row], wanted.name)
+                behind.append(content)
+            else:
+                output = _output_of(values[wanted.row], wanted.name)
+            outputs.append(output)
         document = {"id": rows.echo_id, "model_name": model_name, "model_version": model_version, "outputs": outputs}
-        return Encoded(write_compact_json(document), "application/json")
+        text = write_compact_json(document)
     except (TypeError, ValueError) as error:
         raise Internal(
             f"Unsupported model output data type. The handler's result has no tensor form: {error}",
             hint="return numbers, strings, arrays, tensors or regular lists of them",
         ) from error
+    if not behind:
+        return Encoded(text, "application/json")
+    return Encoded(b"".join([text, *behind]), v2_binary.CONTENT_TYPE, ((v2_binary.HEADER_LENGTH, str(len(text))),))
 
 
-def _row_of(tensor: object, index: int) -> dict[str, object]:
+def _row_of(tensor: Any, index: int, raw: v2_binary.RawTensors) -> dict[str, object]:
     """Return an input as the row that a handler gets: checked, its data nested by its shape."""
-    if not isinstance(tensor, dict):
-        raise InvalidInput(f"input {index} must be an object, not {kind_of(tensor)}")
-    name = tensor.get("name")
-    if not isinstance(name, str) or not name:
-        raise InvalidInput(f'input {index} has no "name"')
-    where = f"input {index} ({name[:NAME_CHARS_TOLD_MAX]})"
-    datatype = tensor.get("datatype")
-    if not isinstance(datatype, str) or (datatype != "BYTES" and datatype not in _DTYPES):
-        given = repr(datatype[:NAME_CHARS_TOLD_MAX]) if isinstance(datatype, str) else kind_of(datatype)
-        raise InvalidInput(f"{where}: datatype {given} is not one of {', '.join([*_DTYPES, 'BYTES'])}")
-    shape = tensor.get("shape")
-    count = _element_count(shape, where)
+    said = described(tensor, index)
+    size = v2_binary.size_of(tensor, said.where)
+    if size is not None:
+        return {**tensor, "data": raw.take(said, size)}
     data = tensor.get("data")
     if not isinstance(data, list):
-        raise InvalidInput(f'{where}: "data" must be a list, not {kind_of(data)}')
-    nested = _strings_of(data, count, where) if datatype == "BYTES" else _numbers_of(data, shape, datatype, where)
-    return {**tensor, "data": nested}
+        raise InvalidInput(f'{said.where}: "data" must be a list, not {kind_of(data)}')
+    return {**tensor, "data": _strings_of(data, said) if said.datatype.name == "BYTES" else _numbers_of(data, said)}
 
 
-def _element_count(shape: object, where: str) -> int:
-    """Return how many elements a shape says there are."""
-    if not isinstance(shape, list) or not shape:
-        raise InvalidInput(f'{where}: "shape" must be a list of integers, not {kind_of(shape) if shape != [] else "an empty one"}')
-    if len(shape) > DIMENSIONS_MAX:
-        raise TooLarge(f"{where}: {len(shape)} dimensions, at most {DIMENSIONS_MAX} are allowed")
-    count = 1
-    for size in shape:
-        if type(size) is not int or size < 0:
-            raise InvalidInput(f'{where}: "shape" must hold whole numbers from 0')
-        count *= size
-        if count > ELEMENTS_MAX:
-            raise TooLarge(f"{where}: shape {shape} has more than {ELEMENTS_MAX} elements")
-    return count
+def _wanted_of(document: dict[str, Any], names: tuple[str, ...]) -> tuple[Wanted, ...]:
+    """Return which results are sent, under which names, and whether in binary; empty: all of them as JSON, under the inputs' names.
+
+    Outputs that are called as inputs are chosen by name, as many others as there are inputs in order; where neither fits, the names mean
+    nothing here and every result is sent, as TorchServe does it.
+    """
+    by_default = _flag(document.get("parameters"), "binary_data_output") or False
+    outputs = document.get("outputs")
+    if not outputs:
+        return tuple(Wanted(index, name, True) for index, name in enumerate(names)) if by_default else ()
+    if not isinstance(outputs, list):
+        raise InvalidInput(f'"outputs" must be a list, not {kind_of(outputs)}')
+    asked: dict[str, bool] = {}
+    for index, output in enumerate(outputs):
+        name = output.get("name") if isinstance(output, dict) else None
+        if not isinstance(name, str) or not name:
+            raise InvalidInput(f'output {index} has no "name"')
+        own = _flag(output.get("parameters"), "binary_data")
+        asked[name] = by_default if own is None else own
+    if asked.keys() <= set(names):
+        return tuple(Wanted(names.index(name), name, binary) for name, binary in asked.items())
+    if len(asked) == len(names):
+        return tuple(Wanted(index, name, binary) for index, (name, binary) in enumerate(asked.items()))
+    return tuple(Wanted(index, name, any(asked.values())) for index, name in enumerate(names))
 
 
-def _strings_of(data: list[Any], count: int, where: str) -> str | list[str]:
+def _flag(parameters: object, name: str) -> bool | None:
+    value = parameters.get(name) if isinstance(parameters, dict) else None
+    return value if isinstance(value, bool) else None
+
+
+def _strings_of(data: list[Any], said: Described) -> str | list[str]:
     flat = _flattened(data)
-    if len(flat) != count:
-        raise InvalidInput(f"{where}: its shape says {count} elements, its data has {len(flat)}")
+    if len(flat) != said.count:
+        raise wrong_count(said, len(flat))
     for element in flat:
         if not isinstance(element, str):
-            raise InvalidInput(f"{where}: BYTES elements must be strings, not {kind_of(element)}")
-    return flat[0] if count == 1 else flat
+            raise InvalidInput(f"{said.where}: BYTES elements must be strings, not {kind_of(element)}")
+    return flat[0] if said.count == 1 else flat
 
 
 def _flattened(data: list[Any]) -> list[Any]:
@@ -145,58 +143,103 @@ def _flattened(data: list[Any]) -> list[Any]:
     return flat
 
 
-def _numbers_of(data: list[Any], shape: Any, datatype: str, where: str) -> Any:
+def _numbers_of(data: list[Any], said: Described) -> Any:
     """Return numbers nested by their shape, each one of the datatype's kind and range."""
     import numpy  # noqa: PLC0415 - 0.1 to 0.25 s that only V2 pays
 
-    dtype, kinds = _DTYPES[datatype]
+    kinds = said.datatype.kinds
     try:
         array = numpy.asarray(data)
     except (ValueError, OverflowError) as error:
-        raise InvalidInput(f"{where}: its nested data is not regular: {error}") from error
-    if array.size != (expected := _product(shape)):
-        raise InvalidInput(f"{where}: its shape {shape} says {expected} elements, its data has {array.size}")
-    if array.ndim > 1 and list(array.shape) != shape:
-        raise InvalidInput(f"{where}: its data is nested as {list(array.shape)}, its shape says {shape}")
+        raise InvalidInput(f"{said.where}: its nested data is not regular: {error}") from error
+    if array.size != said.count:
+        raise wrong_count(said, array.size)
+    if array.ndim > 1 and list(array.shape) != said.shape:
+        raise InvalidInput(f"{said.where}: its data is nested as {list(array.shape)}, its shape says {said.shape}")
     if array.size and array.dtype.kind not in kinds:
-        raise InvalidInput(f"{where}: its data holds something that is not {datatype}")
+        raise InvalidInput(f"{said.where}: its data holds something that is not {said.datatype.name}")
     if array.size and kinds == "iu":
-        limits = numpy.iinfo(dtype)
+        limits = numpy.iinfo(said.datatype.dtype)
         low, high = int(array.min()), int(array.max())
         if low < limits.min or high > limits.max:
-            raise InvalidInput(f"{where}: its data runs from {low} to {high}, {datatype} from {limits.min} to {limits.max}")
-    if array.ndim > 1 or len(shape) == 1:
+            raise out_of_range(said, low, high)
+    if array.ndim > 1 or len(said.shape) == 1:
         return data
-    return array.reshape(shape).tolist()
-
-
-def _product(shape: list[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
+    return array.reshape(said.shape).tolist()
 
 
 def _output_of(value: Any, name: str) -> dict[str, object]:
     """Return a result as an output tensor with its true shape."""
+    elements = _elements_of(value)
+    if elements is not None:
+        return {"name": name, "shape": [len(elements)], "datatype": "BYTES", "data": [_text_of(element) for element in elements]}
+    array, datatype = _array_of(value)
+    return {
+        "name": name,
+        "shape": list(array.shape) or [1],
+        "datatype": "FP32" if datatype == "BF16" else datatype,
+        "data": array.reshape(-1),
+    }
+
+
+def _binary_output_of(value: Any, name: str) -> tuple[dict[str, object], Any]:
+    """Return a result as an output tensor, and the bytes that go behind the JSON."""
+    elements = _elements_of(value)
+    if elements is not None:
+        content: Any = v2_binary.packed_strings([_bytes_of(element) for element in elements])
+        shape, datatype = [len(elements)], "BYTES"
+    else:
+        array, datatype = _array_of(value)
+        shape = list(array.shape) or [1]
+        if datatype == "BF16":
+            content = v2_binary.bfloat16_bytes(array)
+        else:
+            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            content = memoryview(little.reshape(-1)).cast("B") if little.size else b""
+    size = len(content)
+    return {"name": name, "shape": shape, "datatype": datatype, "parameters": {"binary_data_size": size}}, content
+
+
+def _elements_of(value: Any) -> list[Any] | None:
+    """Return a result's elements where it is text, bytes or objects such as one dict a class; None where it is numbers."""
+    if isinstance(value, str | bytes | bytearray | dict) or value is None:
+        return [value]
+    if hasattr(value, "detach") or _numeric(value) is not None:
+        return None
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _array_of(value: Any) -> tuple[Any, str]:
+    """Return a numeric result as a contiguous array, and its datatype."""
     import numpy  # noqa: PLC0415 - as above
 
-    if isinstance(value, str | bytes | bytearray | dict) or value is None:
-        return {"name": name, "shape": [1], "datatype": "BYTES", "data": [_text_of(value)]}
     if hasattr(value, "detach"):  # a torch tensor; bfloat16 has no numpy form
         value = value.detach().cpu()
-        value = value.float().numpy() if "bfloat16" in str(value.dtype) else value.numpy()
+        if "bfloat16" in str(value.dtype):
+            return numpy.ascontiguousarray(value.float().numpy()), "BF16"
+        value = value.numpy()
+    array = _numeric(value)
+    if array is None:
+        raise TypeError(f"numbers of {getattr(value, 'dtype', type(value).__name__)} have no datatype")
+    return numpy.ascontiguousarray(array).reshape(array.shape), _DATATYPE_OF[array.dtype.name]
+
+
+def _numeric(value: Any) -> Any:
+    """Return an array of a known datatype, or None."""
+    import numpy  # noqa: PLC0415 - as above
+
     try:
         array = numpy.asarray(value)
     except ValueError:  # lists of unequal lengths
-        array = numpy.asarray(None)
-    datatype = _DATATYPES.get(array.dtype.name)
-    if datatype is None:
-        # Strings, or objects such as one dict a class: each is an element of its own.
-        elements = list(value) if isinstance(value, list | tuple) else [value]
-        return {"name": name, "shape": [len(elements)], "datatype": "BYTES", "data": [_text_of(element) for element in elements]}
-    shape = list(array.shape) or [1]
-    return {"name": name, "shape": shape, "datatype": datatype, "data": numpy.ascontiguousarray(array).reshape(-1)}
+        return None
+    return array if array.dtype.name in _DATATYPE_OF else None
+
+
+def _bytes_of(value: Any) -> bytes:
+    """Return one BYTES element as it is; what is neither text nor bytes is its JSON text."""
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    return value.encode() if isinstance(value, str) else write_compact_json(value)
 
 
 def _text_of(value: Any) -> str:

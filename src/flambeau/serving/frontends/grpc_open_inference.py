@@ -1,0 +1,81 @@
+"""The Open Inference Protocol's service, under KServe's package and under TorchServe's: the checks and texts are those of V2 over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.foundation.errors import InvalidInput
+from flambeau.serving.frontends.grpc_asked import Models
+from flambeau.serving.frontends.grpc_messages import message
+from flambeau.serving.frontends.grpc_service import Call, Service
+from flambeau.serving.frontends.routes import Plane
+from flambeau.serving.model import Job, Method, Protocol
+from flambeau.serving.protocol.v2_binary import CONTENT_TYPE, HEADER_LENGTH
+from flambeau.serving.protocol.v2_grpc import binary_form, fill_response
+
+NAMES = ("inference.GRPCInferenceService", "org.pytorch.serve.grpc.openinference.GRPCInferenceService")
+
+
+class OpenInferenceService:
+    """Answer the Open Inference Protocol.
+
+    Args:
+        models: who answers.
+    """
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._dataplane = models.dataplane
+
+    def service(self) -> Service:
+        """Return the service's methods."""
+        methods = {
+            "ServerLive": self._server_live,
+            "ServerReady": self._server_ready,
+            "ModelReady": self._model_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelMetadata": self._model_metadata,
+            "ModelInfer": self._model_infer,
+        }
+        return Service(NAMES, methods, Plane.INFERENCE, frozenset({"ServerLive", "ServerReady"}))
+
+    async def _server_live(self, request: Any, call: Call) -> Any:
+        return message("inference.ServerLiveResponse")(live=True)
+
+    async def _server_ready(self, request: Any, call: Call) -> Any:
+        return message("inference.ServerReadyResponse")(ready=self._dataplane.readiness().ready)
+
+    async def _model_ready(self, request: Any, call: Call) -> Any:
+        standing = self._dataplane.standing(_named(request.name), request.version or None)
+        return message("inference.ModelReadyResponse")(ready=standing.ready)
+
+    async def _server_metadata(self, request: Any, call: Call) -> Any:
+        return message("inference.ServerMetadataResponse")(**self._dataplane.server_metadata())
+
+    async def _model_metadata(self, request: Any, call: Call) -> Any:
+        found = self._dataplane.model_metadata(_named(request.name), request.version or None)
+        return message("inference.ModelMetadataResponse")(**found)
+
+    async def _model_infer(self, request: Any, call: Call) -> Any:
+        name, raw = _named(request.model_name), bool(request.raw_input_contents)
+        body, json_bytes = binary_form(request)
+        headers = tuple((name, value) for name, value in call.headers if name != HEADER_LENGTH)
+        job = Job(
+            id=call.id,
+            protocol=Protocol.V2,
+            method=Method.PREDICT,
+            content_type=CONTENT_TYPE,
+            headers=(*headers, (HEADER_LENGTH, str(json_bytes))),
+            body=body,
+        )
+        answer = await self._models.ask(name, request.model_version or None, job, call.deadline).whole()
+        response = message("inference.ModelInferResponse")()
+        length = next((int(value) for name, value in answer.headers if name == HEADER_LENGTH), len(answer.body))
+        fill_response(response, answer.body, length, raw=raw)
+        return response
+
+
+def _named(name: str) -> str:
+    if not name:
+        raise InvalidInput("the request has no model name")
+    return name

@@ -1,0 +1,124 @@
+"""A ModelInferRequest as V2's binary form and back: the worker sees what the REST door would have sent it.
+
+The front calls it; it moves bytes and needs neither numpy nor the classes of the messages. FP16 and BF16 have no typed contents and
+travel raw only. Pure.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from flambeau.foundation.errors import Internal, InvalidInput
+from flambeau.serving.protocol.v2_binary import packed_strings, unpacked_strings
+from flambeau.serving.protocol.v2_tensor import DATATYPES, Datatype, Described, described, out_of_range, refuse_inputs_over, wrong_count
+
+
+def binary_form(request: Any) -> tuple[bytes, int]:
+    """Return a request's body in binary form, and the length of the JSON before the tensors.
+
+    Args:
+        request: a ModelInferRequest.
+
+    Raises:
+        InvalidInput: an input's name, datatype, shape and contents don't fit each other.
+        TooLarge: more inputs, dimensions or elements than allowed.
+    """
+    raw = list(request.raw_input_contents)
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidInput(f"the request has {len(request.inputs)} inputs, raw_input_contents has {len(raw)} elements")
+    refuse_inputs_over(len(request.inputs))
+    inputs, contents = [], []
+    for index, tensor in enumerate(request.inputs):
+        content = raw[index] if raw else None
+        head, content = _input_of(tensor, index, content)
+        inputs.append(head)
+        contents.append(content)
+    outputs = [{"name": output.name, "parameters": {**_plain(output.parameters), "binary_data": True}} for output in request.outputs]
+    document: dict[str, object] = {"inputs": inputs, "parameters": {**_plain(request.parameters), "binary_data_output": True}}
+    if request.id:
+        document["id"] = request.id
+    if outputs:
+        document["outputs"] = outputs
+    text = orjson.dumps(document)
+    return b"".join([text, *contents]), len(text)
+
+
+def fill_response(response: Any, body: bytes, json_bytes: int, *, raw: bool) -> None:
+    """Put a worker's answer into a ModelInferResponse.
+
+    Args:
+        response: an empty one.
+        body: V2's binary form.
+        json_bytes: where its JSON ends.
+        raw: the request was raw, so the answer is.
+
+    Raises:
+        Internal: it is not of that form (a handler set a body of its own).
+    """
+    try:
+        document = orjson.loads(memoryview(body)[:json_bytes])
+        outputs = document["outputs"]
+        raw = raw or any(not DATATYPES[output["datatype"]].contents for output in outputs)
+        response.model_name, response.model_version, response.id = document["model_name"], document["model_version"], document["id"]
+        rest = memoryview(body)[json_bytes:]
+        for output in outputs:
+            size = output["parameters"]["binary_data_size"]
+            own, rest = rest[:size], rest[size:]
+            tensor = response.outputs.add(name=output["name"], datatype=output["datatype"], shape=output["shape"])
+            if raw:
+                response.raw_output_contents.append(bytes(own))
+            else:
+                _fill(tensor.contents, DATATYPES[output["datatype"]], own)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Internal(f"the model's answer is not of V2's form: {type(error).__name__}: {error}") from error
+
+
+def _input_of(tensor: Any, index: int, raw: bytes | None) -> tuple[dict[str, object], bytes]:
+    """Return an input's description for the JSON, and its bytes."""
+    head: dict[str, object] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+    if raw is None:
+        raw = _packed(tensor.contents, described(head, index))
+    elif tensor.HasField("contents") and tensor.contents.ByteSize():
+        raise InvalidInput(f"{described(head, index).where}: it has contents, and raw_input_contents has its bytes besides")
+    head["parameters"] = {**_plain(tensor.parameters), "binary_data_size": len(raw)}
+    return head, raw
+
+
+def _packed(contents: Any, said: Described) -> bytes:
+    """Return typed contents as bytes."""
+    datatype = said.datatype
+    if not datatype.contents:
+        raise InvalidInput(f"{said.where}: {datatype.name} has no typed contents", hint="send it in raw_input_contents")
+    values = getattr(contents, datatype.contents)
+    if len(values) != said.count:
+        raise wrong_count(said, len(values), hint=f"elements of {datatype.name} belong into {datatype.contents}")
+    if not datatype.code:
+        return packed_strings(values)
+    try:
+        return array.array(datatype.code, values).tobytes()
+    except OverflowError as error:
+        raise out_of_range(said, min(values), max(values)) from error
+
+
+def _fill(contents: Any, datatype: Datatype, content: memoryview) -> None:
+    """Put an output's bytes into its typed contents."""
+    values = getattr(contents, datatype.contents)
+    if not datatype.code:
+        values.extend(unpacked_strings(content))
+        return
+    numbers = array.array(datatype.code, bytes(content))
+    values.extend(map(bool, numbers) if datatype.name == "BOOL" else numbers)
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, object]:
+    """Return a map of InferParameter as JSON has it; one without a value is left out."""
+    plain: dict[str, object] = {}
+    for name, parameter in parameters.items():
+        field = parameter.WhichOneof("parameter_choice")
+        if field is not None:
+            plain[name] = getattr(parameter, field)
+    return plain

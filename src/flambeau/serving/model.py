@@ -157,6 +157,8 @@ class ModelConfig:
     """Accept a request only where a worker can take it at once."""
     device: str = "cpu"
     """What one worker runs on: ``cpu``, ``cuda:1``. The pool decides it, per worker."""
+    visible_devices: tuple[int, ...] = ()
+    """GPUs of one worker that has several: its CUDA_VISIBLE_DEVICES. The pool decides it, per worker."""
     device_type: str | None = None
     """deviceType: ``cpu`` or ``gpu``; None: GPUs where there are any."""
     device_ids: tuple[int, ...] = ()
@@ -171,6 +173,11 @@ class ModelConfig:
     warmup: tuple[object, ...] = ()
     """Requests that a worker answers before it counts as loaded; ``workers.warmup`` says of which form."""
     response_bytes_max: int = 6_553_500
+
+    @property
+    def devices_per_worker(self) -> int:
+        """GPUs of one worker on GPUs."""
+        return self.parallelism.processes if self.parallelism is not None else 1
 
     @property
     def is_shared(self) -> bool:

@@ -15,6 +15,7 @@ import psutil
 from flambeau.serving.batching.kinds import queue_of
 from flambeau.serving.batching.queue import ModelQueue
 from flambeau.serving.model import Answer, Job, Method, ModelConfig, ModelSpec, Protocol
+from flambeau.serving.workers.devices import Devices
 from flambeau.serving.workers.machine import Limits
 from flambeau.serving.workers.pool import WorkerPool
 from flambeau.serving.workers.starter import FreshStarter, Starter
@@ -93,11 +94,16 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    spec: ModelSpec, starter: Starter | None = None, *, limits: Limits | None = None, ready: bool = True
+    spec: ModelSpec,
+    starter: Starter | None = None,
+    *,
+    limits: Limits | None = None,
+    devices: Devices | None = None,
+    ready: bool = True,
 ) -> AsyncIterator[Served]:
     """Run a model; at the end no worker process is left."""
     log: list[str] = []
-    pool = WorkerPool(spec, starter or FreshStarter(), lambda _, line: log.append(line), limits=limits)
+    pool = WorkerPool(spec, starter or FreshStarter(), lambda _, line: log.append(line), limits=limits, devices=devices)
     queue = queue_of(spec, pool)
     pids: set[int] = set()
     try:

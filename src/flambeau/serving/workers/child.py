@@ -63,6 +63,8 @@ def run(end: socket.socket, parent: int) -> int:
         spec = spec_of(frame.text)
         name_process(f"fl:{spec.name}")
         os.chdir(spec.directory)
+        if spec.config.visible_devices:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, spec.config.visible_devices))
         try:
             service = _load(spec)
             mode = _mode_of(link, service, spec)

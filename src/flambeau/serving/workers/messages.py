@@ -68,7 +68,8 @@ def _config_of(fields: dict[str, Any]) -> ModelConfig:
     if fields["sequences"] is not None:
         fields["sequences"] = Sequences(**fields["sequences"])
     fields["sequence_headers"] = SequenceHeaders(**fields["sequence_headers"])
-    fields["device_ids"], fields["warmup"] = tuple(fields["device_ids"]), tuple(fields["warmup"])
+    for name in ("device_ids", "visible_devices", "warmup"):
+        fields[name] = tuple(fields[name])
     return ModelConfig(**fields)
 
 

@@ -21,6 +21,7 @@ from flambeau.foundation.tasks import TaskOwner
 from flambeau.serving.model import MetricUpdate, ModelSpec
 from flambeau.serving.workers import machine, restart, scaling
 from flambeau.serving.workers.alarm import Alarm
+from flambeau.serving.workers.devices import Devices
 from flambeau.serving.workers.failure import Exit, Failure
 from flambeau.serving.workers.machine import State
 from flambeau.serving.workers.restart import Failures
@@ -42,6 +43,8 @@ OnLog = Callable[[int, str], None]
 """Called with a worker's number and a line that it printed."""
 OnMetrics = Callable[[ModelSpec, Sequence[MetricUpdate]], None]
 """Called on the loop with what a model's handler measured; must not raise."""
+OnLoaded = Callable[[ModelSpec, int, float], None]
+"""Called with a worker's number when it has loaded, and the seconds since it was asked for; must not raise."""
 
 
 class WorkSource(Protocol):
@@ -92,6 +95,8 @@ class WorkerStatus:
     """Seconds since the epoch."""
     memory_bytes: int
     """Resident, as the kernel counts it: pages shared with the fork server included. 0 if unknown."""
+    device: str
+    """``cpu``, ``cuda:1``; of several GPUs the first."""
     last_exit: Exit | None
     """How the pool's last dead worker ended."""
 
@@ -104,11 +109,21 @@ class WorkerPool:
         starter: where processes come from.
         on_log: called with what workers print; by default it goes to the log.
         limits: of a worker's states; by default from ``spec.config``.
+        devices: where workers of a model on GPUs get theirs.
     """
 
-    def __init__(self, spec: ModelSpec, starter: Starter, on_log: OnLog | None = None, *, limits: machine.Limits | None = None) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        starter: Starter,
+        on_log: OnLog | None = None,
+        *,
+        limits: machine.Limits | None = None,
+        devices: Devices | None = None,
+    ) -> None:
         self.spec = spec
         self._starter = starter
+        self._devices = devices if spec.config.device_type == "gpu" else None
         self._on_log = on_log or self._print
         config = spec.config
         # A worker with an event loop cancels what is late by itself; we come after it, should its loop hang.
@@ -128,6 +143,8 @@ class WorkerPool:
         self._last_exit: Exit | None = None
         self.on_metrics: OnMetrics | None = None
         """Who wants the handler's metrics; set before ``start``. Until then they are dropped."""
+        self.on_loaded: OnLoaded | None = None
+        """Who wants to know how long workers take to load; set before ``start``."""
         self.deaths = 0
         """Workers that ended though they were wanted."""
         self._stopping = False
@@ -219,6 +236,17 @@ class WorkerPool:
         return sum(worker.state in _SERVING for worker in self._workers.values())
 
     @property
+    def workers_total(self) -> int:
+        """Workers, in whatever state."""
+        return len(self._workers)
+
+    def load_seconds(self) -> dict[int, float]:
+        """Return how long each worker that has loaded took from being asked for, by its number."""
+        return {
+            number: worker.loaded_at - worker.asked_at for number, worker in self._workers.items() if worker.loaded_at is not None
+        }
+
+    @property
     def has_idle(self) -> bool:
         """Whether a batch would be taken at once."""
         return bool(self._idle)
@@ -259,7 +287,9 @@ class WorkerPool:
     def workers(self) -> tuple[WorkerStatus, ...]:
         """Return what people see of each worker."""
         return tuple(
-            WorkerStatus(number, worker.pid, worker.state, self._started_at[number], _resident_bytes(worker.pid), self._last_exit)
+            WorkerStatus(
+                number, worker.pid, worker.state, self._started_at[number], _resident_bytes(worker.pid), worker.device, self._last_exit
+            )
             for number, worker in self._workers.items()
         )
 
@@ -297,7 +327,11 @@ class WorkerPool:
     def loaded(self, worker: Worker) -> None:
         """Note that a worker has loaded: the last failure is over."""
         self._failure = None
+        if self._devices is not None:
+            self._devices.note_loaded(worker)
         _log.info("model %s %s loaded", self.spec.name, self.spec.version, extra={"fields": {"worker": worker.number, "pid": worker.pid}})
+        if self.on_loaded is not None and worker.loaded_at is not None:
+            self.on_loaded(self.spec, worker.number, worker.loaded_at - worker.asked_at)
         self._notify()
 
     def take_work(self, worker: Worker) -> None:
@@ -320,6 +354,8 @@ class WorkerPool:
         """Forget a dead worker and plan its successor."""
         del self._workers[worker.number]
         del self._started_at[worker.number]
+        if self._devices is not None:
+            self._devices.release(worker)
         self._last_exit = worker.exit
         failure = worker.failure
         if failure is not None and not worker.retired:
@@ -442,7 +478,14 @@ class WorkerPool:
         worker = kind(number, self.spec, self._limits, self, lambda line: self._on_log(number, line))
         self._workers[number] = worker
         self._started_at[number] = time.time()
-        self._tasks.start(f"start worker {number}", worker.start(self._starter))
+        self._tasks.start(f"start worker {number}", self._start(worker))
+
+    async def _start(self, worker: Worker) -> None:
+        """Start a worker, on the GPUs that are best for it now."""
+        if self._devices is not None:
+            config = self.spec.config
+            worker.take_devices(await self._devices.claim(worker, config.device_ids, config.devices_per_worker))
+        await worker.start(self._starter)
 
     def _print(self, number: int, line: str) -> None:
         _printed.info("%s", line, extra={"fields": {"model": self.spec.name, "version": self.spec.version, "worker": number}})

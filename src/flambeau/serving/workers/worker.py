@@ -156,6 +156,20 @@ class Worker:
         """Whether it is wanted no more."""
         return self._retired
 
+    @property
+    def device(self) -> str:
+        """What it runs on."""
+        return self._spec.config.device
+
+    def take_devices(self, numbers: Sequence[int]) -> None:
+        """Run on these GPUs; called before ``start``. One is told by its number, several become all that the worker sees."""
+        config = self._spec.config
+        if config.parallelism is not None:
+            config = replace(config, device="cuda:0", visible_devices=tuple(numbers))
+        elif numbers:
+            config = replace(config, device=f"cuda:{numbers[0]}")
+        self._spec = replace(self._spec, config=config)
+
     async def start(self, starter: Starter) -> None:
         """Ask for the process and open the link to it; what cannot be had ends it like a process that cannot be started."""
         try:

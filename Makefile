@@ -47,5 +47,21 @@ protos: setup  ## compile the .proto files after one changed
 bench: setup  ## measure the main job (see benchmarks/README.md)
 	$(BIN)/python benchmarks/main_job.py
 
+PEER := .peers/torchserve
+
+# The real TorchServe, to compare with; it needs Java 17 and is never on the way of `make test`. torch and torchvision as in setup.
+peers-torchserve: $(PEER)/.ready  ## make an environment with the real TorchServe 0.12.0
+
+$(PEER)/.ready: tests/conformance/peer-requirements.txt constraints.txt tools/torchvision_on_cpu_torch.py
+	test -x $(PEER)/bin/python || $(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/python -c "import torch" 2>/dev/null || $(PEER)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision
+	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r tests/conformance/peer-requirements.txt
+	$(PEER)/bin/python tools/torchvision_on_cpu_torch.py install
+	touch $(PEER)/.ready
+
+conformance: setup peers-torchserve  ## compare every case with the real TorchServe (see tests/conformance/README.md)
+	$(BIN)/python -m tests.conformance.compare
+
 clean:  ## remove what was made
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,3 @@
+# mypy: ignore-errors
+
+import no_such_module_anywhere  # noqa: F401

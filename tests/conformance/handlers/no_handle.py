@@ -1,0 +1,6 @@
+# mypy: ignore-errors
+
+
+class Without:
+    def initialize(self, context):
+        pass

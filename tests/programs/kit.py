@@ -83,7 +83,8 @@ async def serving(
     """Start a server, wait until its doors are open, and end it in any case."""
     served = start(root, arguments, config=config, environment=environment)
     try:
-        await until(lambda: "Model server started." in served.out.read_text() or served.process.poll() is not None)
+        # The log is written by a thread of its own, and its lines about the doors may come after the word on standard output.
+        await until(lambda: ("Model server started." in served.out.read_text() and served.urls) or served.process.poll() is not None)
         assert served.process.poll() is None, served.err.read_text()
         yield served
     finally:

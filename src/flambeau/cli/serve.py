@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,7 +12,10 @@ from flambeau.programs.settings.server import Flags
 
 
 def serve(
+    folder: Path | None = None,
+    /,
     *,
+    reload: Annotated[bool, Parameter(negative="")] = False,
     model_store: Annotated[str | None, Parameter(name=["--model-store", "--model_store"])] = None,
     models: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     ts_config: Annotated[str | None, Parameter(name=["--ts-config", "--ts_config"])] = None,
@@ -29,6 +33,8 @@ def serve(
     """Run the model server until SIGTERM or Ctrl-C.
 
     Args:
+        folder: a model's folder (handler, weights, perhaps a MAR-INF/MANIFEST.json), or a model store whose models are all loaded.
+        reload: load a model anew when its files change; the old one serves until the new one can, and goes on if it cannot.
         model_store: directory that holds the .mar files; needed unless the config file names it.
         models: what to load at the start: ``all``, or one or more ``[name=]archive``.
         ts_config: a config.properties; TS_CONFIG_FILE beats it, ./config.properties stands in for it.
@@ -53,5 +59,7 @@ def serve(
         disable_token_auth=disable_token_auth,
         enable_model_api=enable_model_api,
         without_effect=tuple(flag for flag, value in java_only.items() if value is not None),
+        folder=folder.expanduser().absolute() if folder is not None else None,
+        reload=reload,
     )
     return model_server.show_config(flags) if show_config else model_server.run(flags)

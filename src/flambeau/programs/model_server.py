@@ -25,6 +25,8 @@ import psutil
 from flambeau.foundation import http1, logs
 from flambeau.foundation.errors import FlambeauError, Unavailable
 from flambeau.foundation.tasks import TaskOwner
+from flambeau.programs.folder import with_folder, with_folders_model
+from flambeau.programs.reload import Reloader
 from flambeau.programs.settings.models import config_merger, wish_merger
 from flambeau.programs.settings.mounts import parse_mounts
 from flambeau.programs.settings.server import (
@@ -77,11 +79,15 @@ def run(flags: Flags, *, on_started: Callable[[], None] = lambda: None) -> int:
     """
     logs.configure()
     try:
-        settings = load_settings(flags, os.environ, directory=Path.cwd())
+        flags = with_folder(flags)
+        settings = with_folders_model(load_settings(flags, os.environ, directory=Path.cwd()), flags.folder)
+        if flags.reload:
+            # A second edit within a second, of the same length, would be taken for the first one's bytecode.
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         for note in settings.notes:
             _log.warning("%s", note)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(ModelServer(settings).serve(on_started))
+            runner.run(ModelServer(settings, reloads=flags.reload).serve(on_started))
     except FlambeauError as error:
         _tell_why(error)
         return 1
@@ -91,7 +97,7 @@ def run(flags: Flags, *, on_started: Callable[[], None] = lambda: None) -> int:
 def show_config(flags: Flags) -> int:
     """Print every setting with its value and source; return the exit status."""
     try:
-        values = read_values(flags, os.environ, parse_mounts(os.environ), directory=Path.cwd())
+        values = read_values(with_folder(flags), os.environ, parse_mounts(os.environ), directory=Path.cwd())
     except FlambeauError as error:
         print(error, file=sys.stderr)
         return 1
@@ -110,10 +116,12 @@ class ModelServer:
 
     Args:
         settings: everything it is told.
+        reloads: whether models of the start are loaded anew when their files change.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, *, reloads: bool = False) -> None:
         self._settings = settings
+        self._reloads = reloads
         self._starter = ForkStarter()
         self._listeners: list[http1.Server] = []
 
@@ -154,8 +162,11 @@ class ModelServer:
             if tokens is not None:
                 tokens.start()
             await self._open_doors(frontend)
-            for registration in self._registrations():
+            registrations = self._registrations()
+            for registration in registrations:
                 repository.register(registration)
+            if self._reloads:
+                tasks.start("reload", Reloader(repository, registrations).run())
             tasks.start("startup snapshot", _save_when_read(repository, snapshots))
             print("Model server started.", flush=True)
             on_started()
@@ -201,6 +212,7 @@ class ModelServer:
                 url=model.archive,
                 configure=config_merger(models.defaults, models.by_model, model.overrides),
                 name=model.name,
+                manifest=model.manifest,
                 origin=Origin.SNAPSHOT if models.from_snapshot else Origin.STARTUP,
                 is_default=model.is_default,
                 default_handler=models.default_handler,

@@ -14,12 +14,10 @@ from pathlib import Path
 from flambeau.foundation.errors import InvalidInput, NotReady, TimedOut, WorkerLost
 from flambeau.serving.archive.manifest import RUNTIMES
 from flambeau.serving.archive.source import ArchiveSource
-from flambeau.serving.repository import LoadedModel, Registration, Repository
+from flambeau.serving.repository import PROCESS_START_SECONDS_MAX, LoadedModel, Registration, Repository
 
 NAME_CHARS_MAX = 256
 """Of a model's name."""
-PROCESS_START_SECONDS_MAX = 120.0
-"""Beside its load limit, what a worker may take until it loads; whoever waits for workers waits so much longer."""
 WORKERS_MAX = 4_096
 """Nobody means more; each is a process."""
 

@@ -31,6 +31,8 @@ from flambeau.serving.workers.starter import FreshStarter, Starter
 
 _log = logging.getLogger(__name__)
 
+PROCESS_START_SECONDS_MAX = 120.0
+"""Beside its load limit, what a worker may take until it loads; whoever waits for workers waits so much longer."""
 YAML_BYTES_MAX = 1_048_576
 """A model-config.yaml above this is refused unread."""
 NAMES_SHOWN_MAX = 10
@@ -74,6 +76,8 @@ class Registration:
     """Overrides the manifest's."""
     runtime: str | None = None
     """Overrides the manifest's."""
+    manifest: Manifest | None = None
+    """In place of the archive's: a plain folder has none."""
     origin: Origin = Origin.STARTUP
     is_default: bool = False
     """Unversioned requests go to this version, whichever is loaded first."""
@@ -245,6 +249,43 @@ class Repository:
                 await self._end(entry, 0.0)
                 return
 
+    async def replace(self, old: Registration, new: Registration, grace_seconds: float) -> LoadedModel:
+        """Load a registered model anew; the new one takes over when its workers have loaded, and until then the old one serves.
+
+        Args:
+            old: as it was given to ``register``, or to this as the new one.
+            new: what it shall be.
+            grace_seconds: what the old workers may still take for what was accepted.
+
+        Raises:
+            NotFound: the old one was removed meanwhile.
+            FlambeauError: the new one cannot be read or run; the old one stays as it was.
+
+        Cancel: the old one stays as it was.
+        """
+        entry, fresh = self._entry_of(old), _Entry(new)
+        try:
+            spec = await self._read(fresh)
+            if entry.model is None or (spec.name, spec.version) != (entry.model.name, entry.model.version):
+                self._check_is_new(spec)
+            fresh.phase = Phase.LOADING
+            fresh.model = model = LoadedModel(spec, self._starter, new.origin)
+            model.pool.start()
+            seconds = spec.config.startup_timeout_seconds + PROCESS_START_SECONDS_MAX
+            await model.pool.wait_ready(asyncio.get_running_loop().time() + seconds)
+            entry = self._entry_of(old)
+        except BaseException:
+            await asyncio.shield(self._let_go(fresh, 0.0))
+            raise
+        self._entries[self._entries.index(entry)] = fresh
+        if entry.model is not None:
+            del self._models[entry.model.name][entry.model.version]
+        self._models.setdefault(model.name, {})[model.version] = model
+        self._tidy()
+        self._index()
+        self._tasks.start(f"let the old {entry.name} go", self._let_go(entry, grace_seconds))
+        return model
+
     def choose_default(self, name: str, version: str) -> None:
         """Send unversioned requests to this version from now on.
 
@@ -377,20 +418,31 @@ class Repository:
             )
         return next(entry for entry in self._entries if entry.model is model)
 
+    def _entry_of(self, registration: Registration) -> _Entry:
+        for entry in self._entries:
+            if entry.registration is registration:
+                return entry
+        raise NotFound(f"model {registration.name or registration.url} was removed meanwhile", reason="ModelNotFound")
+
     async def _end(self, entry: _Entry, grace_seconds: float) -> None:
         self._entries.remove(entry)
-        model = entry.model
-        if model is not None:
-            versions = self._models[model.name]
-            del versions[model.version]
-            if not versions:
-                del self._models[model.name]
-            if self._chosen.get(model.name) == model.version:
-                del self._chosen[model.name]
+        if entry.model is not None:
+            del self._models[entry.model.name][entry.model.version]
+            self._tidy()
             self._index()
-            self._leaving.add(model)
-            await model.close(grace_seconds)
-            self._leaving.discard(model)
+        await self._let_go(entry, grace_seconds)
+
+    def _tidy(self) -> None:
+        """Forget names without versions, and choices of versions that have gone."""
+        self._models = {name: versions for name, versions in self._models.items() if versions}
+        self._chosen = {name: version for name, version in self._chosen.items() if version in self._models.get(name, {})}
+
+    async def _let_go(self, entry: _Entry, grace_seconds: float) -> None:
+        """Have a model that is no longer in the table answer what it had accepted, then end its workers and remove its files."""
+        if entry.model is not None:
+            self._leaving.add(entry.model)
+            await entry.model.close(grace_seconds)
+            self._leaving.discard(entry.model)
         await asyncio.to_thread(_discard, entry)
 
     def _index(self) -> None:
@@ -432,7 +484,7 @@ def spec_of(registration: Registration, unpacked: Unpacked, packages: Path | Non
     Raises:
         InvalidInput: no handler is named anywhere, or the YAML cannot be read.
     """
-    manifest = unpacked.manifest
+    manifest = registration.manifest or unpacked.manifest
     name = registration.name or manifest.model_name or name_of_archive(registration.archive)
     handler = registration.handler or manifest.handler or registration.default_handler
     if handler is None:

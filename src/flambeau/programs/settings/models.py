@@ -15,6 +15,7 @@ from flambeau.foundation.errors import InvalidInput
 from flambeau.programs.settings.keys import likely_meant
 from flambeau.programs.settings.model_yaml import INTEGERS, fields_of, integer_fields
 from flambeau.programs.settings.sources import Value
+from flambeau.serving.archive.manifest import Manifest
 from flambeau.serving.model import ModelConfig
 
 Overrides = Mapping[str, int]
@@ -35,6 +36,8 @@ class StartupModel:
     """Whether unversioned requests go to this version."""
     overrides: Overrides | None = None
     """What model_snapshot says; the strongest source."""
+    manifest: Manifest | None = None
+    """In place of the archive's, for a plain folder."""
 
 
 def models_from_snapshot(value: Value) -> tuple[list[StartupModel], list[str]]:

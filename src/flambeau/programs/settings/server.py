@@ -60,6 +60,10 @@ class Flags:
     enable_model_api: bool = False
     without_effect: tuple[str, ...] = ()
     """Flags that were given and mean nothing without Java."""
+    folder: Path | None = None
+    """``flambeau serve DIR``: one model's folder, or a model store."""
+    reload: bool = False
+    """Load models anew when their files change."""
 
     def as_keys(self) -> dict[str, tuple[str, str]]:
         """Return the keys these flags set: key -> (value, the flag's spelling)."""

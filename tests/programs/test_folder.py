@@ -1,0 +1,97 @@
+"""``flambeau serve DIR``: a folder that nobody packed, served and reloaded."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from flambeau.foundation.errors import InvalidInput, NotFound
+from flambeau.programs.folder import with_folder
+from flambeau.programs.settings.server import Flags
+from tests.fixtures.archives import ECHO, write_mar
+from tests.fixtures.waiting import until, until_told
+from tests.programs.kit import serving
+
+
+def handler(word: str) -> str:
+    return f"import time\ndef handle(data, context):\n    time.sleep(0.01)\n    return [{word} for row in data or []]\n"
+
+
+def test_a_folder_is_a_model_or_a_store(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no such folder"):
+        with_folder(Flags(folder=tmp_path / "absent"))
+    with pytest.raises(InvalidInput, match="neither a handler nor archives"):
+        with_folder(Flags(folder=tmp_path))
+    write_mar(tmp_path, "echo", ECHO)
+    as_store = with_folder(Flags(folder=tmp_path))
+    assert (as_store.model_store, as_store.models, as_store.no_config_snapshots) == (str(tmp_path), ("all",), False)
+    assert with_folder(Flags(folder=tmp_path, models=("echo.mar",))).models == ("echo.mar",)
+    (tmp_path / "handler.py").write_text(handler("1"))
+    as_model = with_folder(Flags(folder=tmp_path))
+    assert (as_model.model_store, as_model.models, as_model.no_config_snapshots) == (str(tmp_path), (), True)
+
+
+async def test_edits_take_over_and_broken_ones_do_not(tmp_path: Path) -> None:
+    folder = tmp_path / "my-model"
+    folder.mkdir()
+    (folder / "handler.py").write_text(handler("'one'"))
+    async with (
+        serving(tmp_path, [str(folder), "--reload", "--disable-token-auth"]) as served,
+        httpx2.AsyncClient(base_url=served.url, timeout=60) as client,
+    ):
+        assert f'serving {folder} as model "my_model" 1.0: handler handler.py' in served.out.read_text()
+        answers: list[tuple[int, str]] = []
+        stop = asyncio.Event()
+
+        async def ask() -> None:
+            while not stop.is_set():
+                answer = await client.post("/predictions/my_model", content=b"x")
+                answers.append((answer.status_code, answer.text))
+
+        async def ready() -> bool:
+            return (await client.get("/v2/models/my_model/ready")).status_code == 200
+
+        await until_told(ready)
+        asking = [asyncio.create_task(ask()) for _ in range(3)]
+        (folder / "handler.py").write_text(handler("'two'"))
+        await until(lambda: (200, "two") in answers)
+        (folder / "handler.py").write_text(handler("'bad"))
+        await until(lambda: "the old model goes on serving" in served.err.read_text())
+        assert "SyntaxError" in served.err.read_text()
+        (folder / "notes.log").write_text("does not count")
+        (folder / "handler.py").write_text(handler("'three'"))
+        await until(lambda: (200, "three") in answers)
+        stop.set()
+        await asyncio.gather(*asking)
+        assert {status for status, _ in answers} == {200}
+        assert list(dict.fromkeys(word for _, word in answers)) == ["one", "two", "three"]
+        # The old workers have ended: the server, its fork server and one worker are left.
+        await until(lambda: len(served.family()) == 3)
+        assert not (folder / "__pycache__").exists()
+
+
+async def test_a_stores_archive_is_reloaded(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    write_mar(store, "m", ECHO)
+    async with (
+        serving(tmp_path, [str(store), "--reload", "--disable-token-auth", "--ncs"]) as served,
+        httpx2.AsyncClient(base_url=served.url, timeout=60) as client,
+    ):
+
+        async def version() -> str:
+            answer = await client.post("/predictions/m", json={"ask": "version"})
+            return answer.text if answer.status_code == 200 else ""
+
+        async def is_first() -> bool:
+            return await version() == "1.0"
+
+        async def is_second() -> bool:
+            return await version() == "2.0"
+
+        await until_told(is_first)
+        write_mar(tmp_path / "elsewhere", "m", ECHO, version="2.0").rename(store / "m.mar")
+        await until_told(is_second)
+        assert [each["modelVersion"] for each in (await client.get("/models/m/all")).json()] == ["2.0"]

@@ -96,7 +96,7 @@ async def fails(client: httpx2.AsyncClient, why: str) -> bool:
 
 
 async def until_in_flight(client: httpx2.AsyncClient, count: int) -> None:
-    wanted = f'flambeau_requests_in_flight{{model_name="obedient",model_version="default"}} {count}.0'
+    wanted = f'flambeau_requests_in_flight{{model_name="obedient",model_version="1.0"}} {count}.0'
 
     async def asks() -> bool:
         return wanted in (await client.get("/metrics")).text

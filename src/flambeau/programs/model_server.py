@@ -45,10 +45,11 @@ from flambeau.serving.archive.source import ArchiveSource
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends.access_log import AccessLog
 from flambeau.serving.frontends.http import HttpFrontend
-from flambeau.serving.frontends.metrics import ModelGauges, ServerMetrics
 from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.frontends.tokens import Tokens
 from flambeau.serving.management import Management, Wish
+from flambeau.serving.metrics.host import HostMeter
+from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.repository import Origin, Registration, Repository
 from flambeau.serving.workers.starter import ForkStarter
 
@@ -144,7 +145,8 @@ class ModelServer:
             await self._starter.close()
 
     async def _serve_from(self, directory: Path, signals: _Signals, on_started: Callable[[], None]) -> None:
-        repository = Repository(directory, self._starter, alias=self._settings.doors.service_name)
+        metrics = ServerMetrics(lambda: [model.reading() for model in repository.models()], self._settings.metrics)
+        repository = Repository(directory, self._starter, alias=self._settings.doors.service_name, metrics=metrics)
         dataplane = DataPlane(repository)
         models = self._settings.models
         snapshots = Snapshots(self._settings.snapshots, self._settings.values, models.store, repository)
@@ -156,7 +158,7 @@ class ModelServer:
             on_change=lambda: snapshots.save("snapshot"),
         )
         tokens = Tokens(self._settings.doors.keys) if self._settings.doors.keys is not None else None
-        frontend = self._frontend(dataplane, management, tokens)
+        frontend = self._frontend(dataplane, management, metrics, tokens)
         tasks = TaskOwner("model server")
         try:
             if tokens is not None:
@@ -167,6 +169,8 @@ class ModelServer:
                 repository.register(registration)
             if self._reloads:
                 tasks.start("reload", Reloader(repository, registrations).run())
+            if self._settings.metrics.measures_host:
+                tasks.start("host metrics", HostMeter(self._settings.metrics.interval_seconds, metrics.take_host).run())
             tasks.start("startup snapshot", _save_when_read(repository, snapshots))
             print("Model server started.", flush=True)
             on_started()
@@ -185,14 +189,8 @@ class ModelServer:
             if tokens is not None:
                 tokens.close()
 
-    def _frontend(self, dataplane: DataPlane, management: Management, tokens: Tokens | None) -> HttpFrontend:
+    def _frontend(self, dataplane: DataPlane, management: Management, metrics: ServerMetrics, tokens: Tokens | None) -> HttpFrontend:
         doors = self._settings.doors
-        metrics = ServerMetrics(
-            lambda: [
-                ModelGauges(model.name, model.version, model.queue.pending, model.pool.workers_serving, model.pool.deaths)
-                for model in dataplane.models()
-            ]
-        )
         return HttpFrontend(
             dataplane,
             management,

@@ -12,7 +12,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from flambeau.serving.archive.manifest import Manifest
 from flambeau.serving.archive.requirements import Packages, install_requirements
 from flambeau.serving.archive.unpack import Unpacked, unpack
 from flambeau.serving.batching.kinds import queue_of
+from flambeau.serving.metrics.server import ModelReading, ServerMetrics
 from flambeau.serving.model import ModelConfig, ModelSpec
 from flambeau.serving.workers.pool import WorkerPool
 from flambeau.serving.workers.starter import FreshStarter, Starter
@@ -134,6 +135,22 @@ class LoadedModel:
         self.pool = WorkerPool(spec, FreshStarter() if spec.packages else starter)
         self.queue = queue_of(spec, self.pool)
 
+    def reading(self) -> ModelReading:
+        """Return what metrics tell of it now."""
+        pool, queue = self.pool, self.queue
+        return ModelReading(
+            name=self.name,
+            version=self.version,
+            queue_depth=queue.pending,
+            oldest_age_seconds=queue.oldest_age_seconds(asyncio.get_running_loop().time()),
+            workers=pool.workers_total,
+            workers_ready=pool.workers_serving,
+            worker_restarts=pool.deaths,
+            late_answers=queue.late_answers,
+            batches_by_size=dict(queue.batches_by_size),
+            load_seconds=pool.load_seconds(),
+        )
+
     async def close(self, grace_seconds: float) -> None:
         """Answer what was accepted, then end the workers. Nothing is left running."""
         deadline = asyncio.get_running_loop().time() + grace_seconds
@@ -185,12 +202,14 @@ class Repository:
         directory: archives are unpacked below it.
         starter: where worker processes come from.
         alias: a second name for the model, if there is only one (INFERENCE_SERVICE_NAME).
+        metrics: told what handlers measure.
     """
 
-    def __init__(self, directory: Path, starter: Starter, *, alias: str | None = None) -> None:
+    def __init__(self, directory: Path, starter: Starter, *, alias: str | None = None, metrics: ServerMetrics | None = None) -> None:
         self._directory = directory
         self._starter = starter
         self._alias = alias
+        self._metrics = metrics
         self._entries: list[_Entry] = []
         self._models: dict[str, dict[str, LoadedModel]] = {}
         # (name, version or None) -> model: one look-up a request; made anew when a model comes.
@@ -397,10 +416,19 @@ class Repository:
     def _admit(self, entry: _Entry, spec: ModelSpec) -> LoadedModel:
         """Put a model that is new into the table and start its workers."""
         entry.phase = Phase.LOADING
-        entry.model = model = LoadedModel(spec, self._starter, entry.registration.origin)
+        entry.model = model = self._opened(spec, entry.registration.origin)
         self._models.setdefault(model.name, {})[model.version] = model
         self._index()
         model.pool.start()
+        return model
+
+    def _opened(self, spec: ModelSpec, origin: Origin) -> LoadedModel:
+        """Return a model whose workers are not started yet, and whose measurements are heard."""
+        if self._metrics is None:
+            return LoadedModel(spec, self._starter, origin)
+        model = LoadedModel(replace(spec, declared_metrics=self._metrics.declared_for_workers), self._starter, origin)
+        model.pool.on_metrics = self._metrics.take_updates
+        model.pool.on_loaded = self._metrics.worker_loaded
         return model
 
     def _entry_to_remove(self, name: str, version: str | None) -> _Entry:

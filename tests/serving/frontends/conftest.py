@@ -15,9 +15,9 @@ from flambeau.serving.archive.source import ArchiveSource
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends.access_log import AccessLog
 from flambeau.serving.frontends.http import HttpFrontend
-from flambeau.serving.frontends.metrics import ServerMetrics
 from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.management import Management, Wish
+from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.model import ModelConfig
 from flambeau.serving.repository import Origin, Registration, Repository
 from flambeau.serving.workers.starter import FreshStarter
@@ -62,13 +62,14 @@ def management_of(repository: Repository, store: Path) -> Management:
 async def house(tmp_path_factory: object) -> AsyncIterator[House]:
     root: Path = tmp_path_factory.mktemp("house")  # type: ignore[attr-defined]  # pytest's own
     store = root / "store"
-    repository = Repository(root / "unpacked", FreshStarter())
+    metrics = ServerMetrics(lambda: [model.reading() for model in repository.models()])
+    repository = Repository(root / "unpacked", FreshStarter(), metrics=metrics)
     dataplane = DataPlane(repository)
     log = io.BytesIO()
     frontend = HttpFrontend(
         dataplane,
         management_of(repository, store),
-        ServerMetrics(lambda: []),
+        metrics,
         access_log=AccessLog(log),
         request_bytes_max=REQUEST_BYTES_MAX,
         model_api=False,

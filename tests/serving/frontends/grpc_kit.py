@@ -20,8 +20,8 @@ from flambeau.serving.frontends.grpc_open_inference import OpenInferenceService
 from flambeau.serving.frontends.grpc_server import Bounds, GrpcServer
 from flambeau.serving.frontends.grpc_service import Wrapper
 from flambeau.serving.frontends.grpc_torchserve import InferenceService
-from flambeau.serving.frontends.metrics import ServerMetrics
 from flambeau.serving.frontends.tokens import Tokens
+from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.model import ModelConfig, SequenceHeaders
 from flambeau.serving.repository import Registration, Repository
 from flambeau.serving.workers.starter import FreshStarter

@@ -11,13 +11,13 @@ import httpx2
 import pytest
 
 from flambeau.foundation import http1
-from flambeau.serving.batching.queue import Reply
+from flambeau.serving.batching.queue import Reply, Ticket
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends import http
 from flambeau.serving.frontends.http import HttpFrontend
-from flambeau.serving.frontends.metrics import ServerMetrics
 from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.management import Management
+from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.model import Answer, Job
 
 HEAD = Answer(200, None, b"")
@@ -27,15 +27,16 @@ class Model:
     """Stands for a loaded model and its queue: runs what the test says."""
 
     name = "m"
+    version = "1.0"
 
     def __init__(self, play: Callable[[Reply], None]) -> None:
         self.queue = self
         self.cancelled = asyncio.Event()
         self._play = play
 
-    def submit(self, job: Job, reply: Reply) -> object:
+    def submit(self, job: Job, reply: Reply) -> Ticket:
         asyncio.get_running_loop().call_soon(self._play, reply)
-        return object()
+        return Ticket(job, reply, None, 0.0)
 
     def cancel(self, ticket: object) -> None:
         self.cancelled.set()

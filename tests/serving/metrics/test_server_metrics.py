@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from flambeau.serving.metrics import server as module
 from flambeau.serving.metrics.catalog import BY_NAME, LEGACY, MODEL, OURS, SERVER
 from flambeau.serving.metrics.declared import MetricsSettings, Mode, parse_metrics_yaml
 from flambeau.serving.metrics.host import Reading
@@ -27,12 +28,18 @@ def told_by(metrics: ServerMetrics) -> dict[str, str]:
     return {name: value for name, _, value in lines}
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be half a second since 100."""
+    monkeypatch.setattr(module.time, "monotonic", lambda: 100.5)
+
+
 def a_day(metrics: ServerMetrics) -> None:
     """Let everything happen once."""
     for requested in (None, "1.0"):
         tally = metrics.tally("m", "1.0", requested)
         tally.enter()
-        tally.answered(0.5, 0.2, 0.29, "id-1")
+        tally.answered(100.0, 100.2, 0.29, "id-1")
         tally.leave()
     for status in (200, 404, 503, 302):
         metrics.count_answer(status)
@@ -72,8 +79,6 @@ def test_the_page_tells_what_was_counted() -> None:
         f'ts_inference_requests_total{{model_name="m",model_version="default",hostname="{HOST}"}}': "2.0",
         f'ts_inference_requests_total{{model_name="m",model_version="1.0",hostname="{HOST}"}}': "1.0",
         f'ts_inference_latency_microseconds{{model_name="m",model_version="1.0",hostname="{HOST}"}}': "500000.0",
-        f'ts_queue_latency_microseconds{{model_name="m",model_version="1.0",hostname="{HOST}"}}': "200000.0",
-        f'QueueTime{{Level="Host",Hostname="{HOST}"}}': "200.0",
         f'WorkerLoadTime{{WorkerName="W-3-m_1.0",Level="Host",Hostname="{HOST}"}}': "1500.0",
         f'PredictionTime{{ModelName="m",Level="Model",Hostname="{HOST}"}}': "290.0",
         f'HandlerTime{{ModelName="m",Level="Model",Hostname="{HOST}"}}': "290.0",
@@ -95,6 +100,8 @@ def test_the_page_tells_what_was_counted() -> None:
         'flambeau_metric_updates_dropped_total{reason="series"}': "0.0",
     }
     assert {name: told.get(name) for name in expected} == expected
+    assert float(told[f'ts_queue_latency_microseconds{{model_name="m",model_version="1.0",hostname="{HOST}"}}']) == pytest.approx(200_000)
+    assert float(told[f'QueueTime{{Level="Host",Hostname="{HOST}"}}']) == pytest.approx(200)
     assert float(told[f'WorkerThreadTime{{Level="Host",Hostname="{HOST}"}}']) == pytest.approx(10)
     list(text_string_to_metric_families(metrics.page()().decode()))
 

@@ -23,6 +23,7 @@ from flambeau.programs.settings.models import (
     models_from_snapshot,
     overrides_by_model,
 )
+from flambeau.programs.settings.metrics import metrics_settings
 from flambeau.programs.settings.mounts import POD_ADDRESS_VARIABLE, Mounts, bind_host, parse_mounts
 from flambeau.programs.settings.properties import FILE_BYTES_MAX, PropertiesFile, parse_properties
 from flambeau.programs.settings.snapshot import snapshot_directory, snapshot_to_restore
@@ -30,6 +31,7 @@ from flambeau.programs.settings.sources import Value, Values, effective_values
 from flambeau.serving.archive.aws_signature import AwsKeys
 from flambeau.serving.archive.download import AllowedAddress
 from flambeau.serving.frontends.tokens import KeySettings
+from flambeau.serving.metrics.declared import MetricsSettings
 from flambeau.serving.model import ModelConfig
 
 CONFIG_FILE_VARIABLE = "TS_CONFIG_FILE"
@@ -155,6 +157,7 @@ class ServerSettings:
 
     doors: DoorSettings
     models: ModelSettings
+    metrics: MetricsSettings
     values: Values
     """Every key with its source, for ``--show-config``."""
     snapshots: Path | None = None
@@ -183,7 +186,8 @@ def load_settings(flags: Flags, environment: Mapping[str, str], *, directory: Pa
     # A pod starts from its own config each time: a snapshot there would be lost, or in its way.
     wanted = not flags.no_config_snapshots and not environment.get(POD_ADDRESS_VARIABLE)
     snapshots = snapshot_directory(environment, directory) if wanted else None
-    return ServerSettings(doors, models, values, snapshots, (*notes, *door_notes, *model_notes))
+    metrics, metrics_notes = metrics_settings(values, mounts, directory)
+    return ServerSettings(doors, models, metrics, values, snapshots, (*notes, *door_notes, *model_notes, *metrics_notes))
 
 
 def read_values(flags: Flags, environment: Mapping[str, str], mounts: Mounts, *, directory: Path) -> Values:

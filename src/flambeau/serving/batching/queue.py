@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -64,13 +65,15 @@ class Reply(Protocol):
 class Ticket:
     """An accepted job; give it to ``ModelQueue.cancel`` if the client goes."""
 
-    __slots__ = ("deadline", "done", "job", "queued_at", "reply")
+    __slots__ = ("deadline", "done", "given_at", "job", "queued_at", "reply")
 
     def __init__(self, job: Job, reply: Reply, deadline: float | None, queued_at: float) -> None:
         self.job = job
         self.reply = reply
         self.deadline = deadline
         self.queued_at = queued_at
+        self.given_at = 0.0
+        """When a worker got it, on ``time.monotonic``: uvloop's own clock has whole milliseconds, too coarse for a metric. 0: none has."""
         self.done = False
 
 
@@ -98,6 +101,8 @@ class ModelQueue:
         self._batch_seconds = 0.0
         self.late_answers = 0
         """Answers that came after the client's deadline or its going; dropped."""
+        self.batches_by_size: dict[int, int] = {}
+        """Jobs of a batch -> how many such batches have ended."""
         pool.attach(self)
 
     @property
@@ -247,6 +252,8 @@ class ModelQueue:
         """Hand out a batch's answers; the worker has its next batch already."""
         self._running.discard(batch)
         self._batch_seconds = self._loop.time() - batch.began
+        size = len(batch.tickets)
+        self.batches_by_size[size] = self.batches_by_size.get(size, 0) + 1
         for ticket, answer in zip(batch.tickets, answers, strict=True):
             self._reply(ticket, answer)
         self._maybe_drained()
@@ -294,6 +301,9 @@ class QueuedBatch:
         self.tickets = tickets
         self.jobs: Sequence[Job] = [ticket.job for ticket in tickets]
         self.began = began
+        given_at = time.monotonic()
+        for ticket in tickets:
+            ticket.given_at = given_at
 
     def answered(self, answers: Sequence[Answer]) -> None:
         """Hand the answers out."""

@@ -14,9 +14,10 @@ from dataclasses import replace
 from http import HTTPStatus
 
 from flambeau.foundation.errors import FlambeauError, TooLarge
+from flambeau.serving.batching.queue import Ticket
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends.grpc_service import Refused
-from flambeau.serving.frontends.metrics import ModelNumbers, ServerMetrics
+from flambeau.serving.metrics.server import ServerMetrics, Tally
 from flambeau.serving.model import Answer, Job
 
 PARTS_BYTES_WAITING_MAX = 8_388_608
@@ -52,14 +53,13 @@ class Models:
             Overloaded: its queue is full.
         """
         model = self.dataplane.model(name, version)
-        numbers = self._metrics.model(model.name, version)
-        asked = Asked(numbers, self.response_bytes_max)
-        numbers.requests += 1
-        numbers.in_flight += 1
+        tally = self._metrics.tally(model.name, model.version, version)
+        asked = Asked(job.id, tally, self.response_bytes_max)
+        tally.enter()
         try:
-            ticket = model.queue.submit(job, asked, deadline=deadline)
+            asked.ticket = ticket = model.queue.submit(job, asked, deadline=deadline)
         except FlambeauError:
-            numbers.in_flight -= 1
+            tally.leave()
             raise
         asked.let_go = lambda: model.queue.cancel(ticket)
         return asked
@@ -69,12 +69,16 @@ class Asked:
     """A job's parts and its answer, in their order.
 
     Args:
-        numbers: the model's, counted when it is over.
+        id: the request's.
+        tally: the model's, counted when it is over.
         whole_bytes_max: of a streamed answer that the client wants whole.
     """
 
-    def __init__(self, numbers: ModelNumbers, whole_bytes_max: int) -> None:
-        self._numbers = numbers
+    def __init__(self, id: str, tally: Tally, whole_bytes_max: int) -> None:
+        self._id = id
+        self._tally = tally
+        self.ticket: Ticket | None = None
+        """Its place in the queue; None while it is being queued."""
         self._whole_bytes_max = whole_bytes_max
         self._submitted = time.monotonic()
         self._parts: list[bytes] = []
@@ -87,11 +91,8 @@ class Asked:
 
     def answer(self, answer: Answer) -> None:
         """Take the answer; the queue calls this once."""
-        seconds = time.monotonic() - self._submitted
-        self._numbers.latency_seconds += seconds
-        self._numbers.request.observe(seconds)
-        self._numbers.handler.observe(answer.handler_seconds)
-        self._numbers.queue_seconds += max(0.0, seconds - answer.handler_seconds)
+        given_at = self.ticket.given_at if self.ticket is not None else 0.0
+        self._tally.answered(self._submitted, given_at, answer.handler_seconds, self._id)
         self._answer = answer
         self._woken.set()
 
@@ -158,5 +159,5 @@ class Asked:
         """Be over: what is not answered yet is nobody's any more. Calling it again does nothing."""
         if not self._over:
             self._over = True
-            self._numbers.in_flight -= 1
+            self._tally.leave()
             self.let_go()

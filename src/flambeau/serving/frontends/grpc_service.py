@@ -20,11 +20,11 @@ import grpc
 from flambeau.foundation.errors import Denied, FlambeauError, Overloaded
 from flambeau.serving.frontends import grpc_messages
 from flambeau.serving.frontends.access_log import AccessLog
-from flambeau.serving.frontends.metrics import ServerMetrics
 from flambeau.serving.frontends.request_id import request_id
 from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.frontends.status import grpc_code_of, status_of
 from flambeau.serving.frontends.tokens import Tokens
+from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.model import Answer
 
 _log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class Wrapper:
 
     def note(self, path: str, peer: str, code: int, status: int, seconds: float, *, loud: bool) -> None:
         """Count one ended call, and log it."""
-        self._metrics.answers[status // 100] += 1
+        self._metrics.count_answer(status)
         if self._access_log is not None and loud:
             target = path.encode("latin-1", "replace")
             self._access_log.record(peer=peer, method="gRPC", target=target, status=code, seconds=seconds, version=b"HTTP/2.0")

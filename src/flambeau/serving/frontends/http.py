@@ -6,6 +6,7 @@ back. No task, no await and no timer per request. Bodies are counted before they
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -16,7 +17,6 @@ from flambeau.foundation.tasks import TaskOwner
 from flambeau.serving.batching.queue import Ticket
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends.access_log import AccessLog
-from flambeau.serving.frontends.metrics import ModelNumbers, ServerMetrics
 from flambeau.serving.frontends.page_request import PageRequest, Rendered, query_pairs
 from flambeau.serving.frontends.pages import Pages
 from flambeau.serving.frontends.request_id import request_id
@@ -24,9 +24,11 @@ from flambeau.serving.frontends.routes import Page, Plane, Route, nowhere, route
 from flambeau.serving.frontends.status import error_answer, error_body
 from flambeau.serving.frontends.tokens import Tokens
 from flambeau.serving.management import Management
+from flambeau.serving.metrics.server import ServerMetrics, Tally
 from flambeau.serving.model import Answer, Job, Protocol
 from flambeau.serving.protocol.torchserve import model_named_in_form
 from flambeau.serving.repository import LoadedModel
+from flambeau.serving.workflow.registry import Workflows
 
 ROUTES_KEPT_MAX = 1_024
 """So many paths are remembered with their routes; then all are forgotten."""
@@ -63,6 +65,7 @@ class HttpFrontend:
         access_log: one line per request; None for none.
         request_bytes_max: a longer body is answered 413.
         model_api: whether models may be registered and unregistered.
+        workflows: what workflows there are.
         tokens: looks at the keys of requests; None: nobody needs one.
         cors: headers of every answer.
     """
@@ -76,6 +79,7 @@ class HttpFrontend:
         access_log: AccessLog | None,
         request_bytes_max: int,
         model_api: bool,
+        workflows: Workflows,
         tokens: Tokens | None = None,
         cors: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
@@ -86,7 +90,7 @@ class HttpFrontend:
         self.tokens = tokens
         self.cors = cors
         self.torchserve_headers = (*_NO_CACHE, *cors)
-        self.pages = Pages(dataplane, management, metrics, tokens, model_api=model_api)
+        self.pages = Pages(dataplane, management, metrics, tokens, workflows=workflows, model_api=model_api)
         self.tasks = TaskOwner("http")
         self._routes: dict[bytes, Route] = {}
 
@@ -189,7 +193,7 @@ class _Exchange:
     def note(self, status: int) -> None:
         """Count an answer and write it to the access log."""
         front = self._front
-        front.metrics.answers[status // 100] += 1
+        front.metrics.count_answer(status)
         log = front.access_log
         if log is not None and self.route.page not in _QUIET:
             head = self._head
@@ -228,10 +232,11 @@ class _Preflight(_Exchange):
 class _Paged(_Exchange):
     """Every page but inference."""
 
-    __slots__ = ("_planes",)
+    __slots__ = ("_making", "_planes")
 
     def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection, planes: frozenset[Plane]) -> None:
         self._planes = planes
+        self._making: asyncio.Task[None] | None = None
         super().__init__(front, route, head, connection)
 
     def on_end(self) -> None:
@@ -243,9 +248,15 @@ class _Paged(_Exchange):
             self.refuse(error)
             return
         if isinstance(answer, Coroutine):
-            self._front.tasks.start(self.id, self._send_when_made(answer))
+            self._making = self._front.tasks.start(self.id, self._send_when_made(answer))
         else:
             self.send(*answer)
+
+    def on_abort(self) -> None:
+        self.done = True
+        # A registration goes on without its client, as it would after a lost answer; a prediction is nobody's any more.
+        if self._making is not None and self.route.page is Page.WORKFLOW_PREDICT:
+            self._making.cancel()
 
     async def _send_when_made(self, making: Coroutine[Any, Any, Rendered]) -> None:
         try:
@@ -260,14 +271,14 @@ class _Paged(_Exchange):
 class _Inference(_Exchange):
     """The hot path; also the Reply that the model's queue answers."""
 
-    __slots__ = ("_model", "_numbers", "_slow_reader", "_streaming", "_submitted", "_ticket", "_waiting_bytes")
+    __slots__ = ("_model", "_slow_reader", "_streaming", "_submitted", "_tally", "_ticket", "_waiting_bytes")
 
     def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection) -> None:
         self._model: LoadedModel | None = None
-        self._numbers: ModelNumbers | None = None
         self._slow_reader = False
         self._streaming = False
         self._submitted = 0.0
+        self._tally: Tally | None = None
         self._ticket: Ticket | None = None
         self._waiting_bytes = 0
         super().__init__(front, route, head, connection)
@@ -287,11 +298,9 @@ class _Inference(_Exchange):
             parameters = query_pairs(head.query) if route.query_is_input and head.query else ()
             job = Job(self.id, route.protocol, route.method, content_type, tuple(headers), body, parameters)
             model = front.dataplane.model(route.model or self._named(job), route.version)
-            numbers = front.metrics.model(model.name, route.version)
             self._model = model
-            numbers.requests += 1
-            numbers.in_flight += 1
-            self._numbers = numbers
+            self._tally = front.metrics.tally(model.name, model.version, route.version)
+            self._tally.enter()
             self._submitted = time.monotonic()
             self._ticket = model.queue.submit(job, self)
         except FlambeauError as error:
@@ -313,13 +322,9 @@ class _Inference(_Exchange):
 
     def answer(self, answer: Answer) -> None:
         """Send what the worker said; the queue calls this once."""
-        numbers = self._numbers
-        if numbers is not None:
-            seconds = time.monotonic() - self._submitted
-            numbers.latency_seconds += seconds
-            numbers.request.observe(seconds)
-            numbers.handler.observe(answer.handler_seconds)
-            numbers.queue_seconds += max(0.0, seconds - answer.handler_seconds)
+        if self._tally is not None:
+            given_at = self._ticket.given_at if self._ticket is not None else 0.0
+            self._tally.answered(self._submitted, given_at, answer.handler_seconds, self.id)
         self._leave()
         if self._streaming:
             self._end_stream(answer)
@@ -365,9 +370,9 @@ class _Inference(_Exchange):
         self.note(200 if answer.error_type is None else answer.status)
 
     def _leave(self) -> None:
-        if self._numbers is not None:
-            self._numbers.in_flight -= 1
-            self._numbers = None
+        if self._tally is not None:
+            self._tally.leave()
+            self._tally = None
 
 
 def _phrase_of(answer: Answer) -> bytes:

@@ -17,7 +17,7 @@ from flambeau.serving.metrics.handlers import HandlerSeries
 from flambeau.serving.metrics.host import Reading
 from flambeau.serving.metrics.lines import metric_line
 from flambeau.serving.metrics.text import Histogram, PageWriter, label_text
-from flambeau.serving.model import MetricUpdate, ModelSpec
+from flambeau.serving.model import MetricDeclaration, MetricUpdate, ModelSpec
 
 TALLIES_MAX = 1_000
 """So many (model, version) pairs before those of models that are gone are looked for."""
@@ -102,15 +102,17 @@ class Tally:
         if self._lines is not None:
             self._lines.entered(self._model, self._requested_version)
 
-    def answered(self, seconds: float, queue_seconds: float, handler_seconds: float, request_id: str) -> None:
+    def answered(self, accepted_at: float, given_at: float, handler_seconds: float, request_id: str) -> None:
         """Count an answer that came from the model's queue.
 
         Args:
-            seconds: since the request was accepted.
-            queue_seconds: of these, waiting for a worker.
-            handler_seconds: of these, in the handler.
+            accepted_at: when the request was queued, on ``time.monotonic``.
+            given_at: when a worker got it; 0 if none has.
+            handler_seconds: how long the handler took.
             request_id: the request's, for the log.
         """
+        seconds = time.monotonic() - accepted_at
+        queue_seconds = given_at - accepted_at if given_at else seconds
         requested, version, last = self._requested, self._version, self._last
         requested.latency_seconds += seconds
         requested.queue_seconds += queue_seconds
@@ -122,6 +124,11 @@ class Tally:
         last.handler_seconds[self._model] = handler_seconds
         if self._lines is not None:
             self._lines.answered(self._model, self._requested_version, seconds, queue_seconds, handler_seconds, request_id)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests of the model version that are accepted and not answered."""
+        return self._version.in_flight
 
     def leave(self) -> None:
         """Note that a request is in flight no more, however it ended."""
@@ -162,6 +169,11 @@ class ServerMetrics:
         self._lines: _Lines | None = None
         if settings.mode is not Mode.PROMETHEUS and server_line is not None and model_line is not None:
             self._lines = _Lines(settings, self._hostname, server_line, model_line)
+
+    @property
+    def declared_for_workers(self) -> tuple[MetricDeclaration, ...]:
+        """The metrics that handlers find declared."""
+        return self._settings.declared.for_workers()
 
     # What doors and workers tell.
 

@@ -242,9 +242,7 @@ class WorkerPool:
 
     def load_seconds(self) -> dict[int, float]:
         """Return how long each worker that has loaded took from being asked for, by its number."""
-        return {
-            number: worker.loaded_at - worker.asked_at for number, worker in self._workers.items() if worker.loaded_at is not None
-        }
+        return {number: worker.loaded_at - worker.asked_at for number, worker in self._workers.items() if worker.loaded_at is not None}
 
     @property
     def has_idle(self) -> bool:

@@ -205,5 +205,7 @@ class ModelSpec:
     """model-config.yaml, whole: ``context.model_yaml_config``."""
     limit_max_image_pixels: bool = True
     declared_metrics: tuple[MetricDeclaration, ...] = ()
+    interpreter: Path | None = None
+    """The Python of the model's virtual environment (useVenv); None: the server's own."""
     packages: Path | None = None
     """Where the archive's requirements were installed; such a model's workers are fresh interpreters."""

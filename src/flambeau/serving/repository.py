@@ -22,13 +22,14 @@ import yaml
 from flambeau.foundation.errors import Conflict, Denied, FlambeauError, InvalidInput, NotFound, NotReady, TooLarge
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.serving.archive.manifest import Manifest
-from flambeau.serving.archive.requirements import Packages, install_requirements
+from flambeau.serving.archive.requirements import Packages, install_requirements, interpreter_in
 from flambeau.serving.archive.unpack import Unpacked, unpack
 from flambeau.serving.batching.kinds import queue_of
 from flambeau.serving.metrics.server import ModelReading, ServerMetrics
 from flambeau.serving.model import ModelConfig, ModelSpec
+from flambeau.serving.workers.devices import Devices, resolved
 from flambeau.serving.workers.pool import WorkerPool
-from flambeau.serving.workers.starter import FreshStarter, Starter
+from flambeau.serving.workers.starter import Starter, starter_of
 
 _log = logging.getLogger(__name__)
 
@@ -126,13 +127,13 @@ class LoadedModel:
         origin: who wished for it.
     """
 
-    def __init__(self, spec: ModelSpec, starter: Starter, origin: Origin = Origin.STARTUP) -> None:
+    def __init__(self, spec: ModelSpec, starter: Starter, origin: Origin = Origin.STARTUP, devices: Devices | None = None) -> None:
         self.spec = spec
         self.origin = origin
         self.name = spec.name
+        devices: where its workers get GPUs.
         self.version = spec.version
-        # A fork of the fork server has its packages imported already; other versions of them need a fresh interpreter.
-        self.pool = WorkerPool(spec, FreshStarter() if spec.packages else starter)
+        self.pool = WorkerPool(spec, starter_of(spec, starter), devices=devices)
         self.queue = queue_of(spec, self.pool)
 
     def reading(self) -> ModelReading:
@@ -205,10 +206,20 @@ class Repository:
         metrics: told what handlers measure.
     """
 
-    def __init__(self, directory: Path, starter: Starter, *, alias: str | None = None, metrics: ServerMetrics | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        starter: Starter,
+        *,
+        alias: str | None = None,
+        metrics: ServerMetrics | None = None,
+        devices: Devices | None = None,
+    ) -> None:
+        self._devices = devices or Devices(0)
         self._directory = directory
         self._starter = starter
         self._alias = alias
+        devices: where workers get GPUs; None: there are none.
         self._metrics = metrics
         self._entries: list[_Entry] = []
         self._models: dict[str, dict[str, LoadedModel]] = {}
@@ -395,7 +406,11 @@ class Repository:
             entry.directory = unpacked.directory
         packages = await self._install(entry, unpacked)
         entry.phase = Phase.CONFIGURING
-        return await asyncio.to_thread(spec_of, registration, unpacked, packages)
+        spec = await asyncio.to_thread(spec_of, registration, unpacked, packages)
+        config, warnings = resolved(spec.config, self._devices.count)
+        for warning in warnings:
+            _log.warning("model %s %s: %s", spec.name, spec.version, warning)
+        return replace(spec, config=config)
 
     async def _install(self, entry: _Entry, unpacked: Unpacked) -> Path | None:
         """Install the archive's requirements, if it has any and they are wanted; return where."""
@@ -406,7 +421,8 @@ class Repository:
             _log.warning("model %s: %s is not installed: install_py_dep_per_model is false", entry.name, file)
             return None
         entry.phase = Phase.INSTALLING
-        entry.packages = await install_requirements(unpacked.directory, file, cache)
+        told = await asyncio.to_thread(read_model_config, unpacked.directory, unpacked.manifest)
+        entry.packages = await install_requirements(unpacked.directory, file, cache, venv=told.get("useVenv") is True)
         return entry.packages.directory
 
     def _check_is_new(self, spec: ModelSpec) -> None:
@@ -425,8 +441,8 @@ class Repository:
     def _opened(self, spec: ModelSpec, origin: Origin) -> LoadedModel:
         """Return a model whose workers are not started yet, and whose measurements are heard."""
         if self._metrics is None:
-            return LoadedModel(spec, self._starter, origin)
-        model = LoadedModel(replace(spec, declared_metrics=self._metrics.declared_for_workers), self._starter, origin)
+            return LoadedModel(spec, self._starter, origin, self._devices)
+        model = LoadedModel(replace(spec, declared_metrics=self._metrics.declared_for_workers), self._starter, origin, self._devices)
         model.pool.on_metrics = self._metrics.take_updates
         model.pool.on_loaded = self._metrics.worker_loaded
         return model
@@ -533,9 +549,11 @@ def spec_of(registration: Registration, unpacked: Unpacked, packages: Path | Non
         manifest={**manifest.document, "runtime": registration.runtime} if registration.runtime else manifest.document,
         envelope=registration.envelope,
         config=config,
+    interpreter = interpreter_in(packages) if packages is not None else None
         yaml=config_yaml,
         limit_max_image_pixels=registration.limit_image_pixels,
-        packages=packages,
+        packages=None if interpreter else packages,
+        interpreter=interpreter,
     )
 
 

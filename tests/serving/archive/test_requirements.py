@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from flambeau.foundation.errors import InvalidInput, TimedOut, TooLarge
 from flambeau.serving.archive import requirements
-from flambeau.serving.archive.requirements import install_requirements
+from flambeau.serving.archive.requirements import install_requirements, interpreter_in
 from tests.fixtures.waiting import until
 from tests.fixtures.wheels import write_wheel
 
@@ -36,6 +37,25 @@ async def test_the_same_file_is_installed_once(archive: Path, tmp_path: Path) ->
     for packages in (first, second):
         packages.release()
         packages.release()
+
+
+async def test_a_virtual_environment_sees_its_own_packages_first_and_the_servers_behind(archive: Path, tmp_path: Path) -> None:
+    plain = await install_requirements(archive, "requirements.txt", tmp_path / "cache")
+    packages = await install_requirements(archive, "requirements.txt", tmp_path / "cache", venv=True)
+    python = interpreter_in(packages.directory)
+    assert python is not None
+    assert interpreter_in(plain.directory) is None
+    code = "import flambeau, flambeau_tiny, orjson, sys; print(flambeau_tiny.WORD, flambeau_tiny.__file__, orjson.__file__, sys.prefix)"
+    told = await asyncio.to_thread(lambda: subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=True).stdout)
+    word, own, servers, prefix = told.split()
+    assert word == "tiny"
+    assert own.startswith(str(packages.directory))
+    assert not servers.startswith(str(packages.directory))
+    assert prefix == str(packages.directory)
+    again = await install_requirements(archive, "requirements.txt", tmp_path / "cache", venv=True)
+    assert again.directory == packages.directory
+    for each in (plain, packages, again):
+        each.release()
 
 
 async def test_another_wheel_under_the_same_name_is_another_installation(archive: Path, tmp_path: Path) -> None:

@@ -119,9 +119,9 @@ async def serving(
         assert not [pid for pid in pids if psutil.pid_exists(pid)]
 
 
-async def until(holds: Callable[[], Any]) -> None:
+async def until(holds: Callable[[], Any], *, seconds: float = WAIT_SECONDS) -> None:
     """Wait until something holds."""
-    deadline = now() + WAIT_SECONDS
+    deadline = now() + seconds
     while not holds():
         assert now() < deadline, "it never came true"
         await asyncio.sleep(0.01)

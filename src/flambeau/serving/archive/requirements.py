@@ -14,9 +14,12 @@ import os
 import shutil
 import signal
 import sys
+import sysconfig
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from venv import EnvBuilder
 
 from flambeau.foundation.errors import InvalidInput, TimedOut, TooLarge, Unavailable
 from flambeau.foundation.files import is_safe_relative
@@ -45,13 +48,14 @@ class Packages:
             self._handle = -1
 
 
-async def install_requirements(directory: Path, file: str, cache: Path) -> Packages:
+async def install_requirements(directory: Path, file: str, cache: Path, *, venv: bool = False) -> Packages:
     """Install an archive's requirements, or find them installed.
 
     Args:
         directory: where the archive was unpacked; relative paths in the file start here.
         file: the requirements file's name in it.
         cache: where installed folders are kept.
+        venv: make the folder a virtual environment, which sees the server's own packages behind its own (useVenv).
 
     Raises:
         InvalidInput: the file is missing or too large, or pip refuses it; the text has pip's last words.
@@ -61,13 +65,17 @@ async def install_requirements(directory: Path, file: str, cache: Path) -> Packa
     Cancel: pip is killed, nothing is left.
     """
     try:
-        target = cache / _digest(directory, file)
+        target = cache / f"{_digest(directory, file)}{'-venv' if venv else ''}"
         packages = _in_use(target)
         if packages is None:
             cache.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=".installing-", dir=cache))
             try:
-                await _run_pip(directory, file, staging)
+                await (
+                    _fill_venv(directory, file, staging, target)
+                    if venv
+                    else _run_pip(directory, file, ["install", "--target", str(staging)])
+                )
                 with contextlib.suppress(OSError):  # another server was faster: its folder is as good
                     staging.rename(target)
             finally:
@@ -79,6 +87,11 @@ async def install_requirements(directory: Path, file: str, cache: Path) -> Packa
     if packages is None:
         raise Unavailable(f"cannot install {file}: its folder was removed at once", hint="try again")
     return packages
+
+
+def interpreter_in(folder: Path) -> Path | None:
+    """Return the Python of an installed folder that is a virtual environment; None of one that is not."""
+    return folder / "bin" / "python" if (folder / "pyvenv.cfg").is_file() else None
 
 
 def _digest(directory: Path, file: str) -> str:
@@ -131,12 +144,41 @@ def _remove_unused(cache: Path) -> None:
             os.close(handle)
 
 
-async def _run_pip(directory: Path, file: str, target: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"]
+async def _fill_venv(directory: Path, file: str, staging: Path, target: Path) -> None:
+    """Make a virtual environment that goes on where the server's own packages end, and install into it."""
+    await asyncio.to_thread(_make_venv, staging)
+    await _run_pip(directory, file, ["--python", str(staging / "bin" / "python"), "install"])
+    await asyncio.to_thread(_move_scripts, staging, target)
+
+
+def _make_venv(folder: Path) -> None:
+    EnvBuilder(symlinks=True).create(folder)
+    [site_packages] = folder.glob("lib/python*/site-packages")
+    # Behind the environment's own packages; as a site directory, so that what is installed there as editable counts too.
+    bases = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
+    lines = [f"import site; site.addsitedir({base!r})\n" for base in bases]
+    (site_packages / "server_packages.pth").write_text("".join(lines))
+
+
+def _move_scripts(staging: Path, target: Path) -> None:
+    """Make the environment's commands name the Python of the folder that it will be."""
+    for script in (staging / "bin").iterdir():
+        if script.is_file() and not script.is_symlink():
+            content = script.read_bytes()
+            if content.startswith(b"#!"):
+                script.write_bytes(content.replace(os.fsencode(staging), os.fsencode(target), 1))
+
+
+async def _run_pip(directory: Path, file: str, install: Sequence[str]) -> None:
+    """Run pip.
+
+    Args:
+        directory: where it runs.
+        file: the requirements.
+        install: pip's command, with where it installs.
+    """
     process = await asyncio.create_subprocess_exec(
-        *command,
-        "--target",
-        str(target),
+        *(sys.executable, "-m", "pip", *install, "--disable-pip-version-check", "--no-input", "--quiet"),
         "-r",
         file,
         cwd=directory,

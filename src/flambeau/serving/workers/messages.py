@@ -43,7 +43,8 @@ def spec_text(spec: ModelSpec) -> bytes:
     """
     fields = asdict(spec)
     fields["directory"] = str(spec.directory)
-    fields["packages"] = str(spec.packages) if spec.packages else None
+    for name in ("packages", "interpreter"):
+        fields[name] = str(fields[name]) if fields[name] else None
     fields["yaml"] = yaml.safe_dump(spec.yaml) if spec.yaml else ""
     return json.dumps(fields, default=str).encode()
 
@@ -52,7 +53,8 @@ def spec_of(text: bytes) -> ModelSpec:
     """Return the spec that a text says."""
     fields = json.loads(text)
     fields["directory"] = Path(fields["directory"])
-    fields["packages"] = Path(fields["packages"]) if fields["packages"] else None
+    for name in ("packages", "interpreter"):
+        fields[name] = Path(fields[name]) if fields[name] else None
     fields["config"] = _config_of(fields["config"])
     fields["declared_metrics"] = tuple(
         MetricDeclaration(each["name"], each["kind"], each["unit"], tuple(each["dimensions"])) for each in fields["declared_metrics"]

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from flambeau.serving.model import ModelSpec
 from flambeau.serving.workers.failure import Exit, exit_of_returncode, exit_of_wait_status
 from flambeau.serving.workers.fork_server import MESSAGE_BYTES_MAX
 
@@ -28,6 +29,10 @@ _log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5.0
 """From closing the fork server's socket to killing it."""
+
+WORKER = "flambeau.serving.workers.child"
+GROUP = "flambeau.serving.workers.group"
+"""Modules that are a worker to the front."""
 
 OnExit = Callable[[Exit], None]
 
@@ -54,6 +59,20 @@ class Starter(Protocol):
         ...
 
 
+def starter_of(spec: ModelSpec, forks: Starter) -> Starter:
+    """Return where a model's workers come from.
+
+    Args:
+        spec: the model.
+        forks: the starter of models that need nothing else: its forks have imported the server's own packages.
+    """
+    parallelism = spec.config.parallelism
+    module = GROUP if parallelism is not None and parallelism.is_group else WORKER
+    if module == WORKER and spec.packages is None and spec.interpreter is None:
+        return forks
+    return FreshStarter(str(spec.interpreter or sys.executable), module)
+
+
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of workers: one compute thread each, unless the operator chose otherwise.
 
@@ -67,15 +86,17 @@ class FreshStarter:
 
     Args:
         interpreter: the Python to run.
+        module: what it runs: a worker, or the leader of a group of them.
     """
 
-    def __init__(self, interpreter: str = sys.executable) -> None:
+    def __init__(self, interpreter: str = sys.executable, module: str = WORKER) -> None:
         self._interpreter = interpreter
+        self._module = module
 
     def start(self, link: socket.socket, output: int, on_exit: OnExit) -> WorkerProcess:
         """Start a process."""
         try:
-            process = _module_process(self._interpreter, "flambeau.serving.workers.child", "--link", link, output)
+            process = _module_process(self._interpreter, self._module, "--link", link, output)
         except OSError as error:
             asyncio.get_running_loop().call_soon(on_exit, Exit(note=f"could not be started: {error}"))
             return _Unstarted()

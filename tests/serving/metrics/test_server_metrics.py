@@ -31,7 +31,7 @@ def told_by(metrics: ServerMetrics) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let it be half a second since 100."""
-    monkeypatch.setattr(module.time, "monotonic", lambda: 100.5)
+    monkeypatch.setattr(f"{module.__name__}.time.monotonic", lambda: 100.5)
 
 
 def a_day(metrics: ServerMetrics) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.foundation.files import is_safe_relative
 from flambeau.programs.settings.access import TlsFiles, allowed_addresses, aws_keys, cors_headers, key_settings, tls_files
+from flambeau.programs.settings.metrics import metrics_settings
 from flambeau.programs.settings.models import (
     Overrides,
     StartupModel,
@@ -23,7 +24,6 @@ from flambeau.programs.settings.models import (
     models_from_snapshot,
     overrides_by_model,
 )
-from flambeau.programs.settings.metrics import metrics_settings
 from flambeau.programs.settings.mounts import POD_ADDRESS_VARIABLE, Mounts, bind_host, parse_mounts
 from flambeau.programs.settings.properties import FILE_BYTES_MAX, PropertiesFile, parse_properties
 from flambeau.programs.settings.snapshot import snapshot_directory, snapshot_to_restore

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup demo test check format protos bench conformance peers-torchserve clean
+.PHONY: help setup demo test check format docs protos bench conformance peers-torchserve clean
 
 help:  ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ format: setup  ## put the code in order
 
 protos: setup  ## compile the .proto files after one changed
 	$(BIN)/python tools/compile_protos.py
+
+docs: setup  ## write docs/configuration.md from the code
+	$(BIN)/python tools/configuration_reference.py
 
 bench: setup  ## measure the main job (see benchmarks/README.md)
 	$(BIN)/python benchmarks/main_job.py

@@ -32,22 +32,23 @@ def decode(job: Job) -> Rows:
         InvalidInput: a form that cannot be read. Invalid JSON is no error: the handler gets the bytes, as it always did.
     """
     row: dict[str, object] = {name: bytearray(value, "utf-8") for name, value in job.parameters}
+    types = dict.fromkeys(row, "")
     media_type = media_type_of(job.content_type)
     if media_type == MULTIPART:
-        parts = split_parts(job.body, job.content_type)
-        for part in parts:
+        for part in split_parts(job.body, job.content_type):
             row[part.name] = _value_of(part.content, part.content_type)
-        return Rows([row], parts=tuple((part.name, part.content_type) for part in parts))
-    if media_type in ("", FORM):
-        found = _json_or_none(job.body)
-        if found is not None:
-            row["body"] = found
-            return Rows([row])
-    if media_type == FORM:
-        row.update(_fields_of(job.body))
+            types[part.name] = part.content_type
+    elif media_type in ("", FORM) and (found := _json_or_none(job.body)) is not None:
+        row["body"] = found
+        types["body"] = media_type
+    elif media_type == FORM:
+        fields = _fields_of(job.body)
+        row.update(fields)
+        types.update(dict.fromkeys(fields, ""))
     else:
         row["body"] = _value_of(job.body, media_type)
-    return Rows([row])
+        types["body"] = media_type
+    return Rows([row], parts=tuple(types.items()))
 
 
 def decode_fields(job: Job) -> Rows:

@@ -52,6 +52,7 @@ from flambeau.serving.metrics.host import HostMeter
 from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.repository import Origin, Registration, Repository
 from flambeau.serving.workers.starter import ForkStarter
+from flambeau.serving.workflow.registry import Workflows
 
 _log = logging.getLogger(__name__)
 
@@ -146,19 +147,29 @@ class ModelServer:
 
     async def _serve_from(self, directory: Path, signals: _Signals, on_started: Callable[[], None]) -> None:
         metrics = ServerMetrics(lambda: [model.reading() for model in repository.models()], self._settings.metrics)
-        repository = Repository(directory, self._starter, alias=self._settings.doors.service_name, metrics=metrics)
+        repository = Repository(directory / "models", self._starter, alias=self._settings.doors.service_name, metrics=metrics)
         dataplane = DataPlane(repository)
         models = self._settings.models
         snapshots = Snapshots(self._settings.snapshots, self._settings.values, models.store, repository)
+        archives = ArchiveSource(models.store, models.allowed, models.aws_keys)
         management = Management(
             repository,
-            ArchiveSource(models.store, models.allowed, models.aws_keys),
+            archives,
             self._wished,
             unregister_seconds=models.unregister_seconds,
             on_change=lambda: snapshots.save("snapshot"),
         )
+        workflows = Workflows(
+            repository,
+            dataplane,
+            directory=directory / "workflows",
+            source=ArchiveSource(models.workflow_store, models.allowed, models.aws_keys, what="Workflow"),
+            models=archives,
+            register=self._wished,
+            unregister_seconds=models.unregister_seconds,
+        )
         tokens = Tokens(self._settings.doors.keys) if self._settings.doors.keys is not None else None
-        frontend = self._frontend(dataplane, management, metrics, tokens)
+        frontend = self._frontend(dataplane, management, workflows, metrics, tokens)
         tasks = TaskOwner("model server")
         try:
             if tokens is not None:
@@ -189,7 +200,9 @@ class ModelServer:
             if tokens is not None:
                 tokens.close()
 
-    def _frontend(self, dataplane: DataPlane, management: Management, metrics: ServerMetrics, tokens: Tokens | None) -> HttpFrontend:
+    def _frontend(
+        self, dataplane: DataPlane, management: Management, workflows: Workflows, metrics: ServerMetrics, tokens: Tokens | None
+    ) -> HttpFrontend:
         doors = self._settings.doors
         return HttpFrontend(
             dataplane,
@@ -198,6 +211,7 @@ class ModelServer:
             access_log=AccessLog(sys.stdout.buffer) if doors.access_log else None,
             request_bytes_max=doors.request_bytes_max,
             model_api=doors.model_api,
+            workflows=workflows,
             tokens=tokens,
             cors=doors.cors,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from flambeau.foundation.files import write_atomically
 from flambeau.programs.settings.snapshot import ServedModel, snapshot_name, snapshot_text, snapshots_in
 from flambeau.programs.settings.sources import Values
-from flambeau.serving.repository import Repository
+from flambeau.serving.repository import Origin, Repository
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ class Snapshots:
     def _served(self) -> list[ServedModel]:
         found = []
         for model in self._repository.models():
+            if model.origin is Origin.WORKFLOW:
+                continue  # as in TorchServe: a workflow is not restored, and its nodes mean nothing without it
             spec = model.spec
             found.append(
                 ServedModel(

@@ -122,8 +122,8 @@ class DataPlane:
         return {"name": name, "versions": versions, "platform": "pytorch", "inputs": [], "outputs": []}
 
     def default_models(self) -> list[LoadedModel]:
-        """Return every model's default version, sorted by name."""
-        return [self.model(name, None) for name in sorted({model.name for model in self.models()})]
+        """Return every model's default version, sorted by name; without functions of workflows, which no url names."""
+        return [self.model(name, None) for name in sorted({model.name for model in self.models() if model.spec.url})]
 
     def only_startup_model(self) -> str | None:
         """Return the name of the model that load_models gave, if it is one alone."""

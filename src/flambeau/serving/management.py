@@ -97,11 +97,11 @@ class Management:
         registration = self._register(wish, archive.path)
         if archive.downloaded:
             registration = replace(registration, downloaded=True)
-        model = await self._repository.load(registration)
+        model = await self._load(registration)
         workers, label = model.pool.workers_min, f'Model "{model.name}" Version: {model.version}'
         if workers and wish.synchronous:
             try:
-                await self._workers_loaded(model, model.name, model.version)
+                await workers_loaded(model, model.name, model.version)
             except BaseException:
                 await asyncio.shield(self._repository.discard(model))
                 raise
@@ -132,7 +132,7 @@ class Management:
             await self._on_change()
             return Done("Processing worker updates...", finished=False)
         try:
-            await self._workers_loaded(model, name, version)
+            await workers_loaded(model, name, version)
         except WorkerLost:
             if (pool.workers_min, pool.workers_max) == (workers_min, workers_max):  # nobody has scaled it again meanwhile
                 pool.scale(*before)
@@ -148,6 +148,7 @@ class Management:
         Raises:
             NotFound: there is no such model.
             Denied: it is the default version and there are others.
+            Conflict: it is a workflow's.
         """
         await self._repository.remove(name, version, self._unregister_seconds)
         await self._on_change()
@@ -163,19 +164,31 @@ class Management:
         await self._on_change()
         return Done(f'Default version successfully updated for model "{name}" to "{version}"')
 
-    async def _workers_loaded(self, model: LoadedModel, name: str, version: str | None) -> None:
-        """Wait until the minimum of workers has loaded; a failure is told in TorchServe's words and with its cause."""
-        seconds = model.spec.config.startup_timeout_seconds + PROCESS_START_SECONDS_MAX
+    async def _load(self, registration: Registration) -> LoadedModel:
         try:
-            await model.pool.wait_ready(_now() + seconds)
-        except (NotReady, TimedOut) as error:
-            named = f" version: {version}" if version is not None else ""
-            lacks_memory = any(word in str(error) for word in ("MemoryError", "CUDA"))
-            raise WorkerLost(
-                f"Failed to start workers for model {name}{named}: {error.message}",
-                hint=error.hint,
-                reason="OutOfMemory" if lacks_memory else None,
-            ) from error
+            return await self._repository.load(registration)
+        except InvalidInput as error:
+            # Whatever is wrong with an archive, even its size, is the archive's and not the request's.
+            raise InvalidInput(error.message, hint=error.hint, reason="InvalidModel") from error
+
+
+async def workers_loaded(model: LoadedModel, name: str, version: str | None) -> None:
+    """Wait until the minimum of a model's workers has loaded.
+
+    Raises:
+        WorkerLost: they do not load; it is told in TorchServe's words and with its cause.
+    """
+    seconds = model.spec.config.startup_timeout_seconds + PROCESS_START_SECONDS_MAX
+    try:
+        await model.pool.wait_ready(_now() + seconds)
+    except (NotReady, TimedOut) as error:
+        named = f" version: {version}" if version is not None else ""
+        lacks_memory = any(word in str(error) for word in ("MemoryError", "CUDA"))
+        raise WorkerLost(
+            f"Failed to start workers for model {name}{named}: {error.message}",
+            hint=error.hint,
+            reason="OutOfMemory" if lacks_memory else None,
+        ) from error
 
 
 def _check(wish: Wish) -> None:

@@ -61,7 +61,13 @@ class Origin(StrEnum):
     STARTUP = "load_models"
     SNAPSHOT = "model_snapshot"
     REQUEST = "management API"
-    """The server's readiness does not wait for it."""
+    WORKFLOW = "workflow"
+    """A node: it comes and goes with its workflow, and its name is the workflow's affair."""
+
+    @property
+    def is_start(self) -> bool:
+        """Whether the server's readiness waits for it."""
+        return self in (Origin.STARTUP, Origin.SNAPSHOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +131,13 @@ class LoadedModel:
         spec: what the workers load.
         starter: where worker processes come from.
         origin: who wished for it.
+        devices: where its workers get GPUs.
     """
 
     def __init__(self, spec: ModelSpec, starter: Starter, origin: Origin = Origin.STARTUP, devices: Devices | None = None) -> None:
         self.spec = spec
         self.origin = origin
         self.name = spec.name
-        devices: where its workers get GPUs.
         self.version = spec.version
         self.pool = WorkerPool(spec, starter_of(spec, starter), devices=devices)
         self.queue = queue_of(spec, self.pool)
@@ -178,7 +184,7 @@ class _Entry:
 
     def standing(self) -> Standing:
         """Return how it stands."""
-        model, awaited = self.model, self.registration.origin is not Origin.REQUEST
+        model, awaited = self.model, self.registration.origin.is_start
         if model is None:
             if self.error is not None:
                 why = f"cannot load model {self.name}: {self.error}"
@@ -204,6 +210,7 @@ class Repository:
         starter: where worker processes come from.
         alias: a second name for the model, if there is only one (INFERENCE_SERVICE_NAME).
         metrics: told what handlers measure.
+        devices: where workers get GPUs; None: there are none.
     """
 
     def __init__(
@@ -219,7 +226,6 @@ class Repository:
         self._directory = directory
         self._starter = starter
         self._alias = alias
-        devices: where workers get GPUs; None: there are none.
         self._metrics = metrics
         self._entries: list[_Entry] = []
         self._models: dict[str, dict[str, LoadedModel]] = {}
@@ -269,14 +275,15 @@ class Repository:
             NotFound: there is none of that name or version.
             NotReady: its archive is still being read.
             Denied: it is the default version and there are others.
+            Conflict: it is a node of a workflow.
         """
         await self._end(self._entry_to_remove(name, version), grace_seconds)
 
-    async def discard(self, model: LoadedModel) -> None:
-        """Remove a model that could not be run, default or not; without effect if somebody has removed it meanwhile."""
+    async def discard(self, model: LoadedModel, grace_seconds: float = 0.0) -> None:
+        """Remove a model whose time is over, default or not; without effect if somebody has removed it meanwhile."""
         for entry in self._entries:
             if entry.model is model:
-                await self._end(entry, 0.0)
+                await self._end(entry, grace_seconds)
                 return
 
     async def replace(self, old: Registration, new: Registration, grace_seconds: float) -> LoadedModel:
@@ -299,7 +306,7 @@ class Repository:
             if entry.model is None or (spec.name, spec.version) != (entry.model.name, entry.model.version):
                 self._check_is_new(spec)
             fresh.phase = Phase.LOADING
-            fresh.model = model = LoadedModel(spec, self._starter, new.origin)
+            fresh.model = model = self._opened(spec, new.origin)
             model.pool.start()
             seconds = spec.config.startup_timeout_seconds + PROCESS_START_SECONDS_MAX
             await model.pool.wait_ready(asyncio.get_running_loop().time() + seconds)
@@ -361,8 +368,8 @@ class Repository:
         return [entry.standing() for entry in self._entries]
 
     def names(self) -> list[str]:
-        """Return the names of all models, loaded or on their way, sorted."""
-        return sorted({entry.name for entry in self._entries})
+        """Return the names of all models, loaded or on their way, sorted; without the nodes of workflows."""
+        return sorted({entry.name for entry in self._entries if entry.registration.origin is not Origin.WORKFLOW})
 
     def models(self) -> list[LoadedModel]:
         """Return every model whose archive was read."""
@@ -454,6 +461,8 @@ class Repository:
                 if entry.model is None and entry.error is not None and version is None and self._is_called(entry, name):
                     return entry  # a registration that failed: all there is of it is its error
             raise self._why_not(name, version)
+        if model.origin is Origin.WORKFLOW:
+            raise Conflict(f"model {model.name} is a node of a workflow", hint="unregister the workflow, with DELETE /workflows/NAME")
         if self._found[model.name, None] is model and len(self._models[model.name]) > 1:
             raise Denied(
                 f"Cannot remove default version for model {model.name}",
@@ -540,6 +549,7 @@ def spec_of(registration: Registration, unpacked: Unpacked, packages: Path | Non
     config, warnings = registration.configure(name, manifest.model_version, config_yaml)
     for warning in warnings:
         _log.warning("model %s %s: %s", name, manifest.model_version, warning)
+    interpreter = interpreter_in(packages) if packages is not None else None
     return ModelSpec(
         name=name,
         version=manifest.model_version,
@@ -549,7 +559,6 @@ def spec_of(registration: Registration, unpacked: Unpacked, packages: Path | Non
         manifest={**manifest.document, "runtime": registration.runtime} if registration.runtime else manifest.document,
         envelope=registration.envelope,
         config=config,
-    interpreter = interpreter_in(packages) if packages is not None else None
         yaml=config_yaml,
         limit_max_image_pixels=registration.limit_image_pixels,
         packages=None if interpreter else packages,

@@ -21,6 +21,7 @@ from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.model import ModelConfig
 from flambeau.serving.repository import Origin, Registration, Repository
 from flambeau.serving.workers.starter import FreshStarter
+from flambeau.serving.workflow.registry import Workflows
 from tests.fixtures.archives import BROKEN, ECHO, OBEDIENT, write_mar
 from tests.fixtures.waiting import until
 
@@ -58,6 +59,24 @@ def management_of(repository: Repository, store: Path) -> Management:
     return Management(repository, ArchiveSource(store), register, unregister_seconds=5.0, on_change=unheard)
 
 
+def workflows_of(repository: Repository, dataplane: DataPlane, root: Path) -> Workflows:
+    def register(wish: Wish, archive: Path) -> Registration:
+        return Registration(
+            archive, wish.url, lambda name, version, yaml: (ModelConfig(), []), name=wish.name, handler=wish.handler, origin=Origin.REQUEST
+        )
+
+    source = ArchiveSource(root / "store")
+    return Workflows(
+        repository,
+        dataplane,
+        directory=root / "workflows",
+        source=ArchiveSource(root / "store", what="Workflow"),
+        models=source,
+        register=register,
+        unregister_seconds=5.0,
+    )
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: object) -> AsyncIterator[House]:
     root: Path = tmp_path_factory.mktemp("house")  # type: ignore[attr-defined]  # pytest's own
@@ -73,6 +92,7 @@ async def house(tmp_path_factory: object) -> AsyncIterator[House]:
         access_log=AccessLog(log),
         request_bytes_max=REQUEST_BYTES_MAX,
         model_api=False,
+        workflows=workflows_of(repository, dataplane, root),
     )
     everything, inference = http1.Server(frontend.door(frozenset(Plane))), http1.Server(frontend.door(frozenset({Plane.INFERENCE})))
     address = await everything.start(host="127.0.0.1", port=0)

@@ -19,6 +19,7 @@ from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.management import Management
 from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.model import Answer, Job
+from flambeau.serving.workflow.registry import Workflows
 
 HEAD = Answer(200, None, b"")
 
@@ -47,9 +48,11 @@ class Model:
 
 @contextlib.asynccontextmanager
 async def door(model: Model) -> AsyncIterator[tuple[str, int]]:
-    unused = cast(Management, None)
+    unused, none = cast(Management, None), cast(Workflows, None)
     metrics = ServerMetrics(lambda: [])
-    frontend = HttpFrontend(cast(DataPlane, model), unused, metrics, access_log=None, request_bytes_max=1000, model_api=False)
+    frontend = HttpFrontend(
+        cast(DataPlane, model), unused, metrics, access_log=None, request_bytes_max=1000, model_api=False, workflows=none
+    )
     server = http1.Server(frontend.door(frozenset(Plane)))
     yield await server.start(host="127.0.0.1", port=0)
     await server.close()

@@ -129,6 +129,8 @@ class ModelSettings:
 
     store: Path
     """The model store."""
+    workflow_store: Path
+    """Where workflow archives are."""
     startup: tuple[tuple[StartupModel, Path], ...]
     """Each with where its archive is; all of them were there when the settings were read."""
     defaults: ModelConfig
@@ -309,6 +311,7 @@ def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, dire
     by_model, model_notes = overrides_by_model(values["models"])
     settings = ModelSettings(
         store=store,
+        workflow_store=_workflow_store(values["workflow_store"], store, mounts, directory),
         startup=tuple((model, _archive_path(model, store, store_text, in_store, mounts)) for model in startup),
         defaults=_model_defaults(values),
         from_snapshot=from_snapshot,
@@ -323,6 +326,20 @@ def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, dire
         limit_image_pixels=values["limit_max_image_pixels"].boolean(),
     )
     return settings, [*notes, *model_notes]
+
+
+def _workflow_store(value: Value, store: Path, mounts: Mounts, directory: Path) -> Path:
+    """Return the workflow store; without a setting of its own it is the model store."""
+    if not value.text.strip():
+        return store
+    path = _real(value.text.strip(), mounts, directory)
+    if not path.is_dir():
+        raise NotFound(
+            f"--workflow-store not found: {value.text} ({value.source})",
+            hint="it must be the directory that holds the .war files",
+            reason="WorkflowStoreNotFound",
+        )
+    return path
 
 
 def _model_defaults(values: Values) -> ModelConfig:

@@ -35,13 +35,17 @@ class ArchiveSource:
     """Find archives.
 
     Args:
-        store: the model store.
+        store: the model store, or the workflow store.
         allowed: what may be fetched; empty: nothing.
         aws_keys: sign downloads that ask for it.
+        what: what the archives are; errors name it.
     """
 
-    def __init__(self, store: Path, allowed: Sequence[AllowedAddress] = (), aws_keys: AwsKeys | None = None) -> None:
+    def __init__(
+        self, store: Path, allowed: Sequence[AllowedAddress] = (), aws_keys: AwsKeys | None = None, *, what: str = "Model"
+    ) -> None:
         self._store = store
+        self._what = what
         self._allowed = tuple(allowed)
         self._aws_keys = aws_keys
 
@@ -54,16 +58,16 @@ class ArchiveSource:
             Conflict: the model store has a file of that name already.
         """
         if not url:
-            raise NotFound("empty url", hint="name an archive in the model store", reason="ModelNotFound")
+            raise self._not_found("empty url", hint=f"name an archive in the {self._what.lower()} store")
         if len(url) > URL_CHARS_MAX:
             raise InvalidInput(f"the url is over {URL_CHARS_MAX} characters")
         if ".." in url:
-            raise NotFound(f"Relative path is not allowed in url: {url}", reason="ModelNotFound")
+            raise self._not_found(f"Relative path is not allowed in url: {url}")
         if _ADDRESS.match(url):
             return Found(await self._fetch(url, signed=signed), downloaded=True)
         path = await asyncio.to_thread(self._in_store, url)
         if path is None:
-            raise NotFound(f"Model not found at: {url}", hint="archives are read from the model store only", reason="ModelNotFound")
+            raise self._not_found(f"{self._what} not found at: {url}", hint=f"archives are read from the {self._what.lower()} store only")
         return Found(path)
 
     def _in_store(self, url: str) -> Path | None:
@@ -79,17 +83,16 @@ class ArchiveSource:
     async def _fetch(self, url: str, *, signed: bool) -> Path:
         rule = self.rule_for(url)
         if rule is None:
-            raise NotFound(
+            raise self._not_found(
                 f"Given URL {url} does not match any allowed URL(s)",
-                hint="nothing is downloaded unless allowed_urls in config.properties allows it; or put the archive into the model store",
-                reason="ModelNotFound",
+                hint=f"nothing is downloaded unless allowed_urls allows it; or put the archive into the {self._what.lower()} store",
             )
         name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
         if not is_safe_relative(name) or name.startswith("."):
             raise InvalidInput(f"the url {url} names no file", reason="DownloadFailed")
         target = self._store / name
         if target.exists():
-            raise Conflict(f"Model file already exists {name}", hint="register it by its name, or remove it", reason="FileExists")
+            raise Conflict(f"{self._what} file already exists {name}", hint="register it by its name, or remove it", reason="FileExists")
         if url.lower().startswith("file://"):
             await asyncio.to_thread(copy_file, url, target)
         elif signed and self._aws_keys is None:
@@ -104,3 +107,6 @@ class ArchiveSource:
     def rule_for(self, url: str) -> AllowedAddress | None:
         """Return the first rule that allows an address."""
         return next((rule for rule in self._allowed if rule.matches(url)), None)
+
+    def _not_found(self, message: str, *, hint: str | None = None) -> NotFound:
+        return NotFound(message, hint=hint, reason=f"{self._what}NotFound")

@@ -6,6 +6,7 @@ back. No task, no await and no timer per request. Bodies are counted before they
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -27,6 +28,7 @@ from flambeau.serving.metrics.server import ServerMetrics, Tally
 from flambeau.serving.model import Answer, Job, Protocol
 from flambeau.serving.protocol.torchserve import model_named_in_form
 from flambeau.serving.repository import LoadedModel
+from flambeau.serving.workflow.registry import Workflows
 
 ROUTES_KEPT_MAX = 1_024
 """So many paths are remembered with their routes; then all are forgotten."""
@@ -63,6 +65,7 @@ class HttpFrontend:
         access_log: one line per request; None for none.
         request_bytes_max: a longer body is answered 413.
         model_api: whether models may be registered and unregistered.
+        workflows: what workflows there are.
         tokens: looks at the keys of requests; None: nobody needs one.
         cors: headers of every answer.
     """
@@ -76,6 +79,7 @@ class HttpFrontend:
         access_log: AccessLog | None,
         request_bytes_max: int,
         model_api: bool,
+        workflows: Workflows,
         tokens: Tokens | None = None,
         cors: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
@@ -86,7 +90,7 @@ class HttpFrontend:
         self.tokens = tokens
         self.cors = cors
         self.torchserve_headers = (*_NO_CACHE, *cors)
-        self.pages = Pages(dataplane, management, metrics, tokens, model_api=model_api)
+        self.pages = Pages(dataplane, management, metrics, tokens, workflows=workflows, model_api=model_api)
         self.tasks = TaskOwner("http")
         self._routes: dict[bytes, Route] = {}
 
@@ -232,10 +236,11 @@ class _Preflight(_Exchange):
 class _Paged(_Exchange):
     """Every page but inference."""
 
-    __slots__ = ("_planes",)
+    __slots__ = ("_making", "_planes")
 
     def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection, planes: frozenset[Plane]) -> None:
         self._planes = planes
+        self._making: asyncio.Task[None] | None = None
         super().__init__(front, route, head, connection)
 
     def on_end(self) -> None:
@@ -247,9 +252,15 @@ class _Paged(_Exchange):
             self.refuse(error)
             return
         if isinstance(answer, Coroutine):
-            self._front.tasks.start(self.id, self._send_when_made(answer))
+            self._making = self._front.tasks.start(self.id, self._send_when_made(answer))
         else:
             self.send(*answer)
+
+    def on_abort(self) -> None:
+        self.done = True
+        # A registration goes on without its client, as it would after a lost answer; a prediction is nobody's any more.
+        if self._making is not None and self.route.page is Page.WORKFLOW_PREDICT:
+            self._making.cancel()
 
     async def _send_when_made(self, making: Coroutine[Any, Any, Rendered]) -> None:
         try:

@@ -15,9 +15,11 @@ from flambeau.serving.frontends.page_request import PageRequest, Rendered, query
 from flambeau.serving.frontends.routes import Page, nowhere
 from flambeau.serving.frontends.status import JSON, RETRY_AFTER_SECONDS_DEFAULT, pretty
 from flambeau.serving.frontends.tokens import Tokens
+from flambeau.serving.frontends.workflows import WorkflowPages
 from flambeau.serving.management import Management
 from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.metrics.text import CONTENT_TYPE
+from flambeau.serving.workflow.registry import Workflows
 
 _RETRY = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS_DEFAULT)
 
@@ -30,16 +32,25 @@ class Pages:
         management: what can be changed.
         metrics: for ``/metrics``.
         tokens: who may see more, and get new keys; None: everybody may.
+        workflows: what workflows there are.
         model_api: whether models may be registered and unregistered.
     """
 
     def __init__(
-        self, dataplane: DataPlane, management: Management, metrics: ServerMetrics, tokens: Tokens | None, *, model_api: bool
+        self,
+        dataplane: DataPlane,
+        management: Management,
+        metrics: ServerMetrics,
+        tokens: Tokens | None,
+        *,
+        workflows: Workflows,
+        model_api: bool,
     ) -> None:
         self._dataplane = dataplane
         self._tokens = tokens
         self._metrics = metrics
         models = ManagementPages(dataplane, management, model_api=model_api)
+        flows = WorkflowPages(workflows, model_api=model_api)
         self._makers: dict[Page, Callable[[PageRequest], Rendered | Coroutine[Any, Any, Rendered]]] = {
             Page.PING: self._ping,
             Page.ROOT: lambda request: (200, [JSON], b'{"status":"alive"}'),
@@ -55,6 +66,9 @@ class Pages:
             Page.MODEL: models.model,
             Page.MODEL_ALL_VERSIONS: models.all_versions,
             Page.SET_DEFAULT: models.set_default,
+            Page.WORKFLOWS: flows.workflows,
+            Page.WORKFLOW: flows.workflow,
+            Page.WORKFLOW_PREDICT: flows.predict,
             Page.TOKEN: self._token,
             Page.API_DESCRIPTION: lambda request: _pretty(describe_doors(request.planes)),
             Page.METRICS: self._metrics_text,

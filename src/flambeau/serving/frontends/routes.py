@@ -40,6 +40,9 @@ class Page(Enum):
     MODEL = auto()
     MODEL_ALL_VERSIONS = auto()
     SET_DEFAULT = auto()
+    WORKFLOWS = auto()
+    WORKFLOW = auto()
+    WORKFLOW_PREDICT = auto()
     TOKEN = auto()
     API_DESCRIPTION = auto()
     METRICS = auto()
@@ -67,6 +70,9 @@ _PAGES: dict[Page, tuple[frozenset[Plane], frozenset[str] | None]] = {
     Page.MODEL: (_MANAGEMENT, _READ | {"PUT", "DELETE", "OPTIONS"}),
     Page.MODEL_ALL_VERSIONS: (_MANAGEMENT, _READ),
     Page.SET_DEFAULT: (_MANAGEMENT, frozenset({"PUT"})),
+    Page.WORKFLOWS: (_MANAGEMENT, _READ | {"POST"}),
+    Page.WORKFLOW: (_MANAGEMENT, _READ | {"DELETE"}),
+    Page.WORKFLOW_PREDICT: (_INFERENCE, None),
     Page.TOKEN: (_MANAGEMENT, None),
     Page.API_DESCRIPTION: (_ANY, None),
     Page.METRICS: (frozenset({Plane.METRICS}), _READ),
@@ -80,6 +86,7 @@ class Route:
 
     page: Page
     model: str = ""
+    """A model's name, or a workflow's."""
     version: str | None = None
     """None: the default version."""
     protocol: Protocol = Protocol.TORCHSERVE
@@ -173,6 +180,12 @@ def _of_segments(segments: list[str]) -> Route | None:
             return Route(Page.MODEL, model, version)
         case ["models", model, version, "set-default"]:
             return Route(Page.SET_DEFAULT, model, version)
+        case ["workflows"]:
+            return Route(Page.WORKFLOWS)
+        case ["workflows", workflow]:
+            return Route(Page.WORKFLOW, workflow)
+        case ["wfpredict", workflow, *_]:
+            return Route(Page.WORKFLOW_PREDICT, workflow)
         case ["v1", *rest]:
             return _of_v1(rest)
         case ["v2", *rest]:

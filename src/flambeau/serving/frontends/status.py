@@ -45,6 +45,10 @@ _STATUS: tuple[tuple[type[FlambeauError], HTTPStatus, str], ...] = (
 _BY_REASON: dict[str, tuple[HTTPStatus, str]] = {
     "ModelNotFound": (HTTPStatus.NOT_FOUND, "ModelNotFoundException"),
     "ModelVersionNotFound": (HTTPStatus.NOT_FOUND, "ModelVersionNotFoundException"),
+    "WorkflowNotFound": (HTTPStatus.NOT_FOUND, "WorkflowNotFoundException"),
+    "WorkflowFailed": (HTTPStatus.INTERNAL_SERVER_ERROR, "WorkflowException"),
+    "InvalidDAG": (HTTPStatus.BAD_REQUEST, "InvalidDAGException"),
+    "InvalidModel": (HTTPStatus.BAD_REQUEST, "InvalidModelException"),
     "InvalidModelVersion": (HTTPStatus.FORBIDDEN, "InvalidModelVersionException"),
     "InvalidKey": (HTTPStatus.BAD_REQUEST, "InvalidKeyException"),  # not 401: clients of TorchServe look for this
     "DownloadFailed": (HTTPStatus.BAD_REQUEST, "DownloadArchiveException"),

@@ -1,11 +1,13 @@
 """``multipart/form-data``: the parts of a body, bounded.
 
-Only ``protocol.torchserve`` calls it. Nested multiparts and transfer encodings are not undone: browsers and curl send neither.
+``protocol.torchserve`` reads forms; a workflow writes one where a node has several parents. Nested multiparts and transfer encodings are
+not undone: browsers and curl send neither.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flambeau.foundation.errors import InvalidInput, TooLarge
@@ -56,6 +58,22 @@ def split_parts(body: bytes, content_type: str) -> list[Part]:
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
         raise InvalidInput("the multipart body is cut off: its closing boundary is missing")
     return [_part_of(piece, index) for index, piece in enumerate(pieces[1:-1])]
+
+
+def join_parts(parts: Mapping[str, bytes], boundary: str) -> tuple[bytes, str]:
+    """Return a form that :func:`split_parts` reads, and its content type.
+
+    Args:
+        parts: content by name; a name has no quotes and no line breaks.
+        boundary: a text that no content holds.
+    """
+    pieces = []
+    for name, content in parts.items():
+        pieces.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode())
+        pieces.append(content)
+        pieces.append(b"\r\n")
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return b"".join(pieces), f'multipart/form-data; boundary="{boundary}"'
 
 
 def _part_of(piece: bytes, index: int) -> Part:

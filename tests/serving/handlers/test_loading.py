@@ -84,7 +84,7 @@ def test_a_module_has_one_way_in(load: Load, text: str, message: str) -> None:
 
 
 def test_no_such_handler_lists_the_built_in_ones(load: Load) -> None:
-    with pytest.raises(LoadError, match=r"no gone\.py in the archive, and the built-in handlers are base_handler, image_classifier"):
+    with pytest.raises(LoadError, match=r"no gone\.py in the archive, and the built-in handlers are base_deepspeed_handler, base_handler"):
         load({}, "gone")
 
 

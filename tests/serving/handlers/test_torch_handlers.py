@@ -187,14 +187,13 @@ def test_describe_answers_for_itself(load: Load, ask: Ask, weights: Path) -> Non
 
 
 def test_timed_steps_are_measured_only_on_request(load: Load, ask: Ask, weights: Path) -> None:
-    timed = SMALL_PICTURES + (
-        "\n    from ts.handler_utils.timer import timed\n"
-        "    @timed\n    def inference(self, data, *args, **kwargs):\n        return super().inference(data, *args, **kwargs)\n"
-    )
-    for yaml, names in (({}, []), ({"handler": {"profile": True}}, ["ts_handler_inference"])):
-        service = load({"net.py": NET, "h.py": timed}, "h.py", model=PICKLED, yaml=yaml)
+    for yaml, names in (
+        ({}, []),
+        ({"handler": {"profile": True}}, ["ts_handler_preprocess", "ts_handler_inference", "ts_handler_postprocess"]),
+    ):
+        service = load({"net.py": NET, "h.py": SMALL_PICTURES}, "h.py", model=PICKLED, yaml=yaml)
         assert ask(service, [{"data": picture()}])[0].status == 200
-        assert [update.name for update in service.take_updates()] == names
+        assert [update.name for update in service.take_updates()] == [*names, "HandlerTime"]
 
 
 @pytest.mark.parametrize(

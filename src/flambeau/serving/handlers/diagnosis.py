@@ -23,8 +23,12 @@ _DISTRIBUTIONS = {
     "torch": '"flambeau[torch]"',
     "torchvision": '"flambeau[vision]"',
     "captum": '"flambeau[explain]"',
+    "onnxruntime": '"flambeau[onnx]"',
 }
 """What to install for a module whose package has another name."""
+
+_TORCHVISION_MISMATCH = ("torchvision::", "partially initialized module 'torchvision'", "torchvision/_C.so", "torchvision/image.so")
+"""What an import of torchvision fails with when it was built for another torch."""
 
 
 def cause_of(error: BaseException) -> str:
@@ -58,10 +62,10 @@ def load_hint_of(error: BaseException) -> str | None:
         return f"flambeau's ts.* does not offer this name yet ({error.name})"
     if "Weights only load failed" in text:
         return (
-            "the file holds more than tensors: save model.state_dict() instead, or, if you trust the archive,"
-            " set TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 in the server's environment"
+            "the file holds more than tensors: save model.state_dict() instead (of a vocabulary a plain dict), or, if you trust the"
+            " archive, set TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 in the server's environment"
         )
-    if "torchvision::nms" in text or "torchvision::qnms" in text:
+    if any(sign in text for sign in _TORCHVISION_MISMATCH):
         return "the installed torchvision does not match the installed torch: install both from one index in one command"
     if "state_dict for" in text:
         return "the saved weights are not of the class in the model file: compare their layer names"

@@ -14,41 +14,68 @@ from types import ModuleType
 from typing import Any
 
 BUILT_IN = {
-    "base_handler": "flambeau.serving.handlers.base",
-    "vision_handler": "flambeau.serving.handlers.vision",
-    "image_classifier": "flambeau.serving.handlers.image_classifier",
+    "base_handler": ("base", "BaseHandler"),
+    "base_deepspeed_handler": ("elsewhere", "BaseDeepSpeedHandler"),
+    "base_pippy_handler": ("elsewhere", "BasePippyHandler"),
+    "dali_handler": ("elsewhere", "DALIHandler"),
+    "dali_image_classifier": ("elsewhere", "DALIImageClassifier"),
+    "densenet_handler": ("densenet", "DenseNetHandler"),
+    "image_classifier": ("image_classifier", "ImageClassifier"),
+    "image_segmenter": ("image_segmenter", "ImageSegmenter"),
+    "object_detector": ("object_detector", "ObjectDetector"),
+    "text_classifier": ("text_classifier", "TextClassifier"),
+    "text_handler": ("text", "TextHandler"),
+    "trt_llm_handler": ("elsewhere", "TRTLLMHandler"),
+    "vision_handler": ("vision", "VisionHandler"),
+    "vllm_handler": ("elsewhere", "VLLMHandler"),
 }
-"""Handlers that need no file in the archive, by the names that manifests use."""
+"""Handlers that need no file in the archive, by the names that manifests use: our module and class."""
 
 
 def import_handler(handler: str, directory: Path) -> ModuleType:
     """Import the module that a handler string names.
 
     Args:
-        handler: ``mnist_handler.py``, ``mnist_handler``, ``mnist_handler:entry`` or a built-in's name.
-        directory: where the archive was unpacked; its files win over built-ins.
+        handler: ``mnist_handler.py``, ``mnist_handler``, ``mnist_handler:entry``, a built-in's name, or an installed module's.
+        directory: where the archive was unpacked; its files win over built-ins, and these over installed modules.
 
     Raises:
-        FileNotFoundError: neither a file nor a built-in has that name.
+        FileNotFoundError: nothing has that name.
         Exception: whatever the user's module raises.
     """
     name = module_name_of(handler)
     path = directory / f"{name}.py"
     if path.is_file():
         return import_file(path)
+    if (directory / name / "__init__.py").is_file():
+        return import_file(directory / name / "__init__.py", name)
     if name in BUILT_IN:
-        return importlib.import_module(BUILT_IN[name])
+        return importlib.import_module(f"{__package__}.{BUILT_IN[name][0]}")
+    if _is_installed(name):
+        return importlib.import_module(name)
     raise FileNotFoundError(f"no {path.name} in the archive, and the built-in handlers are {', '.join(sorted(BUILT_IN))}")
 
 
 def module_name_of(handler: str) -> str:
     """Return the module's name in a handler string, without folder, ending and function."""
-    return Path(handler.split(":", 1)[0]).name.removesuffix(".py")
+    return Path(handler.split(":", 1)[0]).name.removesuffix(".py").removeprefix("ts.torch_handler.")
 
 
-def import_file(path: Path) -> ModuleType:
-    """Import one Python file under its own name, even where a module of that name was imported from elsewhere."""
-    name = path.stem
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # a parent that is no package, or a name that is none
+        return False
+
+
+def import_file(path: Path, name: str | None = None) -> ModuleType:
+    """Import one Python file under its own name, even where a module of that name was imported from elsewhere.
+
+    Args:
+        path: the file.
+        name: another name; a package's, of its ``__init__.py``.
+    """
+    name = name or path.stem
     if name in sys.stdlib_module_names:
         # A handler called `token.py` must not take the place of the module that others rely on.
         name = f"{name}_of_model"
@@ -87,7 +114,7 @@ def function_of(module: ModuleType, handler: str) -> Any:
 
 
 def class_of(module: ModuleType, handler: str) -> type:
-    """Return the one class with a ``handle`` method that a module defines.
+    """Return the one class with a ``handle`` method that a module defines; of a built-in module, the one that the handler string names.
 
     Args:
         module: where to look.
@@ -96,6 +123,10 @@ def class_of(module: ModuleType, handler: str) -> type:
     Raises:
         TypeError: there is none, or more than one; the text names them.
     """
+    built_in = BUILT_IN.get(module_name_of(handler))
+    if built_in is not None and module.__name__ == f"{__package__}.{built_in[0]}":
+        found: type = getattr(module, built_in[1])
+        return found
     classes = list_classes_from_module(module)
     handlers = [found for found in classes if callable(getattr(found, "handle", None))]
     if len(handlers) == 1:

@@ -6,39 +6,17 @@ from typing import Any
 
 import torch
 
+from flambeau.serving.handlers.image_transform import ImageNetTransform
 from flambeau.serving.handlers.labels import map_class_to_label
+from flambeau.serving.handlers.timing import timed
 from flambeau.serving.handlers.vision import VisionHandler
-
-
-class _ImageNetProcessing:
-    """Build ImageNet's usual transform when it is first asked for.
-
-    A handler that brings its own, as most do, then never pays for the import of torchvision.
-    """
-
-    def __init__(self) -> None:
-        self._built: Any = None
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        if self._built is None:
-            from torchvision import transforms  # noqa: PLC0415 - a second of import, see above
-
-            self._built = transforms.Compose(
-                [
-                    transforms.Resize(256),
-                    transforms.CenterCrop(224),
-                    transforms.ToTensor(),
-                    transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
-                ]
-            )
-        return self._built
 
 
 class ImageClassifier(VisionHandler):
     """Classify pictures: one ``{label: probability}`` of the likeliest classes a row."""
 
     topk = 5
-    image_processing = _ImageNetProcessing()
+    image_processing = ImageNetTransform()
 
     def set_max_result_classes(self, topk: int) -> None:
         """Set how many classes an answer names."""
@@ -48,6 +26,7 @@ class ImageClassifier(VisionHandler):
         """Return how many classes an answer names."""
         return self.topk
 
+    @timed
     def postprocess(self, data: Any) -> list[Any]:
         """Return the likeliest classes by name.
 

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from flambeau.serving.handlers.base import BaseHandler
 from flambeau.serving.handlers.context import Context
 from flambeau.serving.handlers.errors import InvalidRows, PredictionException, UnevenRows
+from flambeau.serving.handlers.timing import timed
 
 EXPLAIN_STEPS = 15
 """Steps of integrated gradients, as in TorchServe: answers differ with it."""
@@ -43,6 +44,7 @@ class VisionHandler(BaseHandler):
             raise PredictionException('explanations need captum, which is not installed: pip install "flambeau[explain]"', 501) from error
         return IntegratedGradients(self.model)
 
+    @timed
     def preprocess(self, data: Sequence[Any]) -> Any:
         """Turn rows into one tensor on the model's device.
 

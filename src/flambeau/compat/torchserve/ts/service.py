@@ -1,7 +1,9 @@
-"""``from ts.service import PredictionException``."""
+"""``from ts.service import PredictionException, emit_metrics``."""
 
 from flambeau.serving.handlers.errors import PredictionException
+from flambeau.serving.handlers.metrics_store import emit_metrics
 
 PREDICTION_METRIC = "PredictionTime"
+"""Name of the metric that the server itself measures for each batch."""
 
-__all__ = ["PREDICTION_METRIC", "PredictionException"]
+__all__ = ["PREDICTION_METRIC", "PredictionException", "emit_metrics"]

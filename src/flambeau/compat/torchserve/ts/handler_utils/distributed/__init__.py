@@ -1,0 +1,1 @@
+"""What models that span several devices use."""

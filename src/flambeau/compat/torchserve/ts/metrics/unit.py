@@ -1,0 +1,5 @@
+"""``from ts.metrics.unit import Units``."""
+
+from flambeau.serving.handlers.metrics_store import Units
+
+__all__ = ["Units"]

@@ -1,0 +1,1 @@
+"""Multi Model Server's services."""

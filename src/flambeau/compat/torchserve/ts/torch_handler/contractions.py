@@ -1,0 +1,5 @@
+"""``from ts.torch_handler.contractions import CONTRACTION_MAP``."""
+
+from flambeau.serving.handlers.contractions import CONTRACTION_MAP
+
+__all__ = ["CONTRACTION_MAP"]

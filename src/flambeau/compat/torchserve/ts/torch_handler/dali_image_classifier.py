@@ -1,0 +1,5 @@
+"""``from ts.torch_handler.dali_image_classifier import DALIImageClassifier``."""
+
+from flambeau.serving.handlers.elsewhere import DALIImageClassifier
+
+__all__ = ["DALIImageClassifier"]

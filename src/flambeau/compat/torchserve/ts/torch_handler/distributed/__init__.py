@@ -1,0 +1,1 @@
+"""Handlers whose model spans several devices."""

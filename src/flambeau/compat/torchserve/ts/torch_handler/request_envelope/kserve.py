@@ -1,0 +1,5 @@
+"""``from ts.torch_handler.request_envelope.kserve import KServeEnvelope``."""
+
+from flambeau.serving.handlers.envelopes import KServeEnvelope
+
+__all__ = ["KServeEnvelope"]

@@ -1,0 +1,5 @@
+"""``from ts.torch_handler.text_handler import TextHandler``."""
+
+from flambeau.serving.handlers.text import TextHandler
+
+__all__ = ["TextHandler"]

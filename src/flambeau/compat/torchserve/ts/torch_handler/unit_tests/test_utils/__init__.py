@@ -1,0 +1,1 @@
+"""What users' tests of their handlers import."""

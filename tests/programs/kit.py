@@ -20,10 +20,12 @@ CONFIG = """\
 inference_address=http://127.0.0.1:0
 management_address=http://127.0.0.1:0
 metrics_address=http://127.0.0.1:0
+grpc_inference_port=
+grpc_management_port=
 default_workers_per_model=1
 disable_token_authorization=true
 """
-"""All doors on one listener, on a port that the kernel chooses."""
+"""All doors on one listener, on a port that the kernel chooses; no gRPC."""
 
 
 @dataclass
@@ -58,11 +60,12 @@ class Served:
         return self.process.returncode
 
 
-def start(root: Path, arguments: Sequence[str], *, config: str = CONFIG, environment: Mapping[str, str] | None = None) -> Served:
+def start(root: Path, arguments: Sequence[str], *, config: str | None = CONFIG, environment: Mapping[str, str] | None = None) -> Served:
     """Start a server; it may not be up yet."""
     temporary = root / "tmp"
     temporary.mkdir(exist_ok=True)
-    (root / "config.properties").write_text(config)
+    if config is not None:
+        (root / "config.properties").write_text(config)
     out, err = root / "out", root / "err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
@@ -78,7 +81,7 @@ def start(root: Path, arguments: Sequence[str], *, config: str = CONFIG, environ
 
 @contextlib.asynccontextmanager
 async def serving(
-    root: Path, arguments: Sequence[str], *, config: str = CONFIG, environment: Mapping[str, str] | None = None
+    root: Path, arguments: Sequence[str], *, config: str | None = CONFIG, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Served]:
     """Start a server, wait until its doors are open, and end it in any case."""
     served = start(root, arguments, config=config, environment=environment)

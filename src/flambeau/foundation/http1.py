@@ -26,6 +26,8 @@ __all__ = ["ANSWERED", "Application", "Connection", "Exchange", "Head", "Headers
 
 _BACKLOG: Final = 1024
 """Connections the kernel holds until they are accepted."""
+_TLS_GOODBYE_SECONDS: Final = 1.0
+"""A closed TLS connection waits so long for the client's goodbye; most clients never say it, and asyncio would wait 30 s."""
 _SWEEP_SECONDS_MAX: Final = 1.0
 """Deadlines are looked at this often, all at once."""
 
@@ -68,7 +70,18 @@ class Server:
         loop = asyncio.get_running_loop()
         self._begin()
         try:
-            listener = await loop.create_server(self._connect, host, port, ssl=ssl, backlog=_BACKLOG)
+            if ssl is None:
+                listener = await loop.create_server(self._connect, host, port, backlog=_BACKLOG)
+            else:
+                listener = await loop.create_server(
+                    self._connect,
+                    host,
+                    port,
+                    ssl=ssl,
+                    backlog=_BACKLOG,
+                    ssl_handshake_timeout=self.limits.head_seconds,
+                    ssl_shutdown_timeout=_TLS_GOODBYE_SECONDS,
+                )
         except OSError as error:
             raise _cannot_listen(f"{host}:{port}", error) from error
         self._listeners.append(listener)

@@ -124,7 +124,7 @@ class ModelServer:
     def __init__(self, settings: ServerSettings, *, reloads: bool = False) -> None:
         self._settings = settings
         self._reloads = reloads
-        self._starter = ForkStarter()
+        self._starter = ForkStarter(hidden_variables=settings.models.hidden_variables)
         self._listeners: list[http1.Server] = []
 
     async def serve(self, on_started: Callable[[], None]) -> None:
@@ -230,6 +230,7 @@ class ModelServer:
                 default_handler=models.default_handler,
                 envelope=models.envelope,
                 limit_image_pixels=models.limit_image_pixels,
+                decode_input=models.decode_input,
                 packages_cache=models.packages_cache,
             )
             for model, path in models.startup
@@ -263,6 +264,7 @@ class ModelServer:
             default_handler=models.default_handler,
             envelope=models.envelope,
             limit_image_pixels=models.limit_image_pixels,
+            decode_input=models.decode_input,
             packages_cache=models.packages_cache,
         )
 

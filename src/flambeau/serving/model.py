@@ -204,6 +204,8 @@ class ModelSpec:
     yaml: dict[str, object] = field(default_factory=dict)
     """model-config.yaml, whole: ``context.model_yaml_config``."""
     limit_max_image_pixels: bool = True
+    decode_input: bool = True
+    """JSON and text reach TorchServe's handlers parsed; False: as bytes."""
     declared_metrics: tuple[MetricDeclaration, ...] = ()
     interpreter: Path | None = None
     """The Python of the model's virtual environment (useVenv); None: the server's own."""

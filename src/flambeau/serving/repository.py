@@ -95,6 +95,7 @@ class Registration:
     """Where the manifest names none."""
     envelope: str | None = None
     limit_image_pixels: bool = True
+    decode_input: bool = True
     packages_cache: Path | None = None
     """Where the archive's requirements are installed; None: they are not (install_py_dep_per_model is false)."""
 
@@ -561,6 +562,7 @@ def spec_of(registration: Registration, unpacked: Unpacked, packages: Path | Non
         config=config,
         yaml=config_yaml,
         limit_max_image_pixels=registration.limit_image_pixels,
+        decode_input=registration.decode_input,
         packages=None if interpreter else packages,
         interpreter=interpreter,
     )

@@ -7,6 +7,7 @@ config.properties.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -151,6 +152,9 @@ class ModelSettings:
     packages_cache: Path | None = None
     """Where archives' requirements are installed; None: install_py_dep_per_model is false."""
     limit_image_pixels: bool = True
+    decode_input: bool = True
+    hidden_variables: str = ""
+    """A regular expression: variables whose whole name matches are not in the workers' environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,8 +328,18 @@ def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, dire
         envelope=values["service_envelope"].text.strip() or None,
         packages_cache=_cache_directory(environment) / "packages" if values["install_py_dep_per_model"].boolean() else None,
         limit_image_pixels=values["limit_max_image_pixels"].boolean(),
+        decode_input=values["decode_input_request"].boolean(),
+        hidden_variables=_pattern(values["blacklist_env_vars"]),
     )
     return settings, [*notes, *model_notes]
+
+
+def _pattern(value: Value) -> str:
+    try:
+        re.compile(value.text.strip())
+    except re.error as error:
+        raise value.refused(f"is no regular expression: {error}") from error
+    return value.text.strip()
 
 
 def _workflow_store(value: Value, store: Path, mounts: Mounts, directory: Path) -> Path:

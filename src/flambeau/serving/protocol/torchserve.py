@@ -25,8 +25,12 @@ FORM_FIELDS_MAX = 1000
 """Fields of one urlencoded form."""
 
 
-def decode(job: Job) -> Rows:
+def decode(job: Job, *, parsed: bool = True) -> Rows:
     """Turn a request into the one row that a TorchServe handler expects.
+
+    Args:
+        job: the request.
+        parsed: whether JSON and text are parsed (decode_input_request); else the handler gets bytes.
 
     Raises:
         InvalidInput: a form that cannot be read. Invalid JSON is no error: the handler gets the bytes, as it always did.
@@ -36,9 +40,9 @@ def decode(job: Job) -> Rows:
     media_type = media_type_of(job.content_type)
     if media_type == MULTIPART:
         for part in split_parts(job.body, job.content_type):
-            row[part.name] = _value_of(part.content, part.content_type)
+            row[part.name] = _value_of(part.content, part.content_type if parsed else "")
             types[part.name] = part.content_type
-    elif media_type in ("", FORM) and (found := _json_or_none(job.body)) is not None:
+    elif parsed and media_type in ("", FORM) and (found := _json_or_none(job.body)) is not None:
         row["body"] = found
         types["body"] = media_type
     elif media_type == FORM:
@@ -46,7 +50,7 @@ def decode(job: Job) -> Rows:
         row.update(fields)
         types.update(dict.fromkeys(fields, ""))
     else:
-        row["body"] = _value_of(job.body, media_type)
+        row["body"] = _value_of(job.body, media_type if parsed else "")
         types["body"] = media_type
     return Rows([row], parts=tuple(types.items()))
 

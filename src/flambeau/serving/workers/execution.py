@@ -173,7 +173,7 @@ def _decoded(job: Job, protocol: Protocol, spec: ModelSpec) -> Rows | Answer:
             return v1.decode(job)
         if protocol is Protocol.V2:
             return v2.decode(job)
-        rows = torchserve.decode_fields(job) if job.protocol is Protocol.FIELDS else torchserve.decode(job)
+        rows = torchserve.decode_fields(job) if job.protocol is Protocol.FIELDS else torchserve.decode(job, parsed=spec.decode_input)
         return envelope.opened(rows, spec.envelope) if _is_enveloped(job, spec) and spec.envelope else rows
     except TooLarge as error:
         return Answer(413, None, str(error).encode(), (), TOO_LARGE)

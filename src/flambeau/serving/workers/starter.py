@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -46,7 +47,13 @@ class WorkerProcess(Protocol):
 
 
 class Starter(Protocol):
-    """Where worker processes come from."""
+    """Where worker processes come from.
+
+    Attributes:
+        hidden_variables: a regular expression; workers don't get variables whose whole name matches.
+    """
+
+    hidden_variables: str
 
     def start(self, link: socket.socket, output: int, on_exit: OnExit) -> WorkerProcess:
         """Ask for a worker process; returns at once.
@@ -70,15 +77,16 @@ def starter_of(spec: ModelSpec, forks: Starter) -> Starter:
     module = GROUP if parallelism is not None and parallelism.is_group else WORKER
     if module == WORKER and spec.packages is None and spec.interpreter is None:
         return forks
-    return FreshStarter(str(spec.interpreter or sys.executable), module)
+    return FreshStarter(str(spec.interpreter or sys.executable), module, forks.hidden_variables)
 
 
-def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def worker_environment(environment: Mapping[str, str], hidden_variables: str = "") -> dict[str, str]:
     """Return the environment of workers: one compute thread each, unless the operator chose otherwise.
 
     With as many workers as cores two OpenMP threads each spin against one another: ten times slower at batch 4, measured.
     """
-    return {"OMP_NUM_THREADS": "1", **environment, "PYTHONUNBUFFERED": "1"}
+    seen = {name: value for name, value in environment.items() if not re.fullmatch(hidden_variables, name)}
+    return {"OMP_NUM_THREADS": "1", **seen, "PYTHONUNBUFFERED": "1"}
 
 
 class FreshStarter:
@@ -87,16 +95,19 @@ class FreshStarter:
     Args:
         interpreter: the Python to run.
         module: what it runs: a worker, or the leader of a group of them.
+        hidden_variables: a regular expression for names of variables.
     """
 
-    def __init__(self, interpreter: str = sys.executable, module: str = WORKER) -> None:
+    def __init__(self, interpreter: str = sys.executable, module: str = WORKER, hidden_variables: str = "") -> None:
         self._interpreter = interpreter
         self._module = module
+        self.hidden_variables = hidden_variables
 
     def start(self, link: socket.socket, output: int, on_exit: OnExit) -> WorkerProcess:
         """Start a process."""
         try:
-            process = _module_process(self._interpreter, self._module, "--link", link, output)
+            environment = worker_environment(os.environ, self.hidden_variables)
+            process = _module_process([self._interpreter, "-P", "-m", self._module, "--link"], link, output, environment)
         except OSError as error:
             asyncio.get_running_loop().call_soon(on_exit, Exit(note=f"could not be started: {error}"))
             return _Unstarted()
@@ -111,10 +122,12 @@ class ForkStarter:
 
     Args:
         fallback: starts workers where the fork server cannot.
+        hidden_variables: a regular expression for names of variables.
     """
 
-    def __init__(self, fallback: Starter | None = None) -> None:
-        self._fallback = fallback or FreshStarter()
+    def __init__(self, fallback: Starter | None = None, *, hidden_variables: str = "") -> None:
+        self._fallback = fallback or FreshStarter(hidden_variables=hidden_variables)
+        self.hidden_variables = hidden_variables
         self._server: _ServerProcess | None = None
         self._broken = False
         self._closed = False
@@ -129,7 +142,7 @@ class ForkStarter:
         if self._server is not None or self._broken or self._closed:
             return
         try:
-            self._server = _ServerProcess(self._server_ended)
+            self._server = _ServerProcess(self._server_ended, worker_environment(os.environ, self.hidden_variables))
         except OSError as error:
             self._broken = True
             _log.warning("cannot start the fork server, workers start from fresh interpreters: %s", error)
@@ -170,7 +183,7 @@ class _Request:
 class _ServerProcess:
     """The front's side of one fork server. Requests wait here until it is ready, so that none is lost if it never is."""
 
-    def __init__(self, on_end: Callable[[_ServerProcess, Exit], None]) -> None:
+    def __init__(self, on_end: Callable[[_ServerProcess, Exit], None], environment: Mapping[str, str]) -> None:
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -181,7 +194,8 @@ class _ServerProcess:
         self._running: dict[int, OnExit] = {}
         self._ended = asyncio.Event()
         try:
-            self._process = _module_process(sys.executable, "flambeau.serving.workers.fork_server", "--control", theirs, None)
+            command = [sys.executable, "-P", "-m", "flambeau.serving.workers.fork_server", "--control"]
+            self._process = _module_process(command, theirs, None, environment)
         except OSError:
             self._control.close()
             raise
@@ -333,14 +347,16 @@ class _OwnProcess:
         self._on_exit(exit_of_returncode(self._process.wait()))
 
 
-def _module_process(interpreter: str, module: str, option: str, end: socket.socket, output: int | None) -> subprocess.Popen[bytes]:
+def _module_process(
+    command: list[str], end: socket.socket, output: int | None, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     """Start one of our modules in a session of its own, so that a terminal's or an agent's signal to our group is ours alone to handle.
 
-    ``-P`` keeps the working directory off the module path.
+    ``-P`` in the command keeps the working directory off the module path.
     """
     return subprocess.Popen(
-        [interpreter, "-P", "-m", module, option, str(end.fileno()), "--parent", str(os.getpid())],
-        env=worker_environment(os.environ),
+        [*command, str(end.fileno()), "--parent", str(os.getpid())],
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,

@@ -13,6 +13,7 @@ _COMMANDS = (
     ("serve", "serve:serve", "Run the model server alone, in the foreground."),
     ("archive", "archive:archive", "Package a model as a model archive (MAR)."),
     ("test-handler", "try_handler:try_handler", "Run a model's handler here, once, on one request."),
+    ("doctor", "doctor:doctor", "Say what of a TorchServe set-up runs unchanged, and what to change."),
     ("storage", "storage:storage", "Look at where models are stored."),
     ("apply", "apply:apply", "Make objects be as files say."),
     ("create", "create:create", "Create objects that are not there yet."),

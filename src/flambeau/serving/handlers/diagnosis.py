@@ -76,6 +76,11 @@ def load_hint_of(error: BaseException) -> str | None:
     return None
 
 
+def package_of(module: str) -> str:
+    """Return what to install for a top-level module."""
+    return _DISTRIBUTIONS.get(module, module)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory, of the host or the GPU, ran out; TorchServe counts every CUDA error as that."""
     return isinstance(error, MemoryError) or "CUDA" in str(error)
@@ -85,7 +90,7 @@ def _missing_module_hint(module: str) -> str:
     top = module.partition(".")[0]
     if top == "ts":
         return f"flambeau's ts.* does not offer {module} yet"
-    package = _DISTRIBUTIONS.get(top, top)
+    package = package_of(top)
     if top == "torch":
         return f"install it where the server runs: pip install {package}, or uv pip install torch --torch-backend=auto"
     return (

@@ -98,6 +98,10 @@ class Small(ImageClassifier):
     service = load({"net.py": LINEAR, "h.py": handler}, "h.py", model={"modelFile": "net.py", "serializedFile": "w.pt"})
     small = io.BytesIO()
     Image.new("L", (2, 2), 255).save(small, "PNG")
-    (outcome,) = ask(service, [{"data": small.getvalue(), "target": 1}], {"explain": "True"})
+    rows = [{"data": small.getvalue(), "target": target} for target in (1, b"2", None, "no number")]
+    outcomes = ask(service, rows, {"explain": "True"})
     # Integrated gradients of a linear model from black: the input times the class's weights.
-    assert torch.tensor(outcome.value).tolist() == [[[0.0, pytest.approx(1.0)], [0.0, 0.0]]]
+    assert torch.tensor(outcomes[0].value).tolist() == [[[0.0, pytest.approx(1.0)], [0.0, 0.0]]]
+    assert torch.tensor(outcomes[1].value).tolist() == [[[0.0, 0.0], [pytest.approx(1.0), 0.0]]]
+    assert torch.tensor(outcomes[2].value).tolist() == [[[pytest.approx(1.0), 0.0], [0.0, 0.0]]]
+    assert [outcome.status for outcome in outcomes] == [200, 200, 200, 400]

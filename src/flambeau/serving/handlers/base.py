@@ -15,6 +15,7 @@ import torch
 
 from flambeau.serving.handlers import compilation, loading
 from flambeau.serving.handlers.context import Context
+from flambeau.serving.handlers.errors import InvalidRows, PredictionException, UnevenRows
 from flambeau.serving.handlers.labels import load_label_mapping
 from flambeau.serving.handlers.timing import timed
 
@@ -176,12 +177,26 @@ class BaseHandler:
         return answers, profiler
 
     def explain_handle(self, data_preprocess: Any, raw_data: Any) -> Any:
-        """Explain the first row's prediction with the subclass's ``get_insights``."""
+        """Explain a batch's predictions of one target class (a row's ``target``, else 0) with the subclass's ``get_insights``.
+
+        Raises:
+            InvalidRows: some rows' targets are no numbers.
+            UnevenRows: the rows ask about several classes.
+        """
+        places: dict[Any, list[int]] = {}
+        refused: dict[int, Exception] = {}
+        for index, row in enumerate(raw_data):
+            try:
+                places.setdefault(_target_of(row), []).append(index)
+            except PredictionException as error:
+                refused[index] = error
+        if refused:
+            raise InvalidRows(refused)
+        if len(places) > 1:
+            raise UnevenRows(list(places.values()))
         row = raw_data[0]
-        inputs, self.target = None, 0
-        if isinstance(row, dict):
-            inputs = row.get("data") or row.get("body")
-            self.target = row.get("target") or 0
+        self.target = _target_of(row)
+        inputs = row.get("data") or row.get("body") if isinstance(row, dict) else None
         return self.get_insights(data_preprocess, inputs, self.target)
 
     def get_insights(self, tensor_data: Any, _: Any, target: Any = 0) -> Any:
@@ -201,3 +216,15 @@ class BaseHandler:
 
     def _is_describe(self) -> bool:
         return bool(self.context and self.context.get_request_header(0, "describe") == "True")
+
+
+def _target_of(row: Any) -> Any:
+    """Return the class that a row asks about; a form's field is a number as text."""
+    target = row.get("target") if isinstance(row, dict) else None
+    if isinstance(target, bytes | bytearray | str):
+        try:
+            return int(target)
+        except ValueError:
+            raise PredictionException("target must be the number of a class", 400) from None
+    # A list names a place in a model's output of several dimensions.
+    return tuple(target) if isinstance(target, list) else target or 0

@@ -70,6 +70,8 @@ def _sequences(sequences: Sequences | None) -> dict[str, object]:
 
 def _failure(failure: Failure) -> dict[str, object]:
     told: dict[str, object] = {"phase": failure.phase, "message": failure.message, "logTail": list(failure.log_tail)}
+    if failure.traceback_text:
+        told["traceback"] = failure.traceback_text
     return {**told, "hint": failure.hint} if failure.hint else told
 
 
@@ -81,6 +83,6 @@ def _worker(worker: WorkerStatus) -> dict[str, object]:
         "status": _STATUS.get(worker.state, "UNLOADING"),
         "memoryUsage": worker.memory_bytes,
         "pid": worker.pid,
-        "gpu": False,
-        "gpuUsage": "N/A",
+        "gpu": worker.device != "cpu",
+        "gpuUsage": "N/A" if worker.device == "cpu" else f"gpuId::{worker.device.partition(':')[2]}",
     }

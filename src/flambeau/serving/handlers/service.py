@@ -187,6 +187,9 @@ class Service:
 
     def _wrong_shape(self, values: Any, rows: int) -> str | None:
         where = f"handler {self._spec.handler} of model {self._spec.name}"
+        if inspect.iscoroutine(values):
+            values.close()
+            return f"{where} is a coroutine function: set asyncCommunication: true in model-config.yaml"
         if not isinstance(values, list):
             return f"Invalid model predict output: {where} returned {type(values).__name__}, expected a list of {rows}"
         if len(values) != rows:

@@ -46,7 +46,7 @@ inference_address=http://0.0.0.0:8085
 management_address=http://0.0.0.0:8085
 disable_token_authorization=true
 plugins_path=/plugins
-vmargs=-Xmx1g
+io_ratio=70
 job_queue_siez=100
 batch=4
 number_of_netty_threads=4  # as in the manual
@@ -65,7 +65,7 @@ def test_what_a_configuration_says(tmp_path: Path) -> None:
     ]
     differs = "\n".join(said(tmp_path, Level.DIFFERS))
     assert "config.properties line 8: took the remark after the value" in differs
-    assert "config.properties line 5: vmargs: no effect" in differs
+    assert "config.properties line 5: io_ratio: no effect" in differs
     assert "share an address" in differs
     advice = "\n".join(said(tmp_path, Level.ADVICE))
     assert "config.properties line 7: batch is no setting" in advice

@@ -61,7 +61,7 @@ _RULES = (
     _rule(
         r"torchserve\b.*--(log-config|cpp-log-config)|log4j",
         Level.DIFFERS,
-        "configures log4j: no effect",
+        "configures log4j: levels count, layouts and appenders have no effect",
         "it may stay",
         Row.WITHOUT_EFFECT,
     ),

@@ -129,7 +129,7 @@ async def test_sigterm_while_a_model_loads(tmp_path: Path, store: Path) -> None:
         told = (await client.get("/v2/health/ready")).json()
         assert told["reason"] == "ModelLoading"
         assert "model stuck" in told["message"]
-        await until(lambda: list(served.temporary.glob("flambeau-models-*/*/loading")))
+        await until(lambda: list(served.temporary.glob("flambeau-models-*/models/*/loading")))
         family = served.family()
         served.process.send_signal(signal.SIGTERM)
         assert await served.ended() == 0

@@ -217,7 +217,7 @@ async def test_what_does_not_end_in_time_is_told_so(house: House, tmp_path: Path
 @pytest.mark.parametrize(
     ("spec", "functions", "why"),
     [
-        ("models: {m: {url: gone.mar}}\ndag: {m: []}\n", "", r"Failures: \[Model not found at: gone.mar\]"),
+        ("models: {m: {url: gone.mar}}\ndag: {m: []}\n", "", r"\[Workflow Node bad__m failed to register. Details: Model not found at: gone.mar"),
         ("models: {m: {url: ../m.mar}}\ndag: {m: []}\n", "", "Relative path is not allowed"),
         ("models: {m: {url: 'http://127.0.0.1:9/m.mar'}}\ndag: {m: []}\n", "", "does not match any allowed URL"),
         (
@@ -249,7 +249,7 @@ async def test_an_archive_without_functions_says_what_is_missing(house: House) -
     (folder / "WAR-INF" / "MANIFEST.json").write_text(json.dumps({"workflow": {"workflowName": "bare", "specFile": "bare.yaml"}}))
     (folder / "bare.yaml").write_text("dag: {f: []}\n")
     path.unlink()
-    with pytest.raises(InvalidInput, match="node f is no model, and the archive has no handler"):
+    with pytest.raises(InvalidInput, match="workflow bare: f is no model, and the archive has no handler"):
         await house.workflows.register(WorkflowWish("bare-folder"))
     assert (folder / "bare.yaml").is_file()
 

@@ -19,6 +19,8 @@ from flambeau.serving.archive.aws_signature import AwsKeys
 from flambeau.serving.archive.download import AllowedAddress, copy_file, download
 
 URL_CHARS_MAX = 4_096
+_NOT_THERE = {"Model": "Model not found at", "Workflow": "Workflow not found in workflow store"}
+"""TorchServe's words."""
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -38,7 +40,7 @@ class ArchiveSource:
         store: the model store, or the workflow store.
         allowed: what may be fetched; empty: nothing.
         aws_keys: sign downloads that ask for it.
-        what: what the archives are; errors name it.
+        what: what the archives are, ``Model`` or ``Workflow``; errors name it.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class ArchiveSource:
             return Found(await self._fetch(url, signed=signed), downloaded=True)
         path = await asyncio.to_thread(self._in_store, url)
         if path is None:
-            raise self._not_found(f"{self._what} not found at: {url}", hint=f"archives are read from the {self._what.lower()} store only")
+            raise self._not_found(f"{_NOT_THERE[self._what]}: {url}", hint=f"archives are read from the {self._what.lower()} store only")
         return Found(path)
 
     def _in_store(self, url: str) -> Path | None:

@@ -47,6 +47,7 @@ _BY_REASON: dict[str, tuple[HTTPStatus, str]] = {
     "ModelVersionNotFound": (HTTPStatus.NOT_FOUND, "ModelVersionNotFoundException"),
     "WorkflowNotFound": (HTTPStatus.NOT_FOUND, "WorkflowNotFoundException"),
     "WorkflowFailed": (HTTPStatus.INTERNAL_SERVER_ERROR, "WorkflowException"),
+    "InvalidWorkflow": (HTTPStatus.BAD_REQUEST, "InvalidWorkflowException"),
     "InvalidDAG": (HTTPStatus.BAD_REQUEST, "InvalidDAGException"),
     "InvalidModel": (HTTPStatus.BAD_REQUEST, "InvalidModelException"),
     "InvalidModelVersion": (HTTPStatus.FORBIDDEN, "InvalidModelVersionException"),

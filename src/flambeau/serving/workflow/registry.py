@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flambeau.foundation.errors import Conflict, FlambeauError, InvalidInput, NotFound, NotReady, Overloaded, TooLarge, WorkerLost
+from flambeau.foundation.errors import Conflict, FlambeauError, InvalidInput, NotFound, NotReady, Overloaded, WorkerLost
 from flambeau.serving.archive.source import ArchiveSource, Found
-from flambeau.serving.archive.workflow import unpack_workflow
+from flambeau.serving.archive.workflow import UnpackedWorkflow, unpack_workflow
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.management import Register, Wish, workers_loaded
 from flambeau.serving.model import ModelConfig
@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 RUNS_MAX = 1_024
 """Requests on their way through all workflows of this server, each with the outputs that its nodes have yet to read."""
 NAME_CHARS_MAX = 128
+_GRAPH = "InvalidDAG"
+"""Reason of an error in the graph, which TorchServe tells apart from all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +125,7 @@ class Workflows:
             archive = await self._source.find(wish.url, signed=wish.signed)
             if archive.downloaded:
                 files.append(archive.path)
-            unpacked = await asyncio.to_thread(unpack_workflow, archive.path, self._directory)
-            if unpacked.directory.is_relative_to(self._directory):
-                files.append(unpacked.directory)
-            spec = await asyncio.to_thread(_spec_of, unpacked.directory / unpacked.manifest.spec_file)
+            unpacked, spec = await asyncio.to_thread(_read, archive.path, self._directory, files)
             name = _checked_name(wish.name or unpacked.manifest.workflow_name)
             workflow = Workflow(name, wish.url, spec, unpacked.directory, files)
             with self._reserved(name):
@@ -196,57 +195,57 @@ class Workflows:
     async def _load_nodes(self, workflow: Workflow, wish: WorkflowWish, handler: str | None) -> None:
         """Load every node, at once; if one fails, none is left."""
         nodes = workflow.spec.nodes.values()
+        if handler is None and (functions := [node.name for node in nodes if node.url is None]):
+            raise InvalidInput(
+                f"workflow {workflow.name}: {', '.join(functions)} is no model, and the archive has no handler with such a function",
+                hint="list it under models, or give --handler to torch-workflow-archiver",
+            )
         try:
-            archives = {url: await self._node_archive(workflow, url, wish) for url in {node.url for node in nodes if node.url}}
-            registrations = [self._registration(workflow, node, wish, handler, archives) for node in nodes]
-            results = await asyncio.gather(*(self._load(workflow, each) for each in registrations), return_exceptions=True)
-            failures = [result for result in results if result is not None]
+            archives: dict[str | None, Found | FlambeauError] = {None: Found(workflow.directory)}
+            for url in {node.url for node in nodes if node.url is not None}:
+                archives[url] = await self._node_archive(workflow, url, wish)
+            loading = [self._load(workflow, node, wish, handler, archives[node.url]) for node in nodes]
+            failures = [result for result in await asyncio.gather(*loading, return_exceptions=True) if result is not None]
             for failure in failures:
                 if not isinstance(failure, FlambeauError):
                     raise failure
             if failures:
-                told = "; ".join(str(failure) for failure in failures)
-                raise WorkerLost(f"Workflow {workflow.name} has failed to register. Failures: [{told}]", reason="WorkflowFailed")
+                raise _failed(workflow.name, [failure for failure in failures if isinstance(failure, FlambeauError)])
         except BaseException:
             await asyncio.shield(self._remove_nodes(workflow, 0.0))
             raise
 
-    async def _node_archive(self, workflow: Workflow, url: str, wish: WorkflowWish) -> Found:
+    async def _node_archive(self, workflow: Workflow, url: str, wish: WorkflowWish) -> Found | FlambeauError:
+        """Return the archive of a node, or why there is none."""
         try:
             archive = await self._models.find(url, signed=wish.signed)
         except FlambeauError as error:
-            why = f"Workflow {workflow.name} has failed to register. Failures: [{error.message}]"
-            raise WorkerLost(why, hint=error.hint, reason="WorkflowFailed") from error
+            return error
         if archive.downloaded:
             workflow.files.append(archive.path)
         return archive
 
-    async def _load(self, workflow: Workflow, registration: Registration) -> None:
+    async def _load(self, workflow: Workflow, node: Node, wish: WorkflowWish, handler: str | None, archive: Found | FlambeauError) -> None:
+        name = _model_name(workflow.name, node.name)
         try:
-            model = await self._repository.load(registration)
+            if isinstance(archive, FlambeauError):
+                raise archive
+            model = await self._repository.load(self._registration(name, node, wish, handler, archive.path))
         except FlambeauError as error:
-            why = f"Workflow Node {registration.name} failed to register. Details: {error.message}"
+            why = f"Workflow Node {name} failed to register. Details: {error.message}"
             raise WorkerLost(why, hint=error.hint, reason="WorkflowFailed") from error
         workflow.models.append(model)
         await workers_loaded(model, model.name, model.version)
 
-    def _registration(
-        self, workflow: Workflow, node: Node, wish: WorkflowWish, handler: str | None, archives: Mapping[str, Found]
-    ) -> Registration:
-        if node.url is None and handler is None:
-            raise InvalidInput(
-                f"workflow {workflow.name}: node {node.name} is no model, and the archive has no handler with such a function",
-                hint="list it under models, or give --handler to torch-workflow-archiver",
-            )
-        archive = archives[node.url] if node.url is not None else Found(workflow.directory)
+    def _registration(self, name: str, node: Node, wish: WorkflowWish, handler: str | None, archive: Path) -> Registration:
         wished = Wish(
             url=node.url or "",
-            name=_model_name(workflow.name, node.name),
+            name=name,
             handler=None if node.url is not None else f"{handler}:{node.name}",
             response_timeout_seconds=wish.response_timeout_seconds,
             startup_timeout_seconds=wish.startup_timeout_seconds,
         )
-        registration = self._register(wished, archive.path)
+        registration = self._register(wished, archive)
         return replace(
             registration,
             configure=_sized(registration.configure, node.sizes),
@@ -258,6 +257,13 @@ class Workflows:
         await asyncio.gather(*(self._repository.discard(model, grace_seconds) for model in workflow.models))
 
 
+def _failed(name: str, failures: list[FlambeauError]) -> WorkerLost:
+    """Return the error of a workflow whose nodes could not be loaded; it has every node's cause."""
+    told = ", ".join(failure.message for failure in failures)
+    hints = dict.fromkeys(failure.hint for failure in failures if failure.hint)
+    return WorkerLost(f"Workflow {name} has failed to register. Failures: [{told}]", hint="; ".join(hints) or None, reason="WorkflowFailed")
+
+
 def _remove(files: list[Path]) -> None:
     for path in files:
         if path.is_dir():
@@ -266,14 +272,21 @@ def _remove(files: list[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _spec_of(path: Path) -> WorkflowSpec:
-    if path.stat().st_size > SPEC_BYTES_MAX:
-        raise TooLarge(f"{path.name} is over {SPEC_BYTES_MAX} bytes")
+def _read(archive: Path, directory: Path, files: list[Path]) -> tuple[UnpackedWorkflow, WorkflowSpec]:
+    """Unpack an archive and read its spec; note among the files what was made."""
     try:
-        text = path.read_text(encoding="utf-8")
+        unpacked = unpack_workflow(archive, directory)
+        if unpacked.directory.is_relative_to(directory):
+            files.append(unpacked.directory)
+        path = unpacked.directory / unpacked.manifest.spec_file
+        if path.stat().st_size > SPEC_BYTES_MAX:
+            raise InvalidInput(f"{path.name} is over {SPEC_BYTES_MAX} bytes")
+        return unpacked, read_spec(path.read_text(encoding="utf-8"), source=path.name)
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path.name} of the workflow archive is not UTF-8") from error
-    return read_spec(text, source=path.name)
+        raise InvalidInput(f"the spec in {archive.name} is not UTF-8", reason="InvalidWorkflow") from error
+    except InvalidInput as error:
+        # Whatever is wrong with an archive, even its size, is the archive's and not the request's.
+        raise InvalidInput(error.message, hint=error.hint, reason=_GRAPH if error.reason == _GRAPH else "InvalidWorkflow") from error
 
 
 def _checked_name(name: str) -> str:

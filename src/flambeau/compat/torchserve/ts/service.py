@@ -1,9 +1,10 @@
-"""``from ts.service import PredictionException, emit_metrics``."""
+"""``from ts.service import PredictionException, Service, emit_metrics``."""
 
 from flambeau.serving.handlers.errors import PredictionException
+from flambeau.serving.handlers.hosting import Service
 from flambeau.serving.handlers.metrics_store import emit_metrics
 
 PREDICTION_METRIC = "PredictionTime"
 """Name of the metric that the server itself measures for each batch."""
 
-__all__ = ["PREDICTION_METRIC", "PredictionException", "emit_metrics"]
+__all__ = ["PREDICTION_METRIC", "PredictionException", "Service", "emit_metrics"]

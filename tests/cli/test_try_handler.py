@@ -63,6 +63,26 @@ def test_a_plain_folder_answers_a_script(tmp_path: Path, capsys: pytest.CaptureF
     assert not (folder / "__pycache__").exists()
 
 
+SHARED = """\
+class Shared:
+    def initialize(self, context):
+        self.context = context
+
+    {kind} handle(self, rows, context):
+        context.stopping_criteria = [lambda answer: True for _ in rows]
+        return [row["body"]["x"] for row in rows]
+"""
+
+
+@pytest.mark.parametrize(("kind", "config"), [("async def", "asyncCommunication: true"), ("def", "continuousBatching: true")])
+def test_handlers_of_shared_workers_answer(
+    tmp_path: Path, request_file: str, capsys: pytest.CaptureFixture[str], kind: str, config: str
+) -> None:
+    archive = write_mar(tmp_path, "shared", SHARED.replace("{kind}", kind), config=config)
+    assert try_handler(archive, request_file, output="json") == 0
+    assert json.loads(capsys.readouterr().out)["body"] == 21
+
+
 def test_what_a_handler_raises_is_told_in_full(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -17,14 +18,16 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from flambeau.foundation.errors import InvalidInput
 from flambeau.programs.settings.models import config_merger
 from flambeau.serving.archive.plain import is_model_folder, manifest_of_folder
 from flambeau.serving.archive.unpack import unpack
 from flambeau.serving.handlers.service import Service, load_service
 from flambeau.serving.model import Answer, Job, Method, MetricUpdate, ModelConfig, ModelSpec, Protocol
 from flambeau.serving.repository import Registration, spec_of
+from flambeau.serving.workers.asynchronous import Asynchronous
+from flambeau.serving.workers.continuous import Continuous
 from flambeau.serving.workers.execution import run_batch
+from flambeau.serving.workers.link import ChildLink
 
 STEPS = ("preprocess", "inference", "postprocess", "explain_handle")
 """Methods of a handler whose time is told, where it has them."""
@@ -37,7 +40,7 @@ class Trial:
     spec: ModelSpec
     answer: Answer
     parts: tuple[bytes, ...]
-    """Of a streamed answer, what came before its end."""
+    """Of a streamed answer, what came before its end; not with asyncCommunication and continuousBatching."""
     seconds: dict[str, float]
     """``load``, ``handler``, the handler's own steps, and ``codec``: decoding the request and encoding the answer."""
     measured: tuple[MetricUpdate, ...]
@@ -72,7 +75,7 @@ def run_once(archive: Path, body: bytes, *, content_type: str, protocol: Protoco
         parts: list[bytes] = []
         job = Job("trial", protocol, method, content_type, (("content-type", content_type),), body)
         began = time.perf_counter()
-        [answer] = run_batch(service, spec, [job], time.perf_counter, lambda _, head, part: parts.append(part))
+        answer = _answer(service, spec, job, parts)
         whole = time.perf_counter() - began
         seconds |= {"handler": answer.handler_seconds, **steps, "codec": whole - answer.handler_seconds}
         return Trial(spec, answer, tuple(parts), seconds, tuple(service.take_updates()))
@@ -83,13 +86,18 @@ def _spec(archive: Path, unpacked_below: Path) -> ModelSpec:
     if archive.is_dir() and is_model_folder(unpacked.directory):
         unpacked = replace(unpacked, manifest=manifest_of_folder(unpacked.directory))
     configure = config_merger(ModelConfig(), {}, None)
-    spec = spec_of(Registration(archive, archive.name, configure), unpacked, None)
-    if spec.config.is_shared:
-        raise InvalidInput(
-            f"cannot try model {spec.name}: asyncCommunication and continuousBatching need a server",
-            hint="serve it: flambeau serve DIR --reload",
-        )
-    return spec
+    return spec_of(Registration(archive, archive.name, configure), unpacked, None)
+
+
+def _answer(service: Service, spec: ModelSpec, job: Job, parts: list[bytes]) -> Answer:
+    """Answer as the model's workers do: a batch, step by step (continuousBatching) or in an event loop (asyncCommunication)."""
+    if not spec.config.is_shared:
+        [answer] = run_batch(service, spec, [job], time.perf_counter, lambda _, head, part: parts.append(part))
+        return answer
+    ours, theirs = socket.socketpair()
+    with ours, theirs:  # a link to no server: the answer comes back here, and parts of it go nowhere
+        mode = Asynchronous if spec.config.async_communication else Continuous
+        return mode(ChildLink(theirs), service, spec).answer(job)
 
 
 def _timed_steps(service: Service) -> dict[str, float]:

@@ -44,6 +44,7 @@ class Reloader:
         if not folders:
             _log.warning("--reload has no effect: no model is loaded at the start")
             return
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it would tell of every change, and we tell of those that count
         async for changes in awatch(*folders, debounce=SETTLE_MILLISECONDS, watch_filter=_counts):
             changed = sorted({Path(path) for _, path in changes})
             for index, registration in enumerate(self._registrations):

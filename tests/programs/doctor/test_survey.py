@@ -49,6 +49,7 @@ plugins_path=/plugins
 io_ratio=70
 job_queue_siez=100
 batch=4
+service_envelope=kserve
 number_of_netty_threads=4  # as in the manual
 default_response_timeout=soon
 model_store=$$STORE$$
@@ -61,18 +62,19 @@ def test_what_a_configuration_says(tmp_path: Path) -> None:
     assert said(tmp_path, Level.CHANGE) == [
         "config.properties line 4: plug-ins are Java and are not loaded; `/ping` and SageMaker's routes are built in",
         'config.properties line 6: job_queue_siez is no setting, here or in TorchServe (did you mean "job_queue_size"?)',
-        'config.properties line 9: default_response_timeout: "soon" is no number',
+        'config.properties line 10: default_response_timeout: "soon" is no number',
     ]
     differs = "\n".join(said(tmp_path, Level.DIFFERS))
-    assert "config.properties line 8: took the remark after the value" in differs
+    assert "config.properties line 9: took the remark after the value" in differs
     assert "config.properties line 5: io_ratio: no effect" in differs
     assert "share an address" in differs
     advice = "\n".join(said(tmp_path, Level.ADVICE))
     assert "config.properties line 7: batch is no setting" in advice
     assert "management is open to the network without keys" in advice
+    assert "config.properties line 8: service_envelope: V1 and V2 are served" in advice
     assert "names gone.mar, which is not in this set-up" in advice
     (tmp_path / "config.properties").write_text(CONFIG)
-    assert "config.properties: $$STORE$$ is filled in by the environment, which has no STORE here" in said(tmp_path, Level.ADVICE)
+    assert "config.properties: needs variables that are not set here: STORE" in said(tmp_path, Level.ADVICE)
     assert not any("STORE" in text for text in said(tmp_path, Level.ADVICE, {"STORE": "/store"}))
 
 

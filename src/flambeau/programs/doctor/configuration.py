@@ -19,6 +19,7 @@ _VARIABLE = re.compile(r"\$\$([A-Za-z_][A-Za-z0-9_]*)\$\$")
 _WITHOUT_EFFECT = ("no effect", "not yet")
 """Beginnings of a key's note that say that it does nothing here."""
 _PLUGINS = "plug-ins are Java and are not loaded; `/ping` and SageMaker's routes are built in"
+_KSERVE = ("kserve", "kservev2")
 _ADDRESSES = ("inference_address", "management_address", "metrics_address")
 _NUMBERS = ("integer", "number")
 
@@ -45,9 +46,13 @@ def examine_configuration(
         in_store: archives found anywhere in the set-up.
     """
     missing = sorted(set(_VARIABLE.findall(text)) - environment.keys())
-    findings = [Finding(Level.ADVICE, name, f"$${each}$$ is filled in by the environment, which has no {each} here") for each in missing]
+    findings = []
+    if missing:
+        findings.append(
+            Finding(Level.ADVICE, name, f"needs variables that are not set here: {', '.join(missing)}", "set them where it runs")
+        )
     try:
-        file = parse_properties(text, {**environment, **dict.fromkeys(missing, "0")}, file=name)
+        file = parse_properties(text, {**environment, **{each: f"$${each}$$" for each in missing}}, file=name)
     except InvalidInput as error:
         return [*findings, Finding(Level.CHANGE, name, error.message, error.hint or "")], Configured()
     findings += [_of_warning(warning, name) for warning in file.warnings]
@@ -78,6 +83,9 @@ def _of_key(value: Value, *, filled_in: bool) -> list[Finding]:
         return [
             Finding(Level.CHANGE, value.source, _PLUGINS, "remove it; what another one did belongs in a handler or a proxy", Row.PLUGINS)
         ]
+    if value.key == "service_envelope" and value.text.strip() in _KSERVE:
+        text = "service_envelope: V1 and V2 are served beside TorchServe's own routes without it"
+        return [Finding(Level.ADVICE, value.source, text, "remove it, unless clients send that form to /predictions", Row.PROTOCOLS)]
     if key.note.startswith(_WITHOUT_EFFECT) and value.text.strip() != key.default:
         return [Finding(Level.DIFFERS, value.source, f"{value.key}: {key.note}", "it may stay", Row.WITHOUT_EFFECT)]
     if key.kind in _NUMBERS and not filled_in and not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value.text.strip()):

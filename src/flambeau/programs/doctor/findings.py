@@ -26,6 +26,7 @@ class Row(StrEnum):
     """Topic of a row in docs/compatibility.md, which says why something differs."""
 
     JAVA = "Java"
+    PROTOCOLS = "V1 and V2"
     TORCH_LOAD = "`torch.load`"
     REMARKS = "trailing `# remarks` after a value in config.properties"
     UNKNOWN_KEY = "unknown key in config.properties"

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -26,6 +27,7 @@ from flambeau.foundation import http1, logs
 from flambeau.foundation.errors import FlambeauError, Unavailable
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.programs.folder import with_folder, with_folders_model
+from flambeau.programs.grpc_doors import GrpcDoors
 from flambeau.programs.reload import Reloader
 from flambeau.programs.settings.models import config_merger, wish_merger
 from flambeau.programs.settings.mounts import parse_mounts
@@ -55,6 +57,9 @@ from flambeau.serving.workers.starter import ForkStarter
 from flambeau.serving.workflow.registry import Workflows
 
 _log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from flambeau.serving.frontends.grpc_frontend import GrpcFrontend
 
 DRAIN_SECONDS_MAX = 120.0
 """After SIGTERM, what was accepted may take this long; a second signal cuts it short."""
@@ -185,14 +190,16 @@ class ModelServer:
             tasks.start("startup snapshot", _save_when_read(repository, snapshots))
             print("Model server started.", flush=True)
             on_started()
+        grpc_doors = self._grpc_doors(frontend, management)
             gc.freeze()  # what is there now stays; collections need not walk it
             await signals.first.wait()
             _log.info("stopping: finishing what was accepted")
             dataplane.stop_being_ready()
-            await self._drain(signals.second)
+            await self._drain(grpc_doors, signals.second)
             await snapshots.save("shutdown")
         finally:
             await tasks.close()
+            await grpc_doors.open()
             for listener in self._listeners:
                 await listener.close()
             await frontend.close()  # a registration that still runs ends here, before the repository that it changes
@@ -211,6 +218,7 @@ class ModelServer:
             access_log=AccessLog(sys.stdout.buffer) if doors.access_log else None,
             request_bytes_max=doors.request_bytes_max,
             model_api=doors.model_api,
+            await grpc_doors.drain(0)
             workflows=workflows,
             tokens=tokens,
             cors=doors.cors,
@@ -232,6 +240,37 @@ class ModelServer:
                 limit_image_pixels=models.limit_image_pixels,
                 decode_input=models.decode_input,
                 packages_cache=models.packages_cache,
+    def _grpc_doors(self, front: HttpFrontend, management: Management) -> GrpcDoors:
+        doors, defaults = self._settings.doors, self._settings.models.defaults
+
+        def frontend() -> GrpcFrontend:
+            from flambeau.serving.frontends.grpc_frontend import GrpcFrontend  # noqa: PLC0415 - it imports grpc and protobuf
+
+            return GrpcFrontend(
+                front.dataplane,
+                management,
+                front.metrics,
+                access_log=front.access_log,
+                tokens=front.tokens,
+                model_api=doors.model_api,
+                models=defaults,
+            )
+
+        return GrpcDoors(
+            doors.grpc,
+            doors.tls,
+            frontend,
+            request_bytes_max=doors.request_bytes_max,
+            response_bytes_max=defaults.response_bytes_max,
+        )
+
+    def _metrics(self, read_models: Callable[[], list[ModelReading]]) -> ServerMetrics:
+        settings = self._settings.metrics
+        if settings.mode is Mode.PROMETHEUS:
+            return ServerMetrics(read_models, settings, read_log_drops=self._logs.dropped)
+        server_line, model_line = self._logs.metric_lines()
+        return ServerMetrics(read_models, settings, server_line=server_line, model_line=model_line, read_log_drops=self._logs.dropped)
+
             )
             for model, path in models.startup
         ]
@@ -284,9 +323,10 @@ class ModelServer:
             if Plane.MANAGEMENT in planes and not is_loopback(address) and doors.keys is None:
                 _log.warning("%s serves management to the network, without authorization; bind management_address to 127.0.0.1", address)
 
-    async def _drain(self, hurry: asyncio.Event) -> None:
+    async def _drain(self, grpc_doors: GrpcDoors, hurry: asyncio.Event) -> None:
         """Stop accepting and finish what was accepted, bounded; a second signal cuts it short."""
-        draining = asyncio.gather(*(listener.drain(DRAIN_SECONDS_MAX) for listener in self._listeners))
+        listeners: list[http1.Server | GrpcDoors] = [*self._listeners, grpc_doors]
+        draining = asyncio.gather(*(listener.drain(DRAIN_SECONDS_MAX) for listener in listeners))
         hurrying = asyncio.ensure_future(hurry.wait())
         await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
         for left in (draining, hurrying):

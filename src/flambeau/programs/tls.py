@@ -34,7 +34,35 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
+def pem_of(files: TlsFiles) -> tuple[bytes, bytes]:
+    """Return key and certificate chain as PEM.
+
+    Raises:
+        InvalidInput: a file cannot be read.
+    """
+    if files.keystore is not None:
+        return _pem_of_keystore(files.keystore, files.keystore_password)
+    assert files.certificate is not None, "settings give a keystore or both files"
+    assert files.private_key is not None, "settings give a keystore or both files"
+    try:
+        return files.private_key.read_bytes(), files.certificate.read_bytes()
+    except OSError as error:
+        raise _unusable(f"certificate_file {files.certificate} with private_key_file {files.private_key}", error) from error
+
+
 def _load_keystore(context: ssl.SSLContext, keystore: Path, password: str) -> None:
+    key, chain = _pem_of_keystore(keystore, password)
+    # OpenSSL reads files only; this one is the owner's alone and gone at once.
+    with tempfile.NamedTemporaryFile(prefix="flambeau-tls-") as file:
+        file.write(key + chain)
+        file.flush()
+        try:
+            context.load_cert_chain(file.name)
+        except ssl.SSLError as error:
+            raise _unusable(f"keystore {keystore}", error) from error
+
+
+def _pem_of_keystore(keystore: Path, password: str) -> tuple[bytes, bytes]:
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(keystore.read_bytes(), password.encode() or None)
     except (OSError, ValueError) as error:
@@ -42,15 +70,7 @@ def _load_keystore(context: ssl.SSLContext, keystore: Path, password: str) -> No
     if key is None or certificate is None:
         raise InvalidInput(f"cannot serve TLS: keystore {keystore} holds no key with a certificate", reason="InvalidConfiguration")
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    chain = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in (certificate, *others))
-    # OpenSSL reads files only; this one is the owner's alone and gone at once.
-    with tempfile.NamedTemporaryFile(prefix="flambeau-tls-") as file:
-        file.write(pem + chain)
-        file.flush()
-        try:
-            context.load_cert_chain(file.name)
-        except ssl.SSLError as error:
-            raise _unusable(f"keystore {keystore}", error) from error
+    return pem, b"".join(each.public_bytes(serialization.Encoding.PEM) for each in (certificate, *others))
 
 
 def _unusable(what: str, error: Exception) -> FlambeauError:

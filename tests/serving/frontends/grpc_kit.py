@@ -6,24 +6,24 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from grpc import aio
 
+from flambeau.serving.archive.source import ArchiveSource
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends.access_log import AccessLog
-from flambeau.serving.frontends.grpc_asked import Models
+from flambeau.serving.frontends.grpc_frontend import GrpcFrontend
 from flambeau.serving.frontends.grpc_messages import message, service
-from flambeau.serving.frontends.grpc_open_inference import OpenInferenceService
 from flambeau.serving.frontends.grpc_server import Bounds, GrpcServer
-from flambeau.serving.frontends.grpc_service import Wrapper
-from flambeau.serving.frontends.grpc_torchserve import InferenceService
+from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.frontends.tokens import Tokens
+from flambeau.serving.management import Management, Wish
 from flambeau.serving.metrics.server import ServerMetrics
-from flambeau.serving.model import ModelConfig, SequenceHeaders
-from flambeau.serving.repository import Registration, Repository
+from flambeau.serving.model import ModelConfig
+from flambeau.serving.repository import Origin, Registration, Repository
 from flambeau.serving.workers.starter import FreshStarter
 from tests.fixtures.waiting import until
 
@@ -115,18 +115,40 @@ def registration(archive: Path, **config: Any) -> Registration:
     return Registration(archive, archive.name, lambda name, version, yaml: (merged, []))
 
 
+def wished(wish: Wish, archive: Path) -> Registration:
+    workers = wish.initial_workers or 0
+    made = registration(archive, min_workers=workers, max_workers=workers, batch_size=wish.batch_size or 1)
+    return replace(made, name=wish.name, handler=wish.handler, origin=Origin.REQUEST)
+
+
+async def unheard() -> None:
+    """No snapshots here."""
+
+
 @asynccontextmanager
-async def grpc_house(root: Path, registrations: list[Registration], *, tokens: Tokens | None = None) -> AsyncIterator[GrpcHouse]:
+async def grpc_house(
+    root: Path, registrations: list[Registration], *, tokens: Tokens | None = None, model_api: bool = True
+) -> AsyncIterator[GrpcHouse]:
+    """Serve archives that lie in the root, which is the model store."""
     repository = Repository(root / "unpacked", FreshStarter())
-    dataplane, metrics, log = DataPlane(repository), ServerMetrics(lambda: []), io.BytesIO()
-    models = Models(dataplane, metrics, response_bytes_max=RESPONSE_BYTES_MAX)
+    dataplane, log = DataPlane(repository), io.BytesIO()
+    metrics = ServerMetrics(lambda: [model.reading() for model in repository.models()])
     access_log = AccessLog(log)
-    services = [InferenceService(models, SequenceHeaders()).service(), OpenInferenceService(models).service()]
-    server = GrpcServer(services, models, Wrapper(metrics, access_log, tokens), Bounds(REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX))
+    management = Management(repository, ArchiveSource(root), wished, unregister_seconds=5.0, on_change=unheard)
+    frontend = GrpcFrontend(
+        dataplane,
+        management,
+        metrics,
+        access_log=access_log,
+        tokens=tokens,
+        model_api=model_api,
+        models=ModelConfig(response_bytes_max=RESPONSE_BYTES_MAX),
+    )
+    server = frontend.server(frozenset(Plane), Bounds(REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX))
     try:
         for each in registrations:
             repository.register(each)
-        [port] = await server.start([("127.0.0.1", 0)])
+        [port] = await server.start("127.0.0.1", 0)
         await until(lambda: all(standing.ready or standing.failed for standing in dataplane.standings()), 60)
         async with aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1)]) as channel:
             yield GrpcHouse(channel, port, dataplane, repository, server, metrics, log)

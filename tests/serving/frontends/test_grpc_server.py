@@ -13,10 +13,8 @@ from google.protobuf import descriptor_pb2
 from grpc import aio
 
 from flambeau.foundation.errors import Unavailable
-from flambeau.serving.frontends.grpc_asked import Models
 from flambeau.serving.frontends.grpc_messages import message
 from flambeau.serving.frontends.grpc_server import Bounds, GrpcServer
-from flambeau.serving.frontends.grpc_service import Wrapper
 from flambeau.serving.frontends.tokens import KeySettings, Tokens
 from tests.fixtures.archives import write_mar
 from tests.fixtures.waiting import until
@@ -26,6 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Code = grpc.StatusCode
 KEY = "the-inference-key"
+MANAGEMENT = "org.pytorch.serve.grpc.management.ManagementAPIsService"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -56,6 +55,13 @@ async def test_a_call_needs_the_planes_key(house: GrpcHouse, method: str) -> Non
     with pytest.raises(grpc.RpcError) as caught:
         await house.call(method, metadata=(("authorization", f"Bearer {KEY}"),))
     assert caught.value.code() is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("method", ["DescribeModel", "ListModels", "RegisterModel", "ScaleWorker", "SetDefault", "UnregisterModel"])
+async def test_management_needs_its_own_key(house: GrpcHouse, method: str) -> None:
+    for key in ("wrong", KEY):
+        with pytest.raises(grpc.RpcError, match="Token Authorization failed"):
+            await house.call(f"{MANAGEMENT}/{method}", metadata=(("authorization", f"Bearer {key}"),))
 
 
 @pytest.mark.parametrize("method", [f"{INFERENCE}.InferenceAPIsService/Ping", "inference.GRPCInferenceService/ServerMetadata"])
@@ -121,7 +127,6 @@ async def test_reflection_tells_services_and_their_protos(house: GrpcHouse, pack
         "grpc.health.v1.Health",
         f"{package}.ServerReflection",
     } <= names
-    assert f"{INFERENCE.rpartition('.')[0]}.management.ManagementAPIsService" not in names
     found = [descriptor_pb2.FileDescriptorProto.FromString(each).name for each in symbol.file_descriptor_response.file_descriptor_proto]
     assert found[0] == "torchserve_inference.proto"
     assert set(found[1:]) == {"google/protobuf/empty.proto", "google/rpc/status.proto", "google/protobuf/any.proto"}
@@ -153,10 +158,9 @@ async def test_a_small_message_that_unpacks_to_a_large_one_is_refused(house: Grp
 
 
 async def test_a_port_that_is_taken_is_told(house: GrpcHouse) -> None:
-    models = Models(house.dataplane, house.metrics, response_bytes_max=1)
-    server = GrpcServer([], models, Wrapper(house.metrics, None, None), Bounds(1, 1))
+    server = GrpcServer([], Bounds(1, 1))
     with pytest.raises(Unavailable, match=f"cannot listen on 127.0.0.1:{house.port} for gRPC"):
-        await server.start([("127.0.0.1", house.port)])
+        await server.start("127.0.0.1", house.port)
     await server.stop(0)
 
 

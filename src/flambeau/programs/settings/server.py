@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.foundation.files import is_safe_relative
 from flambeau.programs.settings.access import TlsFiles, allowed_addresses, aws_keys, cors_headers, key_settings, tls_files
+from flambeau.programs.settings.grpc import GrpcSettings, grpc_settings
 from flambeau.programs.settings.metrics import metrics_settings
 from flambeau.programs.settings.models import (
     Overrides,
@@ -118,6 +119,7 @@ class DoorSettings:
     """Headers of every answer."""
     tls: TlsFiles | None = None
     """For the doors whose address is https."""
+    grpc: GrpcSettings = field(default_factory=GrpcSettings)
     access_log: bool = True
     """One line per request on standard output; FLAMBEAU_ACCESS_LOG=off turns it off."""
     service_name: str | None = None
@@ -187,13 +189,13 @@ def load_settings(flags: Flags, environment: Mapping[str, str], *, directory: Pa
     mounts = parse_mounts(environment)
     values = read_values(flags, environment, mounts, directory=directory)
     notes = [*values.warnings, *(f"--{flag.replace('_', '-')} has no effect: there is no Java process" for flag in flags.without_effect)]
-    doors, door_notes = _doors(values, environment, mounts, directory)
+    doors = _doors(values, environment, mounts, directory)
     models, model_notes = _models(values, environment, mounts, directory)
     # A pod starts from its own config each time: a snapshot there would be lost, or in its way.
     wanted = not flags.no_config_snapshots and not environment.get(POD_ADDRESS_VARIABLE)
     snapshots = snapshot_directory(environment, directory) if wanted else None
     metrics, metrics_notes = metrics_settings(values, mounts, directory)
-    return ServerSettings(doors, models, metrics, values, snapshots, (*notes, *door_notes, *model_notes, *metrics_notes))
+    return ServerSettings(doors, models, metrics, values, snapshots, (*notes, *model_notes, *metrics_notes))
 
 
 def read_values(flags: Flags, environment: Mapping[str, str], mounts: Mounts, *, directory: Path) -> Values:
@@ -231,7 +233,7 @@ def read_values(flags: Flags, environment: Mapping[str, str], mounts: Mounts, *,
     return replace(values, warnings=(note, *values.warnings), restored=True)
 
 
-def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, directory: Path) -> tuple[DoorSettings, list[str]]:
+def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, directory: Path) -> DoorSettings:
     pod_address = environment.get(POD_ADDRESS_VARIABLE) or None
     inference = _address(values["inference_address"], pod_address)
     management = _address(values["management_address"], pod_address)
@@ -242,11 +244,7 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
         kserve = Address(pod_address, Value("PORT", port, "environment PORT").integer(least=1))
         if kserve in (inference, management, metrics):
             kserve = None
-    notes = [
-        f"{values[key].key} {values[key].text}: gRPC is not open yet in this version"
-        for key in ("grpc_inference_port", "grpc_management_port")
-        if values[key].source != "default"
-    ]
+    addresses = {(address.host, address.port) for address in (inference, management, metrics, kserve) if address is not None}
     tls = tls_files(values, mounts, directory)
     if tls is None and any(address is not None and address.tls for address in (inference, management, metrics)):
         raise InvalidInput(
@@ -254,7 +252,7 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
             hint="set certificate_file and private_key_file, or keystore",
             reason="InvalidConfiguration",
         )
-    doors = DoorSettings(
+    return DoorSettings(
         inference=inference,
         management=management,
         metrics=metrics,
@@ -264,10 +262,10 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
         keys=key_settings(values, environment, mounts, directory),
         cors=cors_headers(values),
         tls=tls,
+        grpc=grpc_settings(values, pod_address, addresses),
         access_log=environment.get(ACCESS_LOG_VARIABLE, "on").lower() not in ("off", "false", "0"),
         service_name=environment.get("INFERENCE_SERVICE_NAME") or None,
     )
-    return doors, notes
 
 
 def _address(value: Value, pod_address: str | None) -> Address:

@@ -1,21 +1,14 @@
-"""The gRPC doors: one server per plane, its services, its bounds, its ports.
-
-Loaded only where a gRPC door is asked for, and after the HTTP doors are open: grpc and protobuf cost 15 MB and a tenth of a second.
-"""
+"""One gRPC server: its handlers, its bounds, its ports."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 from grpc import aio
 
 from flambeau.foundation.errors import Unavailable
-from flambeau.serving.frontends.grpc_asked import Models
-from flambeau.serving.frontends.grpc_health import HealthService
-from flambeau.serving.frontends.grpc_reflection import ReflectionService
-from flambeau.serving.frontends.grpc_service import Service, Wrapper
 
 CALLS_MAX = 4_096
 """Calls at once, of all connections; more are refused with RESOURCE_EXHAUSTED."""
@@ -57,57 +50,66 @@ class Bounds:
 class Certificate:
     """A server's key and certificate chain, both PEM."""
 
-    key: bytes
+    key: bytes = field(repr=False)
     chain: bytes
 
 
 class GrpcServer:
-    """One gRPC server: its services on one or more ports.
+    """Listen and serve.
 
     Args:
-        services: what it serves; health and reflection come with them.
-        models: whose health is told.
-        wrapper: makes their handlers.
+        handlers: of its services.
         bounds: of messages and connections.
         certificate: None: plain text.
     """
 
-    def __init__(
-        self, services: Sequence[Service], models: Models, wrapper: Wrapper, bounds: Bounds, certificate: Certificate | None = None
-    ) -> None:
-        health = HealthService(models.dataplane, frozenset(name for service in services for name in service.names)).service()
-        reflection = ReflectionService(name for service in (*services, health) for name in service.names)
-        self._handlers = [made for service in (*services, health, *reflection.services()) for made in wrapper.handlers(service)]
+    def __init__(self, handlers: Sequence[grpc.GenericRpcHandler], bounds: Bounds, certificate: Certificate | None = None) -> None:
+        self._handlers = handlers
         self._credentials = None
         if certificate is not None:
             self._credentials = grpc.ssl_server_credentials([(certificate.key, certificate.chain)])
         self._bounds = bounds
         self._server: aio.Server | None = None
 
-    async def start(self, addresses: Sequence[tuple[str, int]]) -> list[int]:
-        """Listen on addresses; return their ports, those chosen by the kernel for 0.
+    async def start(self, host: str, port: int, extra_ports: Sequence[int] = ()) -> list[int]:
+        """Listen.
+
+        Args:
+            host: the address.
+            port: 0: the kernel chooses.
+            extra_ports: left out where another program has them.
+
+        Returns:
+            The ports that it listens on.
 
         Raises:
-            Unavailable: one cannot be bound; none is.
+            Unavailable: the port cannot be bound.
         """
         server = aio.server(options=self._bounds.options(), maximum_concurrent_rpcs=CALLS_MAX)
         server.add_generic_rpc_handlers(tuple(self._handlers))
-        ports = []
-        for host, port in addresses:
-            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            ports = [self._bind(server, host, port)]
+        except Unavailable:
+            await server.stop(None)
+            raise
+        for extra in extra_ports:
             try:
-                if self._credentials is not None:
-                    ports.append(server.add_secure_port(address, self._credentials))
-                else:
-                    ports.append(server.add_insecure_port(address))
-            except RuntimeError as error:
-                await server.stop(None)
-                raise Unavailable(
-                    f"cannot listen on {address} for gRPC: it is in use or not of this machine", hint="choose another port for gRPC"
-                ) from error
+                ports.append(self._bind(server, host, extra))
+            except Unavailable:
+                continue
         await server.start()
         self._server = server
         return ports
+
+    def _bind(self, server: aio.Server, host: str, port: int) -> int:
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            if self._credentials is not None:
+                return int(server.add_secure_port(address, self._credentials))
+            return int(server.add_insecure_port(address))
+        except RuntimeError as error:
+            why = "it is in use, or not of this machine"
+            raise Unavailable(f"cannot listen on {address} for gRPC: {why}", hint="choose another port", reason="PortInUse") from error
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, let the running ones end within a time, then cut them. Calling it again only shortens the time."""

@@ -39,12 +39,7 @@ class ManagementPages:
             self._check_model_api()
             return _done(await self._management.register(_wish(request)))
         query = request.query()
-        found = self._dataplane.default_models()
-        limit, first = query.integer("limit"), max(0, query.integer("next_page_token") or 0)
-        last = first + (limit if limit is not None and 0 < limit <= MODELS_LISTED_MAX else MODELS_LISTED_MAX)
-        page: dict[str, object] = {"nextPageToken": str(last)} if last < len(found) else {}
-        page["models"] = [{"modelName": model.name, "modelUrl": model.spec.url} for model in found[first:last]]
-        return _page(page)
+        return _page(listed(self._dataplane, query.integer("limit") or 0, query.integer("next_page_token") or 0))
 
     async def model(self, request: PageRequest) -> Rendered:
         """Describe, scale or unregister a model."""
@@ -54,11 +49,11 @@ class ManagementPages:
         if method == "DELETE":
             self._check_model_api()
             return _done(await self._management.unregister(route.model, route.version))
-        return await self._describe([self._dataplane.model(route.model, route.version)], request)
+        return await _described([self._dataplane.model(route.model, route.version)], request)
 
     async def all_versions(self, request: PageRequest) -> Rendered:
         """Describe every version of a model."""
-        return await self._describe(self._dataplane.versions(request.route.model), request)
+        return await _described(self._dataplane.versions(request.route.model), request)
 
     async def set_default(self, request: PageRequest) -> Rendered:
         """Choose a model's default version."""
@@ -75,18 +70,48 @@ class ManagementPages:
         done = await self._management.scale(request.route.model, version, least, least if most is None else most, synchronous=synchronous)
         return _done(done)
 
-    async def _describe(self, models: list[LoadedModel], request: PageRequest) -> Rendered:
-        customized = request.query().boolean("customized", False)
-        # Memory of processes is read from the kernel, one file each: not on the loop.
-        told = [await asyncio.to_thread(describe, model) for model in models]
-        if customized:
-            for model, description in zip(models, told, strict=True):
-                description["customizedMetadata"] = await _own_words(model, request.id)
-        return _page(told)
-
     def _check_model_api(self) -> None:
         if not self._model_api:
             raise NotAllowed(_DIRECTIONS, hint="the model API is off: start with --enable-model-api")
+
+
+def listed(dataplane: DataPlane, limit: int, first: int) -> dict[str, object]:
+    """Return one page of the list of models.
+
+    Args:
+        dataplane: knows them.
+        limit: so many at most; what is out of range means MODELS_LISTED_MAX.
+        first: the token that the page before gave, or 0.
+    """
+    found, first = dataplane.default_models(), max(0, first)
+    last = first + (limit if 0 < limit <= MODELS_LISTED_MAX else MODELS_LISTED_MAX)
+    page: dict[str, object] = {"nextPageToken": str(last)} if last < len(found) else {}
+    page["models"] = [{"modelName": model.name, "modelUrl": model.spec.url} for model in found[first:last]]
+    return page
+
+
+async def described(models: list[LoadedModel], *, customized: bool, request_id: str) -> list[dict[str, object]]:
+    """Return descriptions of models.
+
+    Args:
+        models: which.
+        customized: whether their handlers are asked too.
+        request_id: of the asking.
+
+    Raises:
+        NotReady: no worker is there to be asked, or the handler failed.
+    """
+    # Memory of processes is read from the kernel, one file each: not on the loop.
+    told = [await asyncio.to_thread(describe, model) for model in models]
+    if customized:
+        for model, description in zip(models, told, strict=True):
+            description["customizedMetadata"] = await _own_words(model, request_id)
+    return told
+
+
+async def _described(models: list[LoadedModel], request: PageRequest) -> Rendered:
+    customized = request.query().boolean("customized", False)
+    return _page(await described(models, customized=customized, request_id=request.id))
 
 
 class _Waiting:

@@ -481,6 +481,8 @@ async def test_misuse_raises() -> None:
             connection.write(b"a")
         with pytest.raises(ValueError, match="line break"):
             connection.respond(200, [(b"x", b"a\r\nset-cookie: b")], b"")
+        with pytest.raises(ValueError, match="phrase holds a line break"):
+            connection.respond(200, [], b"", b"OK\r\nset-cookie: b")
         connection.start(200, [], 3)
         with pytest.raises(RuntimeError):
             connection.respond(200, [], b"")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flambeau.foundation.errors import TooLarge
 from flambeau.serving.handlers.service import Outcome
 from flambeau.serving.model import Answer, Job, Method, MetricUpdate, ModelConfig, ModelSpec, Protocol
 from flambeau.serving.workers.execution import run_batch
@@ -134,3 +135,52 @@ def test_only_the_route_asks_for_explanations_and_descriptions() -> None:
 def test_an_envelope_means_json_over_torchserves_own_route(envelope: str | None, body: bytes, expected: bytes) -> None:
     spec = ModelSpec("m", "1.0", Path("/nowhere"), "m.mar", "handler.py", envelope=envelope)
     assert run(Handling(echo), raw(body), spec=spec)[0].body == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "expected"),
+    [
+        ("body", b"plain", b"plain"),
+        ("json", b'{"instances": [1, {"b64": "eA=="}]}', b'{"predictions": [1, "x"]}'),
+    ],
+)
+def test_the_older_envelopes_read_torchserves_routes(name: str, body: bytes, expected: bytes) -> None:
+    spec = ModelSpec("m", "1.0", Path("/nowhere"), "m.mar", "handler.py", envelope=name)
+
+    def identity(row: Any) -> Outcome:
+        return Outcome(bytes(row).decode() if isinstance(row, bytes | bytearray) else row)
+
+    assert run(Handling(identity), raw(body), spec=spec)[0].body == expected
+    assert run(Handling(echo), v1(1), spec=spec)[0].body == b'{"predictions":[1]}'
+    refused = run(Handling(identity), raw(b"{}"), raw(body), spec=spec)
+    assert [answer.status for answer in refused] == [200 if name == "body" else 400, 200]
+
+
+class Streaming(Handling):
+    """Sends two parts of each row before it answers."""
+
+    def predict(self, rows: list[object], headers: list[list[tuple[str, Any]]], request_ids: list[str], send: Any = None) -> list[Outcome]:
+        for part in ("one", "two"):
+            for row in range(len(rows)):
+                send(row, Outcome(part, 202, "Soon", "text/plain", (("a", "b"),)))
+        return super().predict(rows, headers, request_ids, send)
+
+
+def test_parts_go_to_their_jobs_and_the_first_has_the_head() -> None:
+    sent: list[tuple[int, Answer | None, bytes]] = []
+    bad = Job("x", Protocol.V1, Method.PREDICT, "", (), b"{not json")
+    jobs = [raw(b"a"), bad, raw(b"b")]
+    answers = run_batch(Streaming(echo), SPEC, jobs, lambda: 0.0, lambda *part: sent.append(part))
+    head = Answer(202, "text/plain", b"", (("a", "b"),), phrase="Soon")
+    assert sent == [(0, head, b"one"), (2, head, b"one"), (0, None, b"two"), (2, None, b"two")]
+    assert [answer.body for answer in answers if answer.status == 200] == [b"a", b"b"]
+
+
+def test_a_part_over_the_bound_is_refused() -> None:
+    class TooLong(Handling):
+        def predict(self, rows: list[object], headers: Any, request_ids: list[str], send: Any = None) -> list[Outcome]:
+            send(0, Outcome("x" * 2000))
+            return []
+
+    with pytest.raises(TooLarge, match="at most 1000 are allowed"):
+        run_batch(TooLong(echo), SPEC, [raw(b"a")], lambda: 0.0, lambda *part: None)

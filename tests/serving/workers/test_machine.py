@@ -49,6 +49,13 @@ def test_draining_never_outlasts_the_batch() -> None:
     assert (life.state, actions) == (State.DYING, (Action.SEND_STOP,))
 
 
+def test_a_streaming_batch_has_its_time_from_part_to_part() -> None:
+    life, actions = lived(Event.GREETED, Event.LOADED, Event.DISPATCHED, Event.PROGRESSED)
+    assert (life.state, life.since, life.deadline, actions) == (State.BUSY, 3.0, 4 + 5, ())
+    life, _ = lived(Event.GREETED, Event.LOADED, Event.DISPATCHED, Event.RETIRED, Event.PROGRESSED)
+    assert (life.state, life.deadline) == (State.DRAINING, 4 + 3)  # letting go is bounded, whatever it sends
+
+
 def test_a_late_answer_costs_the_worker_its_life_and_the_batch_hears_at_once() -> None:
     life, actions = lived(Event.GREETED, Event.LOADED, Event.DISPATCHED, Event.LATE)
     assert (life.state, actions) == (State.DYING, (Action.TERMINATE, Action.FAIL_BATCH))

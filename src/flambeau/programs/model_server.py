@@ -167,6 +167,7 @@ class ModelServer:
         workflows = Workflows(
             repository,
             dataplane,
+            metrics,
             directory=directory / "workflows",
             source=ArchiveSource(models.workflow_store, models.allowed, models.aws_keys, what="Workflow"),
             models=archives,

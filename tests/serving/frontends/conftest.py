@@ -59,7 +59,7 @@ def management_of(repository: Repository, store: Path) -> Management:
     return Management(repository, ArchiveSource(store), register, unregister_seconds=5.0, on_change=unheard)
 
 
-def workflows_of(repository: Repository, dataplane: DataPlane, root: Path) -> Workflows:
+def workflows_of(repository: Repository, dataplane: DataPlane, metrics: ServerMetrics, root: Path) -> Workflows:
     def register(wish: Wish, archive: Path) -> Registration:
         return Registration(
             archive, wish.url, lambda name, version, yaml: (ModelConfig(), []), name=wish.name, handler=wish.handler, origin=Origin.REQUEST
@@ -69,6 +69,7 @@ def workflows_of(repository: Repository, dataplane: DataPlane, root: Path) -> Wo
     return Workflows(
         repository,
         dataplane,
+        metrics,
         directory=root / "workflows",
         source=ArchiveSource(root / "store", what="Workflow"),
         models=source,
@@ -92,7 +93,7 @@ async def house(tmp_path_factory: object) -> AsyncIterator[House]:
         access_log=AccessLog(log),
         request_bytes_max=REQUEST_BYTES_MAX,
         model_api=False,
-        workflows=workflows_of(repository, dataplane, root),
+        workflows=workflows_of(repository, dataplane, metrics, root),
     )
     everything, inference = http1.Server(frontend.door(frozenset(Plane))), http1.Server(frontend.door(frozenset({Plane.INFERENCE})))
     address = await everything.start(host="127.0.0.1", port=0)

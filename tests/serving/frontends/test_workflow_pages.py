@@ -78,7 +78,8 @@ async def house(tmp_path_factory: object) -> AsyncIterator[House]:
     store = root / "store"
     repository = Repository(root / "models", FreshStarter())
     dataplane = DataPlane(repository)
-    workflows, metrics = workflows_of(repository, dataplane, root), ServerMetrics(lambda: [])
+    metrics = ServerMetrics(lambda: [])
+    workflows = workflows_of(repository, dataplane, metrics, root)
     write_mar(store, "echo", ECHO)
     for name, graph in GRAPHS.items():
         write_war(store, name, f"models: {{timeout-ms: 20000}}\ndag: {graph}\n", FUNCTIONS)

@@ -12,6 +12,7 @@ import pytest_asyncio
 from flambeau.serving.archive.source import ArchiveSource
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.management import Wish
+from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.model import ModelConfig
 from flambeau.serving.repository import Origin, Registration, Repository
 from flambeau.serving.workers.starter import FreshStarter
@@ -35,6 +36,7 @@ class House:
     store: Path
     repository: Repository
     workflows: Workflows
+    metrics: ServerMetrics
 
     async def register(self, name: str, spec: str, functions: str = "") -> None:
         write_war(self.store, name, spec, functions)
@@ -56,15 +58,17 @@ async def house(tmp_path_factory: object) -> AsyncIterator[House]:
     root: Path = tmp_path_factory.mktemp("workflows")  # type: ignore[attr-defined]  # pytest's own
     store = root / "store"
     store.mkdir()
+    metrics = ServerMetrics(lambda: [])
     repository = Repository(root / "models", FreshStarter())
     workflows = Workflows(
         repository,
         DataPlane(repository),
+        metrics,
         directory=root / "workflows",
         source=ArchiveSource(store, what="Workflow"),
         models=ArchiveSource(store),
         register=registration,
         unregister_seconds=5.0,
     )
-    yield House(root, store, repository, workflows)
+    yield House(root, store, repository, workflows, metrics)
     await repository.stop(1)

@@ -132,6 +132,7 @@ async def test_a_node_that_fails_or_is_late_once_is_tried_again(house: House, tm
     await house.register("again", f"models: {{retry-attempts: 2, timeout-ms: 400}}\ndag: {{{function}: []}}\n", TRYING)
     counter = tmp_path / "count"
     assert dict(await house.predict("again", str(counter).encode())) == {function: answer}
+    assert house.metrics.tally(f"again__{function}", "1.0", None).in_flight == 0
     assert counter.read_text() == "xx"
     await house.workflows.unregister("again")
 
@@ -180,6 +181,7 @@ async def test_a_client_that_goes_takes_its_jobs_along(house: House, tmp_path: P
     await asyncio.wait([busy, waiting])
     assert queue.pending == 0
     assert not house.workflows.find("gone").runs
+    assert house.metrics.tally("gone__waits", "1.0", None).in_flight == 0
     (tmp_path / "free").touch()
     assert dict(await house.predict("gone", str(tmp_path / "free").encode())) == {"after": b"after waited"}
     await house.workflows.unregister("gone")
@@ -217,7 +219,11 @@ async def test_what_does_not_end_in_time_is_told_so(house: House, tmp_path: Path
 @pytest.mark.parametrize(
     ("spec", "functions", "why"),
     [
-        ("models: {m: {url: gone.mar}}\ndag: {m: []}\n", "", r"\[Workflow Node bad__m failed to register. Details: Model not found at: gone.mar"),
+        (
+            "models: {m: {url: gone.mar}}\ndag: {m: []}\n",
+            "",
+            r"\[Workflow Node bad__m failed to register. Details: Model not found at: gone.mar",
+        ),
         ("models: {m: {url: ../m.mar}}\ndag: {m: []}\n", "", "Relative path is not allowed"),
         ("models: {m: {url: 'http://127.0.0.1:9/m.mar'}}\ndag: {m: []}\n", "", "does not match any allowed URL"),
         (

@@ -19,6 +19,7 @@ from flambeau.serving.archive.source import ArchiveSource, Found
 from flambeau.serving.archive.workflow import UnpackedWorkflow, unpack_workflow
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.management import Register, Wish, workers_loaded
+from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.model import ModelConfig
 from flambeau.serving.repository import Configure, LoadedModel, Origin, Registration, Repository
 from flambeau.serving.workflow.run import Run, WorkflowRequest
@@ -65,6 +66,7 @@ class Workflows:
     Args:
         repository: where their nodes go.
         dataplane: finds the models of nodes.
+        metrics: count nodes' requests as any model's.
         directory: workflow archives are unpacked below it.
         source: finds workflow archives.
         models: finds the archives of nodes.
@@ -76,6 +78,7 @@ class Workflows:
         self,
         repository: Repository,
         dataplane: DataPlane,
+        metrics: ServerMetrics,
         *,
         directory: Path,
         source: ArchiveSource,
@@ -85,6 +88,7 @@ class Workflows:
     ) -> None:
         self._repository = repository
         self._dataplane = dataplane
+        self._metrics = metrics
         self._directory = directory
         self._source = source
         self._models = models
@@ -168,7 +172,7 @@ class Workflows:
         workflow = self.find(name)
         if self._runs >= RUNS_MAX:
             raise Overloaded(f"{RUNS_MAX} requests are on their way through workflows", hint="try again later")
-        run = Run(name, workflow.spec, request, lambda node: self._dataplane.model(_model_name(name, node), None))
+        run = Run(name, workflow.spec, request, lambda node: self._dataplane.model(_model_name(name, node), None), self._metrics)
         workflow.runs.add(run)
         self._runs += 1
         try:

@@ -7,12 +7,14 @@ answer, an error or its client's going.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from flambeau.foundation.errors import FlambeauError, InvalidInput, NotReady, TooLarge, WorkerLost
 from flambeau.serving.batching.queue import Ticket
+from flambeau.serving.metrics.server import ServerMetrics, Tally
 from flambeau.serving.model import Answer, Job, Method, Protocol
 from flambeau.serving.protocol.multipart import join_parts
 from flambeau.serving.repository import LoadedModel
@@ -47,13 +49,22 @@ class Run:
         spec: what it consists of.
         request: what came.
         model_of: returns the model that serves a node.
+        metrics: count nodes' requests as any model's.
     """
 
-    def __init__(self, workflow: str, spec: WorkflowSpec, request: WorkflowRequest, model_of: Callable[[str], LoadedModel]) -> None:
+    def __init__(
+        self,
+        workflow: str,
+        spec: WorkflowSpec,
+        request: WorkflowRequest,
+        model_of: Callable[[str], LoadedModel],
+        metrics: ServerMetrics,
+    ) -> None:
         self._workflow = workflow
         self._spec = spec
         self._request = request
         self._model_of = model_of
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._progress = Progress(spec.dag)
         self._steps: set[_Step] = set()
@@ -77,15 +88,18 @@ class Run:
         self.result.cancel()
         for step in self._steps:
             step.model.queue.cancel(step.ticket)
+            step.tally.leave()
         self._steps.clear()
 
     # The steps' side.
 
     def answered(self, step: _Step, answer: Answer) -> None:
         """Go on after a node's answer."""
-        self._steps.discard(step)
         if self.result.done():
             return
+        self._steps.discard(step)
+        step.tally.answered(step.submitted_at, step.ticket.given_at, answer.handler_seconds, step.job.id)
+        step.tally.leave()
         node = step.node
         if answer.error_type is None:
             self._finish(node, b"".join((*step.parts, answer.body)))
@@ -108,11 +122,12 @@ class Run:
             job = replace(job, id=f"{self._request.id}.{attempt}")
         try:
             model = self._model_of(node.name)
-            step = _Step(self, node, job, attempt, model)
+            step = _Step(self, node, job, attempt, model, self._metrics.tally(model.name, model.version, None))
             step.ticket = model.queue.submit(job, step, deadline=self._loop.time() + node.sizes.timeout_ms / 1000)
         except FlambeauError as error:
             self.fail(error)
         else:
+            step.tally.enter()
             self._steps.add(step)
 
     def _finish(self, node: Node, output: bytes) -> None:
@@ -136,16 +151,18 @@ class Run:
 class _Step:
     """One attempt of one node (queue.Reply)."""
 
-    __slots__ = ("attempt", "job", "model", "node", "parts", "run", "streamed_bytes", "ticket")
+    __slots__ = ("attempt", "job", "model", "node", "parts", "run", "streamed_bytes", "submitted_at", "tally", "ticket")
 
     ticket: Ticket
 
-    def __init__(self, run: Run, node: Node, job: Job, attempt: int, model: LoadedModel) -> None:
+    def __init__(self, run: Run, node: Node, job: Job, attempt: int, model: LoadedModel, tally: Tally) -> None:
         self.run = run
         self.node = node
         self.job = job
         self.attempt = attempt
         self.model = model
+        self.tally = tally
+        self.submitted_at = time.monotonic()
         self.parts: list[bytes] = []
         self.streamed_bytes = 0
 

@@ -26,7 +26,8 @@ Written by `make docs` from `src/flambeau/programs/settings`; change it there.
 
 1. A variable of the environment, if the file says `enable_envvars_config=true`
 2. A flag of `flambeau serve` or `torchserve`
-3. The file: `TS_CONFIG_FILE`, else `--ts-config`, else the newest snapshot (not with `--ncs`), else `./config.properties`
+3. The file: `TS_CONFIG_FILE`, else `--ts-config`, else the newest snapshot (not with `--ncs`, and not if
+   `./config.properties` was changed after it), else `./config.properties`
 4. The default
 
 For one model: `model_snapshot`, then its model-config.yaml, then the `models` JSON, then the server's defaults. For a model that is

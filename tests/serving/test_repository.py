@@ -2,19 +2,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from flambeau.foundation.errors import InvalidInput, NotFound, NotReady, TooLarge
+from flambeau.foundation.errors import Conflict, InvalidInput, NotFound, NotReady, TooLarge
 from flambeau.serving import repository as module
 from flambeau.serving.archive.manifest import Manifest
 from flambeau.serving.archive.unpack import Unpacked
 from flambeau.serving.model import ModelConfig
 from flambeau.serving.repository import Phase, Registration, Repository, name_of_archive, read_model_config, spec_of
 from flambeau.serving.workers.starter import FreshStarter
-from tests.fixtures.archives import ECHO, write_mar
+from tests.fixtures.archives import BROKEN, ECHO, write_mar
 from tests.fixtures.waiting import until
 from tests.fixtures.wheels import write_wheel
 
@@ -183,3 +184,38 @@ def test_a_model_config_that_is_missing_or_too_large(tmp_path: Path, monkeypatch
     (tmp_path / "c.yaml").write_text("abcd")
     with pytest.raises(TooLarge):
         read_model_config(tmp_path, Manifest(config_file="c.yaml"))
+
+
+async def test_a_model_is_replaced_by_what_can_run(repository: Repository, tmp_path: Path) -> None:
+    old = Registration(write_mar(tmp_path, "m", ECHO), "m.mar", no_workers)
+    repository.register(old)
+    repository.register(Registration(write_mar(tmp_path, "m", ECHO, file="m2.mar", version="2"), "m2.mar", no_workers))
+    await until(lambda: len(repository.models()) == 2)
+    before = repository.find("m", None)
+    new = replace(old, handler="m_handler.py:handle")
+    after = await repository.replace(old, new, 1)
+    assert repository.find("m", None) is repository.find("m", "1.0") is after
+    assert after is not before
+    with pytest.raises(NotFound, match="removed meanwhile"):
+        await repository.replace(old, new, 1)
+    renamed = await repository.replace(new, replace(new, name="n"), 1)
+    assert (repository.find("n", None), repository.find("m", None).version) == (renamed, "2")
+
+
+async def test_what_cannot_run_replaces_nothing(repository: Repository, tmp_path: Path) -> None:
+    def one_worker(name: str, version: str, yaml: Mapping[str, object]) -> tuple[ModelConfig, list[str]]:
+        return ModelConfig(), []
+
+    old = Registration(write_mar(tmp_path, "m", ECHO), "m.mar", no_workers)
+    repository.register(old)
+    repository.register(Registration(write_mar(tmp_path, "m", ECHO, file="m2.mar", version="2"), "m2.mar", no_workers))
+    await until(lambda: len(repository.models()) == 2)
+    serving, folders = repository.find("m", "1.0"), set((tmp_path / "unpacked").iterdir())
+    with pytest.raises(NotReady, match="the weights have gone missing"):
+        await repository.replace(old, replace(old, archive=write_mar(tmp_path / "new", "m", BROKEN), configure=one_worker), 1)
+    with pytest.raises(NotFound):
+        await repository.replace(old, replace(old, archive=tmp_path / "absent.mar"), 1)
+    with pytest.raises(Conflict):
+        await repository.replace(old, replace(old, archive=tmp_path / "m2.mar"), 1)
+    assert repository.find("m", "1.0") is serving
+    assert set((tmp_path / "unpacked").iterdir()) == folders

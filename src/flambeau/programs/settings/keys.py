@@ -13,6 +13,7 @@ Kind = Literal["text", "integer", "number", "boolean", "address", "path", "json"
 LATER = "not yet: read, no effect in this version"
 ONE_LOOP = "no effect: one event loop serves every door"
 NO_JAVA = "no effect: there is no Java process"
+IN_SNAPSHOTS = "no effect: TorchServe writes it into snapshots"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,9 @@ _ALL = (
     _key("vmargs", "text", environment=None, note=NO_JAVA),
     _key("plugins_path", "path", environment=None, note=LATER),
     _key("NUM_WORKERS", "integer", environment=None, note="no effect: only a SageMaker plug-in reads it"),
+    _key("python", "text", environment=None, note="no effect: workers run on the server's interpreter"),
+    _key("version", "text", environment=None, note=IN_SNAPSHOTS),
+    _key("tsConfigFile", "text", environment=None, note=IN_SNAPSHOTS),
 )
 
 KEYS = {key.name: key for key in _ALL}

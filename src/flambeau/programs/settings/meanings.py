@@ -80,6 +80,9 @@ PROPERTIES: dict[str, str] = {
     "vmargs": "arguments of the Java machine",
     "plugins_path": "directory of Java plug-ins",
     "NUM_WORKERS": "workers that SageMaker is told of",
+    "python": "the interpreter that ran workers",
+    "version": "of the server that wrote a snapshot",
+    "tsConfigFile": "the file that the snapshot's server had read",
 }
 """Key of config.properties -> what it is for. What is different here is the key's ``note``."""
 
@@ -111,7 +114,11 @@ MODEL_YAML: dict[str, YamlKey] = {
         "`pp`, `tp`, `pptp`, `custom`", "", "one worker is a group of processes; `custom`: one process with several devices"
     ),
     "parallelLevel": YamlKey("integer", "1", "processes, and devices, of the group"),
-    "torchrun": YamlKey("keys and values", "", "nnodes, nproc-per-node, rdzv-backend, rdzv-endpoint, OMP_NUMBER_THREADS of the group"),
+    "torchrun": YamlKey(
+        "keys and values",
+        "",
+        "nnodes, nproc-per-node, rdzv-backend, rdzv-endpoint, OMP_NUMBER_THREADS of the group; other keys have no effect",
+    ),
     "useVenv": YamlKey("boolean", "false", "run the workers in a virtual environment with the archive's requirements"),
     "sequenceBatching": YamlKey("boolean", "false", "requests of one sequence go to one worker, in their order"),
     "sequenceMaxIdleMSec": YamlKey("integer, ms", "60000", "so long after its last answer a sequence is over"),

@@ -15,19 +15,19 @@ from typing import Any
 
 BUILT_IN = {
     "base_handler": ("base", "BaseHandler"),
-    "base_deepspeed_handler": ("elsewhere", "BaseDeepSpeedHandler"),
-    "base_pippy_handler": ("elsewhere", "BasePippyHandler"),
-    "dali_handler": ("elsewhere", "DALIHandler"),
-    "dali_image_classifier": ("elsewhere", "DALIImageClassifier"),
-    "densenet_handler": ("densenet", "DenseNetHandler"),
-    "image_classifier": ("image_classifier", "ImageClassifier"),
-    "image_segmenter": ("image_segmenter", "ImageSegmenter"),
-    "object_detector": ("object_detector", "ObjectDetector"),
-    "text_classifier": ("text_classifier", "TextClassifier"),
-    "text_handler": ("text", "TextHandler"),
-    "trt_llm_handler": ("elsewhere", "TRTLLMHandler"),
-    "vision_handler": ("vision", "VisionHandler"),
-    "vllm_handler": ("elsewhere", "VLLMHandler"),
+    "base_deepspeed_handler": ("defaults.elsewhere", "BaseDeepSpeedHandler"),
+    "base_pippy_handler": ("defaults.elsewhere", "BasePippyHandler"),
+    "dali_handler": ("defaults.elsewhere", "DALIHandler"),
+    "dali_image_classifier": ("defaults.elsewhere", "DALIImageClassifier"),
+    "densenet_handler": ("defaults.densenet", "DenseNetHandler"),
+    "image_classifier": ("defaults.image_classifier", "ImageClassifier"),
+    "image_segmenter": ("defaults.image_segmenter", "ImageSegmenter"),
+    "object_detector": ("defaults.object_detector", "ObjectDetector"),
+    "text_classifier": ("defaults.text_classifier", "TextClassifier"),
+    "text_handler": ("defaults.text", "TextHandler"),
+    "trt_llm_handler": ("defaults.elsewhere", "TRTLLMHandler"),
+    "vision_handler": ("defaults.vision", "VisionHandler"),
+    "vllm_handler": ("defaults.elsewhere", "VLLMHandler"),
 }
 """Handlers that need no file in the archive, by the names that manifests use: our module and class."""
 

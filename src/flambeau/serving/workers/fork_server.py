@@ -30,7 +30,7 @@ from flambeau.serving.workers.kinship import die_with_parent, name_process
 
 MESSAGE_BYTES_MAX = 4096
 """One message; models' specs go over the workers' own links."""
-PRELOADED = ("numpy", "torch", "PIL.Image", "torchvision.transforms", "flambeau.serving.handlers.vision")
+PRELOADED = ("numpy", "torch", "PIL.Image", "torchvision.transforms", "flambeau.serving.handlers.defaults.vision")
 """Imported before the first fork, where installed: what picture and tensor handlers would import themselves, 1 to 3 s each time."""
 
 

@@ -1,5 +1,5 @@
 """``from ts.metrics.unit import Units``."""
 
-from flambeau.serving.handlers.metrics_store import Units
+from flambeau.serving.handlers.older.metrics_store import Units
 
 __all__ = ["Units"]

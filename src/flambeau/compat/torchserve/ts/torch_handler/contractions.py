@@ -1,5 +1,5 @@
 """``from ts.torch_handler.contractions import CONTRACTION_MAP``."""
 
-from flambeau.serving.handlers.contractions import CONTRACTION_MAP
+from flambeau.serving.handlers.defaults.contractions import CONTRACTION_MAP
 
 __all__ = ["CONTRACTION_MAP"]

@@ -1,5 +1,5 @@
 """``from ts.torch_handler.vision_handler import VisionHandler``."""
 
-from flambeau.serving.handlers.vision import VisionHandler
+from flambeau.serving.handlers.defaults.vision import VisionHandler
 
 __all__ = ["VisionHandler"]

@@ -1,5 +1,5 @@
 """``from ts.torch_handler.vllm_handler import VLLMHandler``."""
 
-from flambeau.serving.handlers.elsewhere import VLLMHandler
+from flambeau.serving.handlers.defaults.elsewhere import VLLMHandler
 
 __all__ = ["VLLMHandler"]

@@ -1,5 +1,5 @@
 """``from ts.torch_handler.request_envelope.base import BaseEnvelope``."""
 
-from flambeau.serving.handlers.envelopes import BaseEnvelope
+from flambeau.serving.handlers.older.envelopes import BaseEnvelope
 
 __all__ = ["BaseEnvelope"]

@@ -1,5 +1,5 @@
 """``from ts.torch_handler.request_envelope.json import JSONEnvelope``."""
 
-from flambeau.serving.handlers.envelopes import JSONEnvelope
+from flambeau.serving.handlers.older.envelopes import JSONEnvelope
 
 __all__ = ["JSONEnvelope"]

@@ -1,5 +1,5 @@
 """``from ts.torch_handler.request_envelope.kserve import KServeEnvelope``."""
 
-from flambeau.serving.handlers.envelopes import KServeEnvelope
+from flambeau.serving.handlers.older.envelopes import KServeEnvelope
 
 __all__ = ["KServeEnvelope"]

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from flambeau.serving.handlers.deprecation import deprecated
 from flambeau.serving.handlers.errors import LoadError
 from flambeau.serving.handlers.metrics import Dimension
-from flambeau.serving.handlers.metrics_store import Metric, MetricsStore, Units, emit_metrics
-from flambeau.serving.handlers.mock_context import MockContext
+from flambeau.serving.handlers.older.deprecation import deprecated
+from flambeau.serving.handlers.older.metrics_store import Metric, MetricsStore, Units, emit_metrics
+from flambeau.serving.handlers.older.mock_context import MockContext
 from flambeau.serving.handlers.service import Outcome, Service
 from flambeau.serving.handlers.streaming import TextIteratorStreamerBatch
 
@@ -149,7 +149,7 @@ def test_handlers_that_host_another_engine_name_what_is_missing(load: Load, hand
 
 
 def test_functions_that_need_another_engine_name_it_too() -> None:
-    from flambeau.serving.handlers import elsewhere  # noqa: PLC0415 - for this test alone
+    from flambeau.serving.handlers.defaults import elsewhere  # noqa: PLC0415 - for this test alone
 
     context = MockContext(gpu_id=None)
     for function, package in (

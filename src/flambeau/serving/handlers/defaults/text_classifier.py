@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from flambeau.serving.handlers.context import Context
+from flambeau.serving.handlers.defaults.text import TextHandler
+from flambeau.serving.handlers.defaults.tokens import ngrams_iterator
 from flambeau.serving.handlers.errors import InvalidRows, PredictionException, UnevenRows
 from flambeau.serving.handlers.labels import map_class_to_label
-from flambeau.serving.handlers.text import TextHandler
 from flambeau.serving.handlers.timing import timed
-from flambeau.serving.handlers.tokens import ngrams_iterator
 
 UNKNOWN_WORD = 0
 """The number of a word that a plain dict as vocabulary does not know, unless it has an ``<unk>``."""

@@ -9,7 +9,7 @@ import pytest
 
 from flambeau.serving.handlers.context import Context
 from flambeau.serving.handlers.errors import PredictionException
-from flambeau.serving.handlers.hosting import ModelLoaderFactory, Service, create_load_model_response, create_predict_response
+from flambeau.serving.handlers.older.hosting import ModelLoaderFactory, Service, create_load_model_response, create_predict_response
 
 ASKED = {
     "requestId": b"id-0",

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from flambeau.serving.handlers.context import Context
-from flambeau.serving.handlers.envelopes import BaseEnvelope, BodyEnvelope, JSONEnvelope, KServeEnvelope, KServev2Envelope
 from flambeau.serving.handlers.metrics import HandlerMetrics
+from flambeau.serving.handlers.older.envelopes import BaseEnvelope, BodyEnvelope, JSONEnvelope, KServeEnvelope, KServev2Envelope
 
 
 def context(**headers: str) -> Context:

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from flambeau.serving.handlers.image_transform import ImageNetTransform
+from flambeau.serving.handlers.defaults.image_transform import ImageNetTransform
+from flambeau.serving.handlers.defaults.vision import VisionHandler
 from flambeau.serving.handlers.labels import map_class_to_label
 from flambeau.serving.handlers.timing import timed
-from flambeau.serving.handlers.vision import VisionHandler
 
 
 class ImageClassifier(VisionHandler):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.serving.handlers.image_transform import TensorTransform
+from flambeau.serving.handlers.defaults.image_transform import TensorTransform
+from flambeau.serving.handlers.defaults.vision import VisionHandler
 from flambeau.serving.handlers.labels import map_class_to_label
 from flambeau.serving.handlers.timing import timed
-from flambeau.serving.handlers.vision import VisionHandler
 
 
 class ObjectDetector(VisionHandler):

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from flambeau.serving.handlers.image_transform import ImageNetTransform
+from flambeau.serving.handlers.defaults.image_transform import ImageNetTransform
+from flambeau.serving.handlers.defaults.vision import VisionHandler
 from flambeau.serving.handlers.timing import timed
-from flambeau.serving.handlers.vision import VisionHandler
 
 
 class ImageSegmenter(VisionHandler):

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from flambeau.serving.handlers.contractions import CONTRACTION_MAP
+from flambeau.serving.handlers.defaults.contractions import CONTRACTION_MAP
+from flambeau.serving.handlers.defaults.text import TextHandler
+from flambeau.serving.handlers.defaults.tokens import get_tokenizer, ngrams_iterator
 from flambeau.serving.handlers.errors import LoadError
 from flambeau.serving.handlers.service import Outcome, Service
-from flambeau.serving.handlers.text import TextHandler
-from flambeau.serving.handlers.tokens import get_tokenizer, ngrams_iterator
 
 Load = Callable[..., Service]
 Ask = Callable[..., list[Outcome]]

@@ -16,13 +16,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from flambeau.serving.handlers import envelopes
 from flambeau.serving.handlers.context import Context, RequestProcessor
 from flambeau.serving.handlers.diagnosis import is_out_of_memory
 from flambeau.serving.handlers.discovery import class_of, function_of, import_handler
 from flambeau.serving.handlers.errors import PredictionException
 from flambeau.serving.handlers.metrics import HandlerMetrics
-from flambeau.serving.handlers.yaml_config import get_yaml_config
+from flambeau.serving.handlers.older import envelopes
+from flambeau.serving.handlers.older.yaml_config import get_yaml_config
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ import torch
 
 from flambeau.serving.handlers.base import BaseHandler
 from flambeau.serving.handlers.context import Context
-from flambeau.serving.handlers.contractions import CONTRACTION_MAP
+from flambeau.serving.handlers.defaults.contractions import CONTRACTION_MAP
+from flambeau.serving.handlers.defaults.tokens import CLEANUP_REGEX, get_tokenizer
 from flambeau.serving.handlers.errors import PredictionException
-from flambeau.serving.handlers.tokens import CLEANUP_REGEX, get_tokenizer
 
 CONTRACTIONS_PATTERN = re.compile("|".join(map(re.escape, CONTRACTION_MAP)), re.IGNORECASE | re.DOTALL)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from flambeau.serving.handlers.context import Context
-from flambeau.serving.handlers.metrics_store import MetricsStore
-from flambeau.serving.handlers.yaml_config import get_yaml_config
+from flambeau.serving.handlers.older.metrics_store import MetricsStore
+from flambeau.serving.handlers.older.yaml_config import get_yaml_config
 
 
 class MockContext(Context):

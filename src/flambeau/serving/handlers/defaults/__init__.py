@@ -1,0 +1,1 @@
+"""Handlers that archives name instead of bringing one: pictures, text, tensors; and names whose engine is elsewhere."""

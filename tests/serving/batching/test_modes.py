@@ -255,6 +255,45 @@ async def test_continuous_batching_survives_a_raise_and_a_client_that_has_gone(t
         assert await last.text() == "t2"
 
 
+TALKS = """
+left = {}
+
+def handle(data, context):
+    if data is None:
+        return
+    for index, row in enumerate(data):
+        if "body" in row:
+            left[context.get_request_id(index)] = int(bytes(row["body"]))
+    values = []
+    for index in range(len(data)):
+        id, talk = context.get_request_id(index), context.get_sequence_id(index)
+        left[id] -= 1
+        if left[id] <= 0 and talk == "short":
+            context.set_response_header(index, context.header_key_sequence_end, talk)
+        values.append(f"{talk}{left[id]}")
+    context.stopping_criteria = [(lambda value, id=context.get_request_id(index): left[id] <= 0) for index in range(len(data))]
+    return values
+"""
+
+
+async def test_sequences_in_continuous_batches_keep_their_order_and_end_with_an_answers_header(tmp_path: Path) -> None:
+    spec = write_model(tmp_path, TALKS, batch_size=2, continuous_batching=True, sequences=sequences(count_max=2))
+    async with serving(spec) as served:
+        replies = []
+        for number, (talk, count) in enumerate([("long", 3), ("long", 2), ("short", 2), ("long", 1)]):
+            replies.append(Recorder())
+            headers = (("ts_request_sequence_id", talk),)
+            served.queue.submit(replace(steps(count, str(number)), headers=headers), replies[-1])
+        last = [await reply.text() for reply in replies]
+        told = [b"".join(reply.chunks).decode() + text for reply, text in zip(replies, last, strict=True)]
+        assert told == ["long2long1long0", "long1long0", "short1short0", "long0"]
+        # The answer's header has ended "short": its place is another's.
+        other = Recorder()
+        served.queue.submit(replace(steps(1, "other"), headers=(("ts_request_sequence_id", "other"),)), other)
+        assert await other.text() == "other0"
+        assert served.queue.pending == served.queue.in_flight == 0
+
+
 ASYNC = """
 import asyncio, pathlib, time
 from ts.handler_utils.utils import send_intermediate_predict_response

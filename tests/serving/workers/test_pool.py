@@ -70,6 +70,7 @@ async def test_an_idle_worker_that_is_killed_is_replaced_at_once(tmp_path: Path)
         os.kill(first, signal.SIGKILL)
         await until(lambda: served.pool.workers() and served.pool.workers()[0].pid not in (None, first) and served.pool.ready)
         assert str(served.pool.workers()[0].last_exit) == "was killed by SIGKILL"
+        assert (served.pool.failure(), served.pool.last_failure is not None) == (None, True)
         assert await served.ask(b"again").text() == "again"
 
 

@@ -15,7 +15,9 @@ _STATUS = {State.STARTING: "LOADING", State.LOADING: "LOADING", State.IDLE: "REA
 
 
 def describe(model: LoadedModel) -> dict[str, object]:
-    """Return one element of ``GET /models/{model}``; ``failure`` is ours, and there only where a worker is missing."""
+    """Return one element of ``GET /models/{model}``; ``failure`` and ``lastFailure`` are ours, and there only where a worker
+    is or was missing.
+    """
     spec, config, pool = model.spec, model.spec.config, model.pool
     pending = model.queue.pending
     failure = pool.failure()
@@ -41,6 +43,7 @@ def describe(model: LoadedModel) -> dict[str, object]:
         "workers": [_worker(worker) for worker in pool.workers()],
         "jobQueueStatus": {"remainingCapacity": max(0, config.job_queue_size - pending), "pendingRequests": pending},
         **({"failure": _failure(failure)} if failure is not None else {}),
+        **({"lastFailure": _failure(pool.last_failure)} if failure is None and pool.last_failure is not None else {}),
     }
 
 

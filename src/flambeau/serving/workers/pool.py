@@ -30,7 +30,9 @@ from flambeau.serving.workers.starter import Starter
 from flambeau.serving.workers.worker import Batch, Worker
 
 _log = logging.getLogger(__name__)
-_printed = logging.getLogger("flambeau.worker")
+PRINTED = "flambeau.worker"
+"""The logger of what workers print; its records have the fields model, version and worker."""
+_printed = logging.getLogger(PRINTED)
 
 END_SECONDS = 10.0
 """Within stop(): from SIGKILL to giving up on a process that the kernel does not end (a hung disk or device)."""
@@ -145,6 +147,8 @@ class WorkerPool:
         """Who wants the handler's metrics; set before ``start``. Until then they are dropped."""
         self.on_loaded: OnLoaded | None = None
         """Who wants to know how long workers take to load; set before ``start``."""
+        self.last_failure: Failure | None = None
+        """Why a worker was missing last, also after its successor has loaded."""
         self.deaths = 0
         """Workers that ended though they were wanted."""
         self._stopping = False
@@ -312,8 +316,9 @@ class WorkerPool:
         while taken:
             taken = False
             for worker in list(self._idle):
-                self._idle.remove(worker)
-                taken |= self._dispatch_to(worker)
+                if worker in self._idle:  # answers on the way may have brought new jobs, and those here again
+                    self._idle.remove(worker)
+                    taken |= self._dispatch_to(worker)
 
     # The workers' side (worker.Overseer).
 
@@ -363,7 +368,7 @@ class WorkerPool:
             proven = worker.proven or lived >= restart.PROVEN_SECONDS
             self._failures = restart.after_failure(self._failures, now, asked_at=worker.asked_at, proven=proven)
             delay = restart.delay_seconds(self._failures, now, self.spec.config.max_retry_timeout_seconds)
-            self._failure = failure
+            self._failure = self.last_failure = failure
             self._restart_at.append(now + delay)
             _log.error("%s", failure, extra={"fields": {"phase": failure.phase, "failures": self._failures.count, "retry_seconds": delay}})
             if self._source is not None and self.unservable() is not None:

@@ -53,6 +53,7 @@ from flambeau.serving.management import Management, Wish
 from flambeau.serving.metrics.host import HostMeter
 from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.repository import Origin, Registration, Repository
+from flambeau.serving.workers.devices import Devices
 from flambeau.serving.workers.starter import ForkStarter
 from flambeau.serving.workflow.registry import Workflows
 
@@ -152,9 +153,15 @@ class ModelServer:
 
     async def _serve_from(self, directory: Path, signals: _Signals, on_started: Callable[[], None]) -> None:
         metrics = ServerMetrics(lambda: [model.reading() for model in repository.models()], self._settings.metrics)
-        repository = Repository(directory / "models", self._starter, alias=self._settings.doors.service_name, metrics=metrics)
-        dataplane = DataPlane(repository)
         models = self._settings.models
+        repository = Repository(
+            directory / "models",
+            self._starter,
+            alias=self._settings.doors.service_name,
+            metrics=metrics,
+            devices=Devices(models.gpu_count),
+        )
+        dataplane = DataPlane(repository)
         snapshots = Snapshots(self._settings.snapshots, self._settings.values, models.store, repository)
         archives = ArchiveSource(models.store, models.allowed, models.aws_keys)
         management = Management(

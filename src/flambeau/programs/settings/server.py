@@ -34,7 +34,8 @@ from flambeau.serving.archive.aws_signature import AwsKeys
 from flambeau.serving.archive.download import AllowedAddress
 from flambeau.serving.frontends.tokens import KeySettings
 from flambeau.serving.metrics.declared import MetricsSettings
-from flambeau.serving.model import ModelConfig
+from flambeau.serving.model import ModelConfig, SequenceHeaders
+from flambeau.serving.workers.devices import nvidia_gpus
 
 CONFIG_FILE_VARIABLE = "TS_CONFIG_FILE"
 TERMINATION_LOG_VARIABLE = "FLAMBEAU_TERMINATION_LOG"
@@ -139,6 +140,8 @@ class ModelSettings:
     defaults: ModelConfig
     from_snapshot: bool = False
     """The models of the start are a model_snapshot's."""
+    gpu_count: int = 0
+    """GPUs that may be used: those found, at most number_of_gpu."""
     registered_workers: int = 0
     """Of a model that is registered over the API and says nothing."""
     unregister_seconds: float = 120.0
@@ -311,11 +314,15 @@ def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, dire
     else:
         startup = models_from_list(values["load_models"], in_store=in_store)
     by_model, model_notes = overrides_by_model(values["models"])
+    gpu_count = len(nvidia_gpus())
+    if values["number_of_gpu"].text.strip():
+        gpu_count = min(gpu_count, values["number_of_gpu"].integer())
     settings = ModelSettings(
         store=store,
         workflow_store=_workflow_store(values["workflow_store"], store, mounts, directory),
         startup=tuple((model, _archive_path(model, store, store_text, in_store, mounts)) for model in startup),
-        defaults=_model_defaults(values),
+        defaults=_model_defaults(values, gpu_count),
+        gpu_count=gpu_count,
         from_snapshot=from_snapshot,
         registered_workers=values["default_workers_per_model"].integer(),
         unregister_seconds=values["unregister_model_timeout"].integer(least=1),
@@ -354,8 +361,8 @@ def _workflow_store(value: Value, store: Path, mounts: Mounts, directory: Path) 
     return path
 
 
-def _model_defaults(values: Values) -> ModelConfig:
-    workers = values["default_workers_per_model"].integer() or os.cpu_count() or 1
+def _model_defaults(values: Values, gpu_count: int) -> ModelConfig:
+    workers = values["default_workers_per_model"].integer() or gpu_count or os.cpu_count() or 1
     return ModelConfig(
         min_workers=workers,
         max_workers=workers,
@@ -363,6 +370,7 @@ def _model_defaults(values: Values) -> ModelConfig:
         startup_timeout_seconds=values["default_startup_timeout"].integer(least=1),
         job_queue_size=values["job_queue_size"].integer(least=1),
         response_bytes_max=values["max_response_size"].integer(least=1),
+        sequence_headers=SequenceHeaders(*(values[f"ts_header_key_sequence_{which}"].text.strip() for which in ("id", "start", "end"))),
     )
 
 

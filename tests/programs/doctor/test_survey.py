@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -177,6 +179,17 @@ def test_broken_files_are_told_and_the_others_examined(tmp_path: Path, capsys: p
     assert (told["ready"], told["counts"]["change"]) == (False, 2)
     assert any("an HTML page" in finding["text"] for finding in told["findings"])
     assert any("echo 1.0" in finding["text"] for finding in told["findings"])
+
+
+def test_what_is_no_model_is_passed_by(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "data.tar.gz", "w:gz") as packed:
+        packed.add(Path(__file__), "data.py")
+    (tmp_path / "torn.tar.gz").write_bytes(b"\x1f\x8b nothing")
+    os.mkfifo(tmp_path / "pipe.sh")
+    assert said(tmp_path, Level.CHANGE) == []
+    assert any(text.startswith("data.tar.gz: has no MANIFEST.json") for text in said(tmp_path, Level.ADVICE))
+    (tmp_path / "config.properties").write_text("load_models=data=data.tar.gz\n")
+    assert said(tmp_path, Level.CHANGE) == ["data.tar.gz: names no handler"]
 
 
 def test_an_empty_or_absent_path(tmp_path: Path) -> None:

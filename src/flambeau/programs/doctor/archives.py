@@ -41,12 +41,17 @@ def examine_archive(path: Path, place: str, configured: Configured) -> list[Find
         place: how it is called in findings.
         configured: what config.properties says.
     """
+    # Any tar.gz may lie beside models; a .mar is one.
+    is_wanted = path.is_dir() or path.suffix == ".mar" or path.name in configured.archives
     with tempfile.TemporaryDirectory(prefix="flambeau-doctor-") as directory:
         try:
             unpacked = unpack(path, Path(directory))
         except FlambeauError as error:
-            return [Finding(Level.CHANGE, place, error.message, error.hint or "", Row.ARCHIVES)]
+            level = Level.CHANGE if is_wanted else Level.ADVICE
+            return [Finding(level, place, error.message, error.hint or "", Row.ARCHIVES)]
         manifest, folder = unpacked.manifest, unpacked.directory
+        if not manifest.document and not is_wanted:
+            return [Finding(Level.ADVICE, place, "has no MANIFEST.json and is no model of the configuration; passed by")]
         findings = [
             *_of_manifest(manifest, folder, configured),
             *_of_config(manifest, folder),

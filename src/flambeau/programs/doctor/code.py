@@ -29,7 +29,7 @@ def examine_code(source: bytes, place: str, *, own_modules: Collection[str], ins
         return [Finding(Level.ADVICE, place, f"not looked into: it is over {SOURCE_BYTES_MAX} bytes")]
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
         return [Finding(Level.CHANGE, f"{place}:{line}" if line else place, f"is no Python that runs here: {error}", "correct it")]
     findings = []
@@ -119,8 +119,11 @@ def _names_of(file: Path) -> set[str]:
 
 
 def _of_call(call: ast.Call, place: str) -> list[Finding]:
-    if ast.unparse(call.func) != "torch.load":
-        return []
+    match call.func:
+        case ast.Attribute(value=ast.Name(id="torch"), attr="load"):
+            pass
+        case _:
+            return []
     given = next((keyword.value for keyword in call.keywords if keyword.arg == "weights_only"), None)
     where = f"{place}:{call.lineno}"
     if given is None:

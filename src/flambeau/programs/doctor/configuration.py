@@ -33,6 +33,14 @@ class Configured:
     installs_requirements: bool = False
     default_handler: str | None = None
 
+    def and_also(self, other: Configured) -> Configured:
+        """Return what this file and another one ask for."""
+        return Configured(
+            (*self.archives, *other.archives),
+            self.installs_requirements or other.installs_requirements,
+            other.default_handler or self.default_handler,
+        )
+
 
 def examine_configuration(
     text: str, name: str, environment: Mapping[str, str], in_store: Collection[str]

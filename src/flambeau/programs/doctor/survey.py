@@ -15,6 +15,7 @@ from flambeau.programs.settings.properties import FILE_BYTES_MAX
 
 FILES_MAX = 20_000
 """Files of a set-up that are looked at; a model store's weights are few."""
+_CONFIGURATION = ".properties"
 _PASSED_BY = frozenset({"node_modules", "__pycache__", "site-packages", "logs"})
 
 _ORDER = list(Level)
@@ -34,23 +35,24 @@ def examine(path: Path, environment: Mapping[str, str]) -> Report:
         raise NotFound(f"cannot examine {path}: there is no such file or folder")
     files = list(_files(path))
     root = path if path.is_dir() and not is_archive(path) else path.parent
-    archives = [file for file in files if is_archive(file)]
-    in_store = {file.name for file in archives}
+    in_store = {file.name for file in files if is_archive(file)}
     findings: list[Finding] = []
     configured = Configured()
-    for file in files:
-        if file.suffix == ".properties":
-            text = file.read_bytes()[:FILE_BYTES_MAX].decode("utf-8", "replace")
-            own, configured = examine_configuration(text, str(file.relative_to(root)), environment, in_store)
-            findings += own
-    for file in files:
+    for file in sorted(files, key=lambda file: file.suffix != _CONFIGURATION):  # what archives are for is known when they are looked at
         place = str(file.relative_to(root))
-        if file in archives:
-            findings += examine_archive(file, place, configured)
-        elif file.is_file() and NAMES.match(file.name):
-            findings += examine_script(file.read_bytes()[:CHARACTERS_MAX].decode("utf-8", "replace"), place)
-        elif file.suffix == ".war":
-            findings.append(Finding(Level.UNCHANGED, place, "a workflow archive; its models are examined as archives of their own"))
+        try:
+            if file.suffix == _CONFIGURATION:
+                own, wanted = examine_configuration(_text(file, FILE_BYTES_MAX), place, environment, in_store)
+                findings += own
+                configured = configured.and_also(wanted)
+            elif is_archive(file):
+                findings += examine_archive(file, place, configured)
+            elif NAMES.match(file.name):
+                findings += examine_script(_text(file, CHARACTERS_MAX), place)
+            elif file.suffix == ".war":
+                findings.append(Finding(Level.UNCHANGED, place, "a workflow archive; its models are examined as archives of their own"))
+        except OSError as error:
+            findings.append(Finding(Level.ADVICE, place, f"cannot be read: {error.strerror}"))
     if not findings:
         findings.append(Finding(Level.ADVICE, str(path), "holds no config.properties, archive or script: is it the right folder?"))
     return Report(str(path), sorted(findings, key=lambda finding: _ORDER.index(finding.level)))
@@ -70,4 +72,10 @@ def _files(path: Path) -> Iterator[Path]:
             left -= 1
             if left < 0:
                 return
-            yield Path(directory, name)
+            if Path(directory, name).is_file():  # neither a pipe nor a device
+                yield Path(directory, name)
+
+
+def _text(file: Path, characters_max: int) -> str:
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return opened.read(characters_max)

@@ -26,7 +26,7 @@ def examine_weights(path: Path, place: str) -> Finding | None:
         if pickle is None:
             return None
         foreign = _foreign_globals(pickle)
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError) as error:
         return Finding(
             Level.CHANGE, place, f"cannot be read as a checkpoint: {error}", "save it again with torch.save(model.state_dict(), ...)"
         )

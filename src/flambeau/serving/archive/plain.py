@@ -95,7 +95,7 @@ def _defines_handler(source: Path) -> bool:
             return True
         if isinstance(node, ast.ClassDef) and (
             any(isinstance(item, ast.FunctionDef) and item.name == "handle" for item in node.body)
-            or any(ast.unparse(base).endswith(("Handler", "Classifier", "Segmenter", "Detector")) for base in node.bases)
+            or any(_last_name(base).endswith(("Handler", "Classifier", "Segmenter", "Detector")) for base in node.bases)
         ):
             return True
     return False
@@ -117,10 +117,7 @@ def _model_file_of(weights: Path, sources: Sequence[Path]) -> str | None:
 
 
 def _defines_module(source: Path) -> bool:
-    return any(
-        isinstance(node, ast.ClassDef) and any(ast.unparse(base).rpartition(".")[2] == "Module" for base in node.bases)
-        for node in _body_of(source)
-    )
+    return any(isinstance(node, ast.ClassDef) and any(_last_name(base) == "Module" for base in node.bases) for node in _body_of(source))
 
 
 def _is_torchscript(weights: Path) -> bool:
@@ -136,8 +133,13 @@ def _body_of(source: Path) -> list[ast.stmt]:
     try:
         with source.open("rb") as file:
             return ast.parse(file.read(SOURCE_BYTES_MAX)).body
-    except (SyntaxError, ValueError, OSError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
         return []
+
+
+def _last_name(node: ast.expr) -> str:
+    """Return ``Module`` of ``torch.nn.Module``."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _present(directory: Path, name: str) -> str | None:

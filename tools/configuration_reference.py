@@ -66,6 +66,8 @@ _ENVIRONMENT = """
 | `FLAMBEAU_INFERENCE_KEY`, `FLAMBEAU_MANAGEMENT_KEY`, `FLAMBEAU_API_KEY` | the keys of requests, given instead of made, as from a Secret |
 | `FLAMBEAU_KEYS_FILE` | a file of keys in the form of key_file.json |
 | `FLAMBEAU_ACCESS_LOG` | `off`: no line per request |
+| `FLAMBEAU_LOG_FORMAT` | of the console: `text`, or `json` for collectors |
+| `FLAMBEAU_LOG_LEVEL` | `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`; beats a log4j file's |
 | `OMP_NUM_THREADS` | compute threads of a worker; one where it is not set |
 | `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` | `1`: load pickles that hold more than tensors; they can run code |
 | `CUDA_VISIBLE_DEVICES` | the GPUs there are |

@@ -41,7 +41,7 @@ class Served:
     @property
     def urls(self) -> list[str]:
         """Addresses of its doors, in the order in which they were opened."""
-        return re.findall(r"door open address=(\S+)", self.err.read_text())
+        return re.findall(r'door open(?: address=|","address":")([^\s"]+)', self.err.read_text())
 
     @property
     def url(self) -> str:

@@ -43,13 +43,13 @@ def serve(
         disable_token_auth: serve without token authorization.
         enable_model_api: allow to register and unregister models over HTTP.
         show_config: print every setting with its source, and end.
-        log_config: no effect: it configures Java's log4j.
+        log_config: a log4j2 XML file; its levels count, and TorchServe's log files are written.
         cpp_log_config: no effect: there is no C++ backend.
         plugins_path: no effect: plug-ins are Java.
         start: accepted, as in ``torchserve --start``; serving is what this command does.
         foreground: accepted, as in ``torchserve --foreground``; this command never goes to the background.
     """
-    java_only = {"log_config": log_config, "cpp_log_config": cpp_log_config, "plugins_path": plugins_path}
+    java_only = {"cpp_log_config": cpp_log_config, "plugins_path": plugins_path}
     flags = Flags(
         model_store=model_store,
         models=tuple(models),
@@ -58,6 +58,7 @@ def serve(
         no_config_snapshots=no_config_snapshots,
         disable_token_auth=disable_token_auth,
         enable_model_api=enable_model_api,
+        log_config=log_config,
         without_effect=tuple(flag for flag, value in java_only.items() if value is not None),
         folder=folder.expanduser().absolute() if folder is not None else None,
         reload=reload,

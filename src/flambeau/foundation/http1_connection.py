@@ -132,6 +132,7 @@ class Connection(asyncio.Protocol):
         "_keep_alive",
         "_length_left",
         "_peer",
+        "_peer_address",
         "_reading_paused",
         "_server",
         "_state",
@@ -158,6 +159,7 @@ class Connection(asyncio.Protocol):
         self._reading_paused = False  # by the application
         self._gone = False
         self._peer: str | None = None
+        self._peer_address: str | None = None
         self._deadline = server.soon(server.limits.idle_seconds)
         self._write_deadline = _NEVER
 
@@ -170,6 +172,14 @@ class Connection(asyncio.Protocol):
             name = self._transport.get_extra_info("peername")
             self._peer = str(name[0]) if isinstance(name, tuple) else ""
         return self._peer
+
+    @property
+    def peer_address(self) -> str:
+        """The client's host and port; empty where it came over a Unix socket."""
+        if self._peer_address is None:
+            name = self._transport.get_extra_info("peername")
+            self._peer_address = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
+        return self._peer_address
 
     def respond(self, status: int, headers: Headers, body: bytes, phrase: bytes = b"") -> None:
         """Send a whole answer in one write.

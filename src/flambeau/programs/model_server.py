@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from flambeau.foundation import http1, logs
+from flambeau.foundation import http1
 from flambeau.foundation.errors import FlambeauError, Unavailable
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.programs.folder import with_folder, with_folders_model
 from flambeau.programs.grpc_doors import GrpcDoors
 from flambeau.programs.reload import Reloader
+from flambeau.programs.server_logs import ServerLogs
 from flambeau.programs.settings.models import config_merger, wish_merger
 from flambeau.programs.settings.mounts import parse_mounts
 from flambeau.programs.settings.server import (
@@ -45,22 +46,22 @@ from flambeau.programs.snapshots import Snapshots
 from flambeau.programs.tls import server_context
 from flambeau.serving.archive.source import ArchiveSource
 from flambeau.serving.dataplane import DataPlane
-from flambeau.serving.frontends.access_log import AccessLog
 from flambeau.serving.frontends.http import HttpFrontend
 from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.frontends.tokens import Tokens
 from flambeau.serving.management import Management, Wish
+from flambeau.serving.metrics.declared import Mode
 from flambeau.serving.metrics.host import HostMeter
-from flambeau.serving.metrics.server import ServerMetrics
+from flambeau.serving.metrics.server import ModelReading, ServerMetrics
 from flambeau.serving.repository import Origin, Registration, Repository
 from flambeau.serving.workers.devices import Devices
 from flambeau.serving.workers.starter import ForkStarter
 from flambeau.serving.workflow.registry import Workflows
 
-_log = logging.getLogger(__name__)
-
 if TYPE_CHECKING:
     from flambeau.serving.frontends.grpc_frontend import GrpcFrontend
+
+_log = logging.getLogger(__name__)
 
 DRAIN_SECONDS_MAX = 120.0
 """After SIGTERM, what was accepted may take this long; a second signal cuts it short."""
@@ -85,20 +86,25 @@ def run(flags: Flags, *, on_started: Callable[[], None] = lambda: None) -> int:
         The exit status: 0 after a signal, 1 if it could not start; the reason is then on standard error and in
         FLAMBEAU_TERMINATION_LOG.
     """
-    logs.configure()
+    logs: ServerLogs | None = None
     try:
         flags = with_folder(flags)
         settings = with_folders_model(load_settings(flags, os.environ, directory=Path.cwd()), flags.folder)
         if flags.reload:
             # A second edit within a second, of the same length, would be taken for the first one's bytecode.
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        logs = ServerLogs(settings.logs)
+        logs.open()
         for note in settings.notes:
             _log.warning("%s", note)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(ModelServer(settings, reloads=flags.reload).serve(on_started))
+            runner.run(ModelServer(settings, logs, reloads=flags.reload).serve(on_started))
     except FlambeauError as error:
         _tell_why(error)
         return 1
+    finally:
+        if logs is not None:
+            logs.close()
     return 0
 
 
@@ -124,11 +130,13 @@ class ModelServer:
 
     Args:
         settings: everything it is told.
+        logs: where lines of requests and metrics go.
         reloads: whether models of the start are loaded anew when their files change.
     """
 
-    def __init__(self, settings: ServerSettings, *, reloads: bool = False) -> None:
+    def __init__(self, settings: ServerSettings, logs: ServerLogs, *, reloads: bool = False) -> None:
         self._settings = settings
+        self._logs = logs
         self._reloads = reloads
         self._starter = ForkStarter(hidden_variables=settings.models.hidden_variables)
         self._listeners: list[http1.Server] = []
@@ -152,7 +160,7 @@ class ModelServer:
             await self._starter.close()
 
     async def _serve_from(self, directory: Path, signals: _Signals, on_started: Callable[[], None]) -> None:
-        metrics = ServerMetrics(lambda: [model.reading() for model in repository.models()], self._settings.metrics)
+        metrics = self._metrics(lambda: [model.reading() for model in repository.models()])
         models = self._settings.models
         repository = Repository(
             directory / "models",
@@ -183,6 +191,7 @@ class ModelServer:
         )
         tokens = Tokens(self._settings.doors.keys) if self._settings.doors.keys is not None else None
         frontend = self._frontend(dataplane, management, workflows, metrics, tokens)
+        grpc_doors = self._grpc_doors(frontend, management)
         tasks = TaskOwner("model server")
         try:
             if tokens is not None:
@@ -191,14 +200,15 @@ class ModelServer:
             registrations = self._registrations()
             for registration in registrations:
                 repository.register(registration)
+            await grpc_doors.open()
             if self._reloads:
                 tasks.start("reload", Reloader(repository, registrations).run())
             if self._settings.metrics.measures_host:
                 tasks.start("host metrics", HostMeter(self._settings.metrics.interval_seconds, metrics.take_host).run())
             tasks.start("startup snapshot", _save_when_read(repository, snapshots))
+            await asyncio.to_thread(self._logs.flush)  # whoever waits for the next line reads the doors' addresses above it
             print("Model server started.", flush=True)
             on_started()
-        grpc_doors = self._grpc_doors(frontend, management)
             gc.freeze()  # what is there now stays; collections need not walk it
             await signals.first.wait()
             _log.info("stopping: finishing what was accepted")
@@ -207,9 +217,9 @@ class ModelServer:
             await snapshots.save("shutdown")
         finally:
             await tasks.close()
-            await grpc_doors.open()
             for listener in self._listeners:
                 await listener.close()
+            await grpc_doors.drain(0)
             await frontend.close()  # a registration that still runs ends here, before the repository that it changes
             await repository.stop(END_SECONDS)
             if tokens is not None:
@@ -223,31 +233,14 @@ class ModelServer:
             dataplane,
             management,
             metrics,
-            access_log=AccessLog(sys.stdout.buffer) if doors.access_log else None,
+            access_log=self._logs.access_log(),
             request_bytes_max=doors.request_bytes_max,
             model_api=doors.model_api,
-            await grpc_doors.drain(0)
             workflows=workflows,
             tokens=tokens,
             cors=doors.cors,
         )
 
-    def _registrations(self) -> list[Registration]:
-        models = self._settings.models
-        return [
-            Registration(
-                archive=path,
-                url=model.archive,
-                configure=config_merger(models.defaults, models.by_model, model.overrides),
-                name=model.name,
-                manifest=model.manifest,
-                origin=Origin.SNAPSHOT if models.from_snapshot else Origin.STARTUP,
-                is_default=model.is_default,
-                default_handler=models.default_handler,
-                envelope=models.envelope,
-                limit_image_pixels=models.limit_image_pixels,
-                decode_input=models.decode_input,
-                packages_cache=models.packages_cache,
     def _grpc_doors(self, front: HttpFrontend, management: Management) -> GrpcDoors:
         doors, defaults = self._settings.doors, self._settings.models.defaults
 
@@ -279,6 +272,22 @@ class ModelServer:
         server_line, model_line = self._logs.metric_lines()
         return ServerMetrics(read_models, settings, server_line=server_line, model_line=model_line, read_log_drops=self._logs.dropped)
 
+    def _registrations(self) -> list[Registration]:
+        models = self._settings.models
+        return [
+            Registration(
+                archive=path,
+                url=model.archive,
+                configure=config_merger(models.defaults, models.by_model, model.overrides),
+                name=model.name,
+                manifest=model.manifest,
+                origin=Origin.SNAPSHOT if models.from_snapshot else Origin.STARTUP,
+                is_default=model.is_default,
+                default_handler=models.default_handler,
+                envelope=models.envelope,
+                limit_image_pixels=models.limit_image_pixels,
+                decode_input=models.decode_input,
+                packages_cache=models.packages_cache,
             )
             for model, path in models.startup
         ]

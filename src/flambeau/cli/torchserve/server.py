@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--disable-token-auth", "--dt", action="store_true", help="serve without token authorization")
     parser.add_argument("--enable-model-api", action="store_true", help="allow to register and unregister models")
     parser.add_argument("--started-fd", type=int, help=argparse.SUPPRESS)  # from _start_behind to its child
-    parser.add_argument("--log-config", metavar="FILE", help="no effect: it configures Java's log4j")
+    parser.add_argument("--log-config", metavar="FILE", help="a log4j2 XML file; its levels count")
     parser.add_argument("--cpp-log-config", metavar="FILE", help="no effect: there is no C++ backend")
     parser.add_argument("--plugins-path", "--ppath", metavar="DIR", help="no effect: plug-ins are Java")
     return parser
@@ -91,7 +91,9 @@ def _flags(options: argparse.Namespace) -> Flags:
         no_config_snapshots=options.no_config_snapshots,
         disable_token_auth=options.disable_token_auth,
         enable_model_api=options.enable_model_api,
-        without_effect=tuple(flag for flag in ("log_config", "cpp_log_config", "plugins_path") if getattr(options, flag) is not None),
+        log_config=options.log_config,
+        look_alike=True,
+        without_effect=tuple(flag for flag in ("cpp_log_config", "plugins_path") if getattr(options, flag) is not None),
     )
 
 

@@ -114,7 +114,7 @@ _ALL = (
     _key("use_native_io", "boolean", "true", environment=None, note=NO_JAVA),
     _key("io_ratio", "integer", "50", environment=None, note=NO_JAVA),
     _key("model_server_home", "path", note=NO_JAVA),
-    _key("vmargs", "text", environment=None, note=NO_JAVA),
+    _key("vmargs", "text", environment=None, note="only the file that -Dlog4j.configurationFile names counts: its levels"),
     _key("plugins_path", "path", environment=None, note=LATER),
     _key("NUM_WORKERS", "integer", environment=None, note="no effect: only a SageMaker plug-in reads it"),
     _key("python", "text", environment=None, note="no effect: workers run on the server's interpreter"),

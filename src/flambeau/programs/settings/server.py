@@ -18,6 +18,7 @@ from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.foundation.files import is_safe_relative
 from flambeau.programs.settings.access import TlsFiles, allowed_addresses, aws_keys, cors_headers, key_settings, tls_files
 from flambeau.programs.settings.grpc import GrpcSettings, grpc_settings
+from flambeau.programs.settings.logs import LogSettings, log_settings
 from flambeau.programs.settings.metrics import metrics_settings
 from flambeau.programs.settings.models import (
     Overrides,
@@ -39,7 +40,6 @@ from flambeau.serving.workers.devices import nvidia_gpus
 
 CONFIG_FILE_VARIABLE = "TS_CONFIG_FILE"
 TERMINATION_LOG_VARIABLE = "FLAMBEAU_TERMINATION_LOG"
-ACCESS_LOG_VARIABLE = "FLAMBEAU_ACCESS_LOG"
 KSERVE_PORT = 8080
 """Where KServe expects a runtime's door when PORT says nothing else."""
 NAMES_SHOWN_MAX = 10
@@ -63,6 +63,9 @@ class Flags:
     no_config_snapshots: bool = False
     disable_token_auth: bool = False
     enable_model_api: bool = False
+    log_config: str | None = None
+    look_alike: bool = False
+    """The server was started as ``torchserve``: its log files are expected."""
     without_effect: tuple[str, ...] = ()
     """Flags that were given and mean nothing without Java."""
     folder: Path | None = None
@@ -121,8 +124,6 @@ class DoorSettings:
     tls: TlsFiles | None = None
     """For the doors whose address is https."""
     grpc: GrpcSettings = field(default_factory=GrpcSettings)
-    access_log: bool = True
-    """One line per request on standard output; FLAMBEAU_ACCESS_LOG=off turns it off."""
     service_name: str | None = None
     """INFERENCE_SERVICE_NAME: a single model answers under this name too."""
 
@@ -169,6 +170,7 @@ class ServerSettings:
     doors: DoorSettings
     models: ModelSettings
     metrics: MetricsSettings
+    logs: LogSettings
     values: Values
     """Every key with its source, for ``--show-config``."""
     snapshots: Path | None = None
@@ -198,7 +200,8 @@ def load_settings(flags: Flags, environment: Mapping[str, str], *, directory: Pa
     wanted = not flags.no_config_snapshots and not environment.get(POD_ADDRESS_VARIABLE)
     snapshots = snapshot_directory(environment, directory) if wanted else None
     metrics, metrics_notes = metrics_settings(values, mounts, directory)
-    return ServerSettings(doors, models, metrics, values, snapshots, (*notes, *model_notes, *metrics_notes))
+    logs, log_notes = log_settings(values, environment, mounts, directory, log_config=flags.log_config, look_alike=flags.look_alike)
+    return ServerSettings(doors, models, metrics, logs, values, snapshots, (*notes, *model_notes, *metrics_notes, *log_notes))
 
 
 def read_values(flags: Flags, environment: Mapping[str, str], mounts: Mounts, *, directory: Path) -> Values:
@@ -266,7 +269,6 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
         cors=cors_headers(values),
         tls=tls,
         grpc=grpc_settings(values, pod_address, addresses),
-        access_log=environment.get(ACCESS_LOG_VARIABLE, "on").lower() not in ("off", "false", "0"),
         service_name=environment.get("INFERENCE_SERVICE_NAME") or None,
     )
 

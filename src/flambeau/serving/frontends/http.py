@@ -202,7 +202,8 @@ class _Exchange:
         if log is not None and self.route.page not in _QUIET:
             head = self._head
             seconds = time.monotonic() - self._started
-            log.record(peer=self.connection.peer, method=head.method, target=head.target, status=status, seconds=seconds)
+            peer = self.connection.peer_address
+            log.record(peer=peer, method=head.method, target=head.target, status=status, seconds=seconds, request_id=self.id)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(

@@ -75,7 +75,7 @@ _PAGES: dict[Page, tuple[frozenset[Plane], frozenset[str] | None]] = {
     Page.WORKFLOW_PREDICT: (_INFERENCE, None),
     Page.TOKEN: (_MANAGEMENT, None),
     Page.API_DESCRIPTION: (_ANY, None),
-    Page.METRICS: (frozenset({Plane.METRICS}), _READ),
+    Page.METRICS: (frozenset({Plane.METRICS}), None),
 }
 """Page -> the planes that have it, and the methods it knows (None: any)."""
 

@@ -11,7 +11,7 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau.foundation.errors import Internal, InvalidInput
+from flambeau.foundation.errors import Internal, InvalidInput, TooLarge
 from flambeau.serving.model import Job
 from flambeau.serving.protocol import v2_binary
 from flambeau.serving.protocol.form import Encoded, Rows, Wanted
@@ -31,7 +31,13 @@ def decode(job: Job) -> Rows:
         TooLarge: more inputs, dimensions or elements than allowed.
     """
     text, raw = v2_binary.split_body(job)
-    document = read_json(text)
+    try:
+        document = read_json(text)
+    except TooLarge:
+        raise
+    except InvalidInput as error:
+        binary = job.content_type.startswith(v2_binary.CONTENT_TYPE)
+        raise InvalidInput(error.message, hint=v2_binary.HINT if binary else error.hint) from error
     if not isinstance(document, dict):
         raise InvalidInput(f'the body must be a JSON object with "inputs", not {kind_of(document)}')
     inputs = document.get("inputs")

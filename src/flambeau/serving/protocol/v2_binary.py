@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HEADER_LENGTH = "inference-header-content-length"
 CONTENT_TYPE = "application/octet-stream"
+HINT = "Inference-Header-Content-Length says how many bytes of the body are the JSON before the tensors"
 
 _LENGTH = struct.Struct("<I")
 
@@ -36,7 +37,7 @@ def split_body(job: Job) -> tuple[bytes, RawTensors]:
     if not 0 <= size <= len(job.body):
         raise InvalidInput(
             f"Inference-Header-Content-Length is {text[:NAME_CHARS_TOLD_MAX]!r}, the body has {len(job.body)} bytes",
-            hint="it is the length of the JSON before the tensors, in bytes",
+            hint=HINT,
         )
     return job.body[:size], RawTensors(memoryview(job.body)[size:])
 

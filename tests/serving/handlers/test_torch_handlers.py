@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from PIL import Image
 
 from flambeau.serving.handlers.errors import LoadError
 from flambeau.serving.handlers.service import Outcome, Service
+from flambeau.serving.protocol.v2_array import InputArray
 
 # TorchScript archives are supported for as long as torch loads them.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -131,6 +133,14 @@ def test_a_bad_picture_fails_alone_with_400(load: Load, ask: Ask, weights: Path,
     assert [outcome.status for outcome in outcomes] == [200, 400, 200]
     assert outcomes[1].error is not None
     assert outcomes[1].error.startswith(message)
+
+
+def test_an_array_is_as_good_as_lists(load: Load, ask: Ask, weights: Path) -> None:
+    service = load({"net.py": NET, "h.py": SMALL_PICTURES}, "h.py", model=PICKLED)
+    numbers = numpy.full((1, 2, 2), 3, "uint8")
+    array = numpy.frombuffer(bytearray(numbers.tobytes()), "uint8").reshape(1, 2, 2).view(InputArray)
+    lists, arrays = ask(service, [{"data": numbers.tolist()}, {"data": array}])
+    assert (arrays.status, arrays.value) == (200, lists.value)
 
 
 def test_pictures_of_several_sizes_are_separate_batches(load: Load, ask: Ask, weights: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy
 import torch
 from PIL import Image, UnidentifiedImageError
 
@@ -101,6 +102,8 @@ def _picture_of(row: Any) -> Any:
             raise PredictionException(f"the picture is text but not base64: {error}", 400) from error
     if isinstance(value, bytes | bytearray | memoryview):
         return _opened(bytes(value))
+    if isinstance(value, numpy.ndarray):  # a V2 tensor that came in binary
+        return torch.as_tensor(value, dtype=torch.float32)
     # Nothing but a list: FloatTensor(7) is memory for seven numbers, and a client may send a large one.
     if not isinstance(value, list):
         raise PredictionException(f"the picture must be bytes, base64 text or lists of numbers, not {_kind(value)}", 400)

@@ -94,10 +94,10 @@ def test_a_request_that_no_worker_saw_is_first_again_and_one_that_left_is_gone()
     sequences.add("a", "a2", 0.0)
     [(id_, item)] = sequences.take(1, 1)
     sequences.put_back(id_, item)
-    sequences.remove("a2")
+    sequences.remove("a", "a2")
     assert list(sequences.items()) == ["a1"]
     sequences.add("b", "b1", 0.0)
-    sequences.remove("b1")
+    sequences.remove("b", "b1")
     assert len(sequences) == 1
 
 

@@ -32,6 +32,7 @@ class SequenceQueue(ModelQueue):
         limits = spec.config.sequences
         assert limits is not None, "kinds.queue_of looked"
         super().__init__(spec, pool)
+        self._limits = limits
         self._headers = spec.config.sequence_headers
         self._per_worker = spec.config.batch_size
         self._table: SequenceTable[Ticket] = SequenceTable(limits, self._per_worker)
@@ -75,14 +76,15 @@ class SequenceQueue(ModelQueue):
         self._ids[ticket] = id_
         if deadline is not None:
             self._alarm.set_by(deadline)
-        self._set_alarm()
+        if self._limits.total_seconds_max is not None:
+            self._alarm.set_by(now + self._limits.total_seconds_max)
         self._pool.work_waits()
         return ticket
 
     def cancel(self, ticket: Ticket) -> None:
         """Forget a job whose client has gone; its sequence goes on."""
         if not ticket.done and ticket in self._ids:
-            self._table.remove(ticket)
+            self._table.remove(self._ids[ticket], ticket)
             if not any(ticket in batch.tickets for batch in self._running):
                 del self._ids[ticket]
         super().cancel(ticket)
@@ -96,9 +98,16 @@ class SequenceQueue(ModelQueue):
             described = super().next_batch(worker)
             if described is not None:
                 return described
-        self._time_out_waiting(now)
-        taken = self._table.take(worker, self._batch_size)
-        return self._given([ticket for _, ticket in taken], now) if taken else None
+        tickets: list[Ticket] = []
+        while len(tickets) < self._batch_size and (taken := self._table.take(worker, self._batch_size - len(tickets))):
+            for id_, ticket in taken:
+                if is_over(ticket, now):
+                    del self._ids[ticket]
+                    self._table.answered(id_, now, ends=False)
+                    self._time_out(ticket, now)
+                else:
+                    tickets.append(ticket)
+        return self._given(tickets, now) if tickets else None
 
     def take_back(self, batch: Batch) -> None:
         """Let a batch's jobs wait again, each first of its sequence."""
@@ -140,7 +149,7 @@ class SequenceQueue(ModelQueue):
             if id_ is not None:
                 self._answer_over(self._table.answered(id_, now, ends=self._ends(ticket.job, answer, id_)))
         super()._finished(batch, answers)
-        self._set_alarm()
+        self._alarm.set_by(now + self._limits.idle_seconds_max)
         if self._table.waiting:
             self._pool.work_waits()
 
@@ -153,15 +162,11 @@ class SequenceQueue(ModelQueue):
 
     def _expire(self, now: float) -> float | None:
         self._answer_over(self._table.expire(now))
-        self._time_out_waiting(now)
+        for ticket in [ticket for ticket in self._table.items() if is_over(ticket, now)]:
+            self._table.remove(self._ids.pop(ticket), ticket)
+            self._time_out(ticket, now)
         times = (super()._expire(now), self._table.next_expiry(), *(ticket.deadline for ticket in self._table.items()))
         return min((when for when in times if when is not None and when > now), default=None)
-
-    def _time_out_waiting(self, now: float) -> None:
-        for ticket in [ticket for ticket in self._table.items() if is_over(ticket, now)]:
-            self._table.remove(ticket)
-            self._ids.pop(ticket, None)
-            self._time_out(ticket, now)
 
     def _answer_over(self, tickets: list[Ticket]) -> None:
         text = f"the sequence of model {self._name} that this request belongs to is over (sequenceTimeoutMSec, or its last request came)"
@@ -173,11 +178,6 @@ class SequenceQueue(ModelQueue):
             self._reply(ticket, answer)
         if tickets:
             self._maybe_drained()
-
-    def _set_alarm(self) -> None:
-        expiry = self._table.next_expiry()
-        if expiry is not None:
-            self._alarm.set_by(expiry)
 
 
 def _header(job: Job, name: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Generic, TypeVar
 
 from flambeau.serving.model import Sequences
@@ -46,14 +47,13 @@ class SequenceTable(Generic[W]):
         self._limits = limits
         self._per_worker = per_worker
         self._sequences: dict[str, _Sequence[W]] = {}
+        # Worker -> its sequences; None: those that no worker has yet, in the order of their opening.
+        self._homes: dict[int | None, dict[str, _Sequence[W]]] = {None: {}}
+        self.waiting = 0
+        """Requests that wait."""
 
     def __len__(self) -> int:
         return len(self._sequences)
-
-    @property
-    def waiting(self) -> int:
-        """Requests that wait."""
-        return sum(len(sequence.waiting) for sequence in self._sequences.values())
 
     def items(self) -> Iterator[W]:
         """Yield the requests that wait."""
@@ -62,9 +62,8 @@ class SequenceTable(Generic[W]):
 
     def homeless(self) -> Iterator[W]:
         """Yield the first request of each sequence that no worker has yet, in the order of their opening."""
-        for sequence in self._sequences.values():
-            if sequence.worker is None and sequence.waiting:
-                yield sequence.waiting[0]
+        for sequence in self._homes[None].values():
+            yield sequence.waiting[0]
 
     def add(self, id_: str, item: W, now: float) -> None:
         """Let a request wait in its sequence; the first one opens it.
@@ -76,34 +75,32 @@ class SequenceTable(Generic[W]):
         if sequence is None:
             if len(self._sequences) >= self._limits.count_max:
                 raise Refused(f"{len(self._sequences)} sequences are open already (maxNumSequence)")
-            sequence = self._sequences[id_] = _Sequence(id_, now)
+            sequence = self._sequences[id_] = self._homes[None][id_] = _Sequence(id_, now)
         if len(sequence.waiting) >= self._limits.queue_size:
             raise Refused(f"{len(sequence.waiting)} requests of sequence {id_} wait already (maxSequenceJobQueueSize)")
         sequence.waiting.append(item)
+        self.waiting += 1
 
     def take(self, worker: int, count_max: int) -> list[tuple[str, W]]:
         """Take the requests that a worker runs next, at most one of each sequence: its own sequences' first, then new ones'."""
-        taken: list[tuple[str, W]] = []
-        room = self._per_worker - self.held_by(worker)
-        for sequence in sorted(self._sequences.values(), key=lambda each: each.worker is None):
-            if len(taken) == count_max:
-                break
-            if sequence.running or not sequence.waiting or (sequence.worker is None and room == 0):
-                continue
-            if sequence.worker is None:
-                sequence.worker = worker
-                room -= 1
-            elif sequence.worker != worker:
-                continue
+        own, homeless = self._homes.setdefault(worker, {}), self._homes[None]
+        chosen = [sequence for sequence in own.values() if sequence.waiting and not sequence.running][:count_max]
+        for sequence in list(islice(homeless.values(), max(0, min(self._per_worker - len(own), count_max - len(chosen))))):
+            del homeless[sequence.id]
+            own[sequence.id] = sequence
+            sequence.worker = worker
+            chosen.append(sequence)
+        for sequence in chosen:
             sequence.running = True
-            taken.append((sequence.id, sequence.waiting.popleft()))
-        return taken
+        self.waiting -= len(chosen)
+        return [(sequence.id, sequence.waiting.popleft()) for sequence in chosen]
 
     def put_back(self, id_: str, item: W) -> None:
         """Undo a ``take``: no worker has seen the request."""
         sequence = self._sequences[id_]
         sequence.running = False
         sequence.waiting.appendleft(item)
+        self.waiting += 1
 
     def answered(self, id_: str, now: float, *, ends: bool) -> list[W]:
         """Note that a sequence's running request is answered; return what waited in it, if it is over."""
@@ -113,22 +110,25 @@ class SequenceTable(Generic[W]):
         sequence.running, sequence.idle_since = False, now
         return self._close(sequence) if ends or sequence.ending else []
 
-    def remove(self, item: W) -> None:
-        """Forget a waiting request; a sequence that has had no other is forgotten with it."""
-        for sequence in list(self._sequences.values()):
-            if item in sequence.waiting:
-                sequence.waiting.remove(item)
-                if sequence.worker is None and not sequence.waiting:
-                    del self._sequences[sequence.id]
+    def remove(self, id_: str, item: W) -> None:
+        """Forget a request if it waits; a sequence that has had no other is forgotten with it."""
+        sequence = self._sequences.get(id_)
+        if sequence is None or item not in sequence.waiting:
+            return
+        sequence.waiting.remove(item)
+        self.waiting -= 1
+        if sequence.worker is None and not sequence.waiting:
+            self._close(sequence)
 
     def held_by(self, worker: int) -> int:
         """Return how many sequences a worker has."""
-        return sum(sequence.worker == worker for sequence in self._sequences.values())
+        return len(self._homes.get(worker, ()))
 
     def lose(self, worker: int) -> list[W]:
         """Close a dead worker's sequences, whose state died with it; return what waited in them."""
-        lost = [sequence for sequence in self._sequences.values() if sequence.worker == worker]
-        return [item for sequence in lost for item in self._close(sequence)]
+        lost = [item for sequence in list(self._homes.get(worker, {}).values()) for item in self._close(sequence)]
+        self._homes.pop(worker, None)
+        return lost
 
     def close_all(self) -> list[W]:
         """Close every sequence; return what waited."""
@@ -159,4 +159,6 @@ class SequenceTable(Generic[W]):
 
     def _close(self, sequence: _Sequence[W]) -> list[W]:
         del self._sequences[sequence.id]
+        del self._homes[sequence.worker][sequence.id]
+        self.waiting -= len(sequence.waiting)
         return list(sequence.waiting)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 from flambeau.foundation.errors import FlambeauError
 from flambeau.serving.handlers.diagnosis import cause_of
@@ -133,36 +134,32 @@ class Continuous:
         for index, ((number, each), outcome) in enumerate(zip(running, outcomes, strict=True)):
             each.steps += 1
             each.seconds += seconds
-            if not self._goes_on(index, each, outcome):
+            answer = self._done_with(index, each, outcome)
+            if answer is not None:
                 del self._running[number]
+                self._done.append((number, answer))
 
-    def _goes_on(self, index: int, each: _Running, outcome: Outcome) -> bool:
-        """Hand on what a step gave for one request; False: it is done, and its answer noted."""
-        number = next(number for number, running in self._running.items() if running is each)
-        answer: Answer | None = None
+    def _done_with(self, index: int, each: _Running, outcome: Outcome) -> Answer | None:
+        """Hand on what a step gave for one request; return its answer if it is done."""
         if outcome.error is None:
             try:
                 if self._is_not_done(index, outcome.value):
-                    each.values.append(outcome.value)
                     if each.parts is not None:
-                        each.values.clear()
                         each.parts(0, outcome)
-                    return True
+                    else:
+                        each.values.append(outcome.value)
+                    return None
             except FlambeauError as error:
-                answer = Answer(500, None, str(error).encode(), (), WORKER_ERROR)
+                return Answer(500, None, str(error).encode(), (), WORKER_ERROR)
+            except ConnectionError:
+                raise
             except Exception as error:  # a stopping criterion is the handler's own code
                 _log.exception("a stopping criterion of model %s failed", self._spec.name)
-                answer = Answer(503, None, f"Prediction failed: a stopping criterion: {cause_of(error)}".encode(), (), WORKER_ERROR)
-        if answer is None:
-            whole = outcome if outcome.error is not None or not each.values else _with_value(outcome, each.whole(outcome.value))
-            answer = answer_of(each.item, [whole], self._spec, each.seconds)
-        self._done.append((number, answer))
-        return False
+                return Answer(503, None, f"Prediction failed: a stopping criterion: {cause_of(error)}".encode(), (), WORKER_ERROR)
+            if each.values:
+                outcome = replace(outcome, value=each.whole(outcome.value))
+        return answer_of(each.item, [outcome], self._spec, each.seconds)
 
     def _is_not_done(self, index: int, value: object) -> bool:
         criteria = self._service.context.stopping_criteria
         return criteria is not None and index < len(criteria) and criteria[index](value) is False
-
-
-def _with_value(outcome: Outcome, value: object) -> Outcome:
-    return Outcome(value, outcome.status, outcome.phrase, outcome.content_type, outcome.headers)

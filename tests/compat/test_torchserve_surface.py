@@ -77,7 +77,7 @@ def surface() -> Iterator[None]:
         ("ts.metrics.unit.Units", "older.metrics_store.Units"),
         ("ts.metrics.metric_type_enum.MetricTypes", "metrics.MetricTypes"),
         ("ts.metrics.caching_metric.CachingMetric", "metrics.CachingMetric"),
-        ("ts.metrics.metric_cache_yaml_impl.MetricsCacheYamlImpl", "metrics.HandlerMetrics"),
+        ("ts.metrics.metric_cache_yaml_impl.MetricsCacheYamlImpl", "older.metrics_file.MetricsCacheYamlImpl"),
         ("ts.metrics.metric_cache_errors.MetricsCacheValueError", "metrics.MetricsCacheValueError"),
     ],
 )

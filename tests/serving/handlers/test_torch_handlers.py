@@ -236,7 +236,15 @@ def test_weights_that_are_code_are_refused_unless_allowed(load: Load, tmp_path: 
         load({"net.py": NET}, "base_handler", model=PICKLED)
 
 
-def test_a_torchvision_of_another_torch_is_told(load: Load) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        "RuntimeError('operator torchvision::nms does not exist')",
+        "AttributeError(\"partially initialized module 'torchvision' has no attribute 'extension'\")",
+        "OSError('/lib/torchvision/_C.so: undefined symbol: _ZN5torch')",
+    ],
+)
+def test_a_torchvision_of_another_torch_is_told(load: Load, error: str) -> None:
     with pytest.raises(LoadError) as caught:
-        load({"h.py": "raise RuntimeError('operator torchvision::nms does not exist')\n"}, "h.py")
+        load({"h.py": f"raise {error}\n"}, "h.py")
     assert "torchvision does not match the installed torch" in (caught.value.hint or "")

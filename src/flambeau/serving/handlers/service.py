@@ -118,6 +118,7 @@ class Service:
             else:
                 for place, answer in zip(places, answers, strict=True):
                     outcomes[place] = answer
+        self._send = None  # it holds the batch's bodies
         return outcomes
 
     async def predict_concurrently(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from flambeau.serving.handlers.errors import LoadError
-from flambeau.serving.handlers.metrics import Dimension
+from flambeau.serving.handlers.metrics import Dimension, MetricsCacheIOError, MetricsCachePyYamlError, MetricTypes
 from flambeau.serving.handlers.older.deprecation import deprecated
+from flambeau.serving.handlers.older.metrics_file import MetricsCacheYamlImpl
 from flambeau.serving.handlers.older.metrics_store import Metric, MetricsStore, Units, emit_metrics
 from flambeau.serving.handlers.older.mock_context import MockContext
 from flambeau.serving.handlers.service import Outcome, Service
@@ -88,6 +89,25 @@ def test_the_store_keeps_metric_objects(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.INFO):
         emit_metrics(store.cache)
     assert "[METRICS]C.Count:3|#ModelName:m,Level:Model|#hostname:" in caplog.text
+
+
+def test_a_metrics_file_declares(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.yaml"
+    path.write_text("model_metrics: {gauge: [{name: Took, unit: ms, dimensions: [Kind]}], counter: }\n")
+    metrics = MetricsCacheYamlImpl(path)
+    metrics.initialize_cache()
+    metrics.get_metric("Took", MetricTypes.GAUGE).add_or_update(3, ["a"])
+    assert [(update.name, update.unit, update.dimensions) for update in metrics.take_updates()] == [
+        ("Took", "Milliseconds", (("Kind", "a"),))
+    ]
+    path.write_text("model_metrics: [")
+    with pytest.raises(MetricsCachePyYamlError, match="is not YAML"):
+        MetricsCacheYamlImpl(path)
+    path.write_text("dimensions: {}")
+    with pytest.raises(MetricsCachePyYamlError, match="has no model_metrics"):
+        MetricsCacheYamlImpl(path)
+    with pytest.raises(MetricsCacheIOError, match="cannot read"):
+        MetricsCacheYamlImpl(tmp_path / "gone.yaml")
 
 
 def test_a_users_unit_test_gets_a_context(tmp_path: Path) -> None:

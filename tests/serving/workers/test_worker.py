@@ -28,6 +28,8 @@ Script = Callable[[ChildLink], None]
 class Scripted:
     """Starts a thread instead of a process; it ends with exit code 0, or when it is killed."""
 
+    hidden_variables = ""
+
     def __init__(self, script: Script) -> None:
         self.script = script
 

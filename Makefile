@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup demo test check format docs protos bench conformance peers-torchserve clean
+.PHONY: help setup demo test check format docs protos bench conformance peers-clients peers-torchserve clean
 
 help:  ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt Makefile tools/torchvision_on_cpu_torch
 demo: setup  ## run the whole workflow: train, archive, S3, apply, Ready, predict
 	$(BIN)/python examples/mnist/demo.py
 
-test: setup check  ## check and test everything
+test: setup check peers-clients  ## check and test everything
 	$(BIN)/python -m pytest
 
 check: setup  ## lint, types, import rules
@@ -49,6 +49,19 @@ docs: setup  ## write docs/configuration.md from the code
 
 bench: setup  ## measure the main job (see benchmarks/README.md)
 	$(BIN)/python benchmarks/main_job.py
+
+# The client libraries that people use, each in an environment of its own: they hold other versions than we do, and exclude each other.
+peers-clients: .peers/tritonclient/.ready .peers/kserve/.ready  ## make environments with tritonclient and the kserve SDK
+
+.peers/tritonclient/.ready: tests/clients/triton_requirements.txt | $(READY)
+	test -x $(@D)/bin/python || $(BIN)/uv venv --quiet -p $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet -p $(@D)/bin/python -r $<
+	touch $@
+
+.peers/kserve/.ready: tests/clients/kserve_requirements.txt | $(READY)
+	test -x $(@D)/bin/python || $(BIN)/uv venv --quiet -p $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet -p $(@D)/bin/python -r $<
+	touch $@
 
 PEER := .peers/torchserve
 

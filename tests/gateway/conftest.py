@@ -148,11 +148,18 @@ class World:
         return endpoint
 
     def serve(
-        self, *endpoints: Endpoint, host: str = "m", concurrency: int = 0, timeout_seconds: float = 60.0, rule: Rule | None = None
+        self,
+        *endpoints: Endpoint,
+        host: str = "m",
+        concurrency: int = 0,
+        timeout_seconds: float = 60.0,
+        hold_seconds: float = 0.0,
+        rule: Rule | None = None,
     ) -> None:
         """Load a document with one host and one backend."""
         self.version += 1
-        backend = Backend(NAME, endpoints, timeout_seconds, concurrency, "" if endpoints else "revision mnist-00001 has no ready pod")
+        why = "" if endpoints else "revision mnist-00001 has no ready pod"
+        backend = Backend(NAME, endpoints, timeout_seconds, concurrency, hold_seconds, why)
         rules = (rule or Rule((Destination(weight=100, backend=NAME),), source="InferenceService torchserve/mnist"),)
         self.gateway.serve(Table(Document(self.version, (Host(host, rules),), (backend,))))
 

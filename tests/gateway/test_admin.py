@@ -113,3 +113,15 @@ async def test_other_paths_name_what_there_is(world: World, door: Door) -> None:
     answer = await door.ask(b"GET /reload")
     assert answer.status == 404
     assert "POST /reload" in json.loads(answer.body)["hint"]
+
+
+async def test_wakes_are_told_as_they_come(world: World, door: Door) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(door.socket))
+    writer.write(b"GET /wakes HTTP/1.1\r\nHost: gateway\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n1\r\n\n\r\n")
+    world.serve(hold_seconds=0.3, timeout_seconds=0.3)
+    await world.client.ask(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")
+    assert NAME.encode() in await asyncio.wait_for(reader.readuntil(NAME.encode()), 5)
+    writer.close()
+    await writer.wait_closed()
+    await until(lambda: not world.gateway.wakers, seconds=5)

@@ -19,7 +19,7 @@ RULE = Rule(
     timeout_seconds=3.5,
     source="VirtualService n/v",
 )
-DOCUMENT = Document(7, (Host("*.a", (RULE,)),), (Backend("n/r", (Endpoint("127.0.1.2", 8080, "n/p"),), 60.0, 2, "why"),))
+DOCUMENT = Document(7, (Host("*.a", (RULE,)),), (Backend("n/r", (Endpoint("127.0.1.2", 8080, "n/p"),), 60.0, 2, 30.0, "why"),))
 
 
 def test_a_document_survives() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import time
 
 
 def rfc3339(wall_seconds: float) -> str:
@@ -31,4 +30,4 @@ def log4j_time(wall_seconds: float) -> str:
 @functools.lru_cache(maxsize=4)
 def _local_second(second: int) -> str:
     """A busy log asks a thousand times a second for the same text."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
+    return datetime.datetime.fromtimestamp(second).isoformat()

@@ -1,7 +1,8 @@
 """The gateway's doorbell and dials, on a Unix socket that only its user may open.
 
 ``POST /reload`` (the routing controller, after it has written the file), ``GET /status`` and ``GET /metrics`` (people, the autoscaler,
-Prometheus through the platform). A document that can't be read is refused with the reason; the table that serves stays.
+Prometheus through the platform), and ``GET /wakes``: a stream of the names of backends for whose first replica a request waits, a line
+each. A document that can't be read is refused with the reason; the table that serves stays.
 """
 
 from __future__ import annotations
@@ -63,11 +64,13 @@ class Admin:
                 self._gateway.tasks.start("reload", self._reload(connection))
             case "GET", b"/status":
                 connection.respond(200, answers.JSON_HEADERS, orjson.dumps(self._status()))
+            case "GET", b"/wakes":
+                return _Wakes(self._gateway, connection)
             case "GET", b"/metrics":
                 text = metrics.render(self._gateway.readings())
                 connection.respond(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], text)
             case _:
-                body = answers.error("not found", hint="there are POST /reload, GET /status and GET /metrics")
+                body = answers.error("not found", hint="there are POST /reload, GET /status, GET /wakes and GET /metrics")
                 connection.respond(404, answers.JSON_HEADERS, body)
         return ANSWERED
 
@@ -87,13 +90,18 @@ class Admin:
 
     def _status(self) -> dict[str, Any]:
         now = asyncio.get_running_loop().time()
+        for service in self._gateway.services.values():
+            service.count(0, now)
         return {
+            "seconds": now,
             "version": self._gateway.table.version,
             "hosts": len(self._gateway.table.hosts),
             "backends": {
                 name: {
                     "in_flight": service.in_flight,
                     "waiting": len(service.waiting),
+                    "begun": service.begun,
+                    "load_seconds": service.load_seconds,
                     "concurrency": service.backend.concurrency,
                     "endpoints": [
                         {
@@ -109,3 +117,30 @@ class Admin:
                 for name, service in self._gateway.services.items()
             },
         }
+
+
+class _Wakes:
+    """One listener to wakes: its answer never ends by itself."""
+
+    def __init__(self, gateway: Gateway, connection: Connection) -> None:
+        self._gateway = gateway
+        self._connection = connection
+        gateway.wakers.add(self._wake)
+        connection.start(200, [(b"content-type", b"text/plain; charset=utf-8")], None)
+        connection.write(b"\n")  # the head goes out with it: whoever listens knows that it is heard
+
+    def _wake(self, backend: str) -> None:
+        self._connection.write(f"{backend}\n".encode())
+
+    def on_body(self, data: bytes) -> None:
+        """Ignore what nobody asked for."""
+
+    def on_end(self) -> None:
+        """Go on: the question was all there is."""
+
+    def on_abort(self) -> None:
+        """Forget a listener that has gone."""
+        self._gateway.wakers.discard(self._wake)
+
+    def on_writable(self, writable: bool) -> None:
+        """Leave a slow listener to the connection's own bounds: it gets a few bytes a wake."""

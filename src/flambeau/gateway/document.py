@@ -104,6 +104,8 @@ class Backend:
     """From the request's head to the response's head, and between two pieces of a body."""
     concurrency: int = 0
     """Requests in flight per endpoint at most; 0: no limit of the user's (the gateway's own bound stays)."""
+    hold_seconds: float = 0.0
+    """When there are no endpoints: a request waits up to so long for one, since the replicas are asleep or waking; 0: it is refused."""
     why_empty: str = ""
     """When there are no endpoints: a sentence for the 503."""
 

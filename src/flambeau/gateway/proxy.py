@@ -57,6 +57,8 @@ class Gateway:
         self.misses = Numbers()
         self.draw = draw
         self.tasks = TaskOwner("gateway")
+        self.wakers: set[Callable[[str], None]] = set()
+        """Called with a backend's name when a request begins to wait for its first replica."""
         self._active: set[Forward] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -87,7 +89,7 @@ class Gateway:
                 self.services[name] = Service(backend)
                 continue
             service.update(backend)
-            if not backend.endpoints:
+            if not backend.endpoints and not backend.hold_seconds:
                 self._fail_waiting(service, backend.why_empty or f"backend {name} has no replica")
             self.dispatch_waiting(service)
         self.table = table
@@ -130,6 +132,11 @@ class Gateway:
         elif any(replica not in forward.tried for replica in service.replicas):
             forward.wait()
             service.waiting.append(forward)
+        elif not service.replicas and service.backend.hold_seconds:
+            forward.wait()
+            service.waiting.append(forward)
+            for wake in self.wakers:
+                wake(service.backend.name)
         else:
             forward.fail(503, f"cannot connect to any replica: {forward.last_cause}")
 
@@ -155,13 +162,14 @@ class Gateway:
         if (head.get(b"upgrade") or b"").lower() == b"websocket":
             return 501, "WebSocket is not supported by this gateway: send plain HTTP requests"
         backend = service.backend
-        if not service.replicas:
+        if not service.replicas and not backend.hold_seconds:
             return 503, backend.why_empty or f"backend {backend.name} has no replica"
         if len(self._active) >= IN_FLIGHT_MAX:
             return 503, f"the gateway has {IN_FLIGHT_MAX} requests in flight, its most"
-        if service.in_flight + len(service.waiting) >= BACKEND_IN_FLIGHT_MAX:
+        if service.present >= BACKEND_IN_FLIGHT_MAX:
             return 503, f"the backend has {BACKEND_IN_FLIGHT_MAX} requests in flight, its most"
-        if backend.concurrency and len(service.waiting) >= QUEUE_PER_CONCURRENCY * backend.concurrency * len(service.replicas):
+        slots = backend.concurrency * max(1, len(service.replicas))
+        if backend.concurrency and len(service.waiting) >= QUEUE_PER_CONCURRENCY * slots:
             return 503, "pending request queue full"
         return None
 
@@ -225,6 +233,7 @@ class Forward:
         self._replica: Replica | None = None
         self._upstream: Upstream | None = None
         self._began = asyncio.get_running_loop().time()
+        service.count(1, self._began)
         self.deadline = self._began + route.timeout_seconds
 
     # What the gateway calls.
@@ -430,7 +439,9 @@ class Forward:
         """Count, give everything back, let the next request in."""
         self._over = True
         self.deadline = _NEVER
-        self.service.numbers.count(status, asyncio.get_running_loop().time() - self._began)
+        now = asyncio.get_running_loop().time()
+        self.service.numbers.count(status, now - self._began)
+        self.service.count(-1, now)
         self._gateway.ended(self)
         if self._upstream is not None:
             self._upstream.cut()

@@ -100,7 +100,7 @@ class Replica:
 class Service:
     """A backend's replicas, and the requests that wait for one."""
 
-    __slots__ = ("backend", "in_flight", "numbers", "replicas", "waiting")
+    __slots__ = ("_counted_at", "backend", "begun", "in_flight", "load_seconds", "numbers", "present", "replicas", "waiting")
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -110,7 +110,22 @@ class Service:
         self.waiting: deque[Receiver] = deque()
         """Requests that wait for a replica with room; bounded by the proxy."""
         self.numbers = Numbers()
+        self.present = 0
+        """Requests that have begun and not ended, waiting ones included."""
+        self.begun = 0
+        """All requests that ever began."""
+        self.load_seconds = 0.0
+        """``present``, integrated over time: its growth within a span, divided by the span, is the mean concurrency."""
+        self._counted_at = 0.0
         self.update(backend)
+
+    def count(self, change: int, now: float) -> None:
+        """Note that a request began (1), ended (-1), or that somebody wants to know (0)."""
+        self.load_seconds += self.present * (now - self._counted_at)
+        self._counted_at = now
+        self.present += change
+        if change > 0:
+            self.begun += 1
 
     def update(self, backend: Backend) -> None:
         """Take a new set of endpoints over; replicas that stay keep their connections and their health."""

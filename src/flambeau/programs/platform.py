@@ -1,6 +1,6 @@
 """The platform on one machine: ``flambeau up``.
 
-One process runs the API server, the controllers and the agent; the gateway is a second, and pods are process groups of their own. Stopping
+One process runs the API server, the controllers, the autoscaler and the agent; the gateway is a second, and pods are process groups of their own. Stopping
 it stops everything, the gateway first. Killed with kill -9, it leaves gateway and pods serving, and the next start adopts
 them.
 """
@@ -20,6 +20,7 @@ import uvloop
 
 from flambeau.control.agent.runner import Agent
 from flambeau.control.apiserver.server import ApiServer
+from flambeau.control.autoscaler.loop import Autoscaler
 from flambeau.control.controllers.manager import Controllers, ControllerSettings
 from flambeau.control.resources.builtin import builtin_objects
 from flambeau.control.resources.registry import KINDS
@@ -104,6 +105,9 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
         controllers = Controllers(store, ControllerSettings(home=home, domain=settings.domain, gateway_port=settings.gateway[1]), clock)
         await controllers.start()
         running.push_async_callback(controllers.stop)
+        autoscaler = Autoscaler(store, home, clock)
+        await autoscaler.start()
+        running.push_async_callback(autoscaler.stop)
         api = ApiServer(store, KINDS, agent.logs, home=home, clock=clock)
         await api.start(*settings.api)
         running.push_async_callback(api.stop, API_DRAIN_SECONDS_MAX)

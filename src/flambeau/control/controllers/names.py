@@ -7,6 +7,7 @@ import hashlib
 SERVICES = "inferenceservices.serving.kserve.io"
 REVISIONS = "revisions.serving.knative.dev"
 PODS = "pods"
+POD_AUTOSCALERS = "podautoscalers.autoscaling.internal.knative.dev"
 
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 COMPONENT_LABEL = "component"
@@ -21,6 +22,7 @@ RESERVE = "reserve"
 
 HASH_ANNOTATION = "flambeau.dev/template-hash"
 MIN_SCALE_ANNOTATION = "autoscaling.knative.dev/min-scale"
+INITIAL_SCALE_ANNOTATION = "autoscaling.knative.dev/initial-scale"
 MAX_SCALE_ANNOTATION = "autoscaling.knative.dev/max-scale"
 
 _LABEL_CHARS_MAX = 63

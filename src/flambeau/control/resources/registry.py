@@ -12,6 +12,7 @@ from flambeau.control.resources.istio_gateway import ISTIO_GATEWAY
 from flambeau.control.resources.kind import Kind
 from flambeau.control.resources.namespace import NAMESPACE
 from flambeau.control.resources.pod import POD
+from flambeau.control.resources.pod_autoscaler import POD_AUTOSCALER
 from flambeau.control.resources.revision import REVISION
 from flambeau.control.resources.secret import SECRET
 from flambeau.control.resources.service import SERVICE
@@ -100,6 +101,7 @@ KINDS = Registry(
         SERVING_RUNTIME,
         CLUSTER_SERVING_RUNTIME,
         REVISION,
+        POD_AUTOSCALER,
         VIRTUAL_SERVICE,
         ISTIO_GATEWAY,
     )

@@ -18,6 +18,7 @@ from flambeau.control.controllers.names import (
     revision_name,
     revision_number,
 )
+from flambeau.control.controllers.revision.desired import may_sleep
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
@@ -82,8 +83,10 @@ def plan(service: Object, template: Object | None, revisions: Sequence[Object]) 
 
 
 def is_serving(revision: Object) -> bool:
-    """Tell whether a revision can answer requests now."""
-    return (get_condition(revision, "Ready") or {}).get("status") == "True" and int(find(revision, "status", "actualReplicas") or 0) > 0
+    """Tell whether a revision can answer requests now, or may be woken up by them."""
+    if (get_condition(revision, "Ready") or {}).get("status") != "True":
+        return False
+    return int(find(revision, "status", "actualReplicas") or 0) > 0 or may_sleep(revision)
 
 
 def _latest_ready(by_number: Sequence[Object], told: str) -> str:

@@ -10,6 +10,7 @@ from flambeau.control.controllers.merge import merge_list
 from flambeau.control.controllers.names import (
     CONFIGURATION_LABEL,
     HASH_ANNOTATION,
+    INITIAL_SCALE_ANNOTATION,
     MIN_SCALE_ANNOTATION,
     RESERVE,
     REVISION_LABEL,
@@ -17,6 +18,7 @@ from flambeau.control.controllers.names import (
 )
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
+from flambeau.control.resources.lookup import find
 from flambeau.control.resources.pod_contract import AGENT_FINALIZER, DEFAULT_PORT, GATEWAY_FINALIZER, PROXY_CONTAINER
 
 _NOT_OF_THE_POD = ("timeoutSeconds", "containerConcurrency")
@@ -30,12 +32,21 @@ class Changes:
     delete: tuple[str, ...]
 
 
-def replicas(revision: Object) -> int:
-    """Return how many pods a revision should have: none in reserve, else its least number, and one until an autoscaler says otherwise."""
+def replicas(revision: Object, autoscaler: Object | None) -> int:
+    """Return how many pods a revision should have: none in reserve, else what its autoscaler wishes, or its initial scale before that."""
     metadata = revision["metadata"]
     if metadata.get("deletionTimestamp") or (metadata.get("labels") or {}).get(ROUTING_STATE_LABEL) == RESERVE:
         return 0
-    return max(1, int((metadata.get("annotations") or {}).get(MIN_SCALE_ANNOTATION) or 1))
+    wish = find(autoscaler or {}, "status", "desiredScale")
+    if wish is not None:
+        return int(wish)
+    annotations = metadata.get("annotations") or {}
+    return max(1, int(annotations.get(MIN_SCALE_ANNOTATION) or 1), int(annotations.get(INITIAL_SCALE_ANNOTATION) or 1))
+
+
+def may_sleep(revision: Object) -> bool:
+    """Tell whether a revision may have no pods while it is to answer requests."""
+    return (revision["metadata"].get("annotations") or {}).get(MIN_SCALE_ANNOTATION) == "0"
 
 
 def living(pods: Sequence[Object]) -> list[Object]:
@@ -43,14 +54,13 @@ def living(pods: Sequence[Object]) -> list[Object]:
     return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)]
 
 
-def changes(revision: Object, pods: Sequence[Object]) -> Changes:
+def changes(wanted: int, pods: Sequence[Object]) -> Changes:
     """Return what leads from the pods there are to those there should be.
 
     Pods that ended are replaced; of too many, those that aren't ready go first, then the newest.
     """
     ended = [pod["metadata"]["name"] for pod in pods if _has_ended(pod) and not pod["metadata"].get("deletionTimestamp")]
     alive = living(pods)
-    wanted = replicas(revision)
     by_worth = sorted(alive, key=lambda pod: (not is_ready(pod), pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
     surplus = [pod["metadata"]["name"] for pod in by_worth[wanted:]]
     return Changes(max(0, wanted - len(alive)), tuple(ended + surplus))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flambeau.control.controllers.loop import Controller, itself, owner
-from flambeau.control.controllers.names import PODS, REVISIONS
-from flambeau.control.controllers.revision.desired import changes, pod_for
+from flambeau.control.controllers.names import POD_AUTOSCALERS, PODS, REVISIONS
+from flambeau.control.controllers.revision.desired import changes, pod_for, replicas
 from flambeau.control.controllers.revision.status import revision_status
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Key, Object
@@ -30,7 +30,8 @@ class RevisionReconciler:
 
     def controller(self) -> Controller:
         """Return the controller that keeps all Revisions."""
-        return Controller(NAME, self._store, self._clock, (itself(REVISIONS), owner(PODS, "Revision", REVISIONS)), self.reconcile)
+        sources = (itself(REVISIONS), owner(PODS, "Revision", REVISIONS), owner(POD_AUTOSCALERS, "Revision", REVISIONS))
+        return Controller(NAME, self._store, self._clock, sources, self.reconcile)
 
     async def reconcile(self, key: Key) -> None:
         """Bring one revision's pods closer to what they should be.
@@ -45,14 +46,21 @@ class RevisionReconciler:
         if revision["metadata"].get("deletionTimestamp"):
             return
         pods = await self._pods(revision)
-        todo = changes(revision, pods)
+        wanted = replicas(revision, await self._autoscaler(key))
+        todo = changes(wanted, pods)
         for name in todo.delete:
             await self._delete(Key(PODS, key.namespace, name))
         for _ in range(todo.create):
             await self._store.create(pod_for(revision))
         if todo.delete or todo.create:
             pods = await self._pods(revision)
-        await self._write_status(revision, pods)
+        await self._write_status(revision, pods, wanted)
+
+    async def _autoscaler(self, key: Key) -> Object | None:
+        try:
+            return await self._store.get(Key(POD_AUTOSCALERS, key.namespace, key.name))
+        except NotFound:
+            return None
 
     async def _pods(self, revision: Object) -> list[Object]:
         listing = await self._store.list(PODS, revision["metadata"]["namespace"])
@@ -65,8 +73,8 @@ class RevisionReconciler:
         except (NotFound, Conflict):
             return
 
-    async def _write_status(self, revision: Object, pods: list[Object]) -> None:
-        status = revision_status(revision, pods, self._clock.wall())
+    async def _write_status(self, revision: Object, pods: list[Object], wanted: int) -> None:
+        status = revision_status(revision, pods, wanted, self._clock.wall())
         if status == revision.get("status"):
             return
         await self._store.update({**revision, "status": status}, status=True)

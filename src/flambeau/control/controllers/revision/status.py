@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from flambeau.control.controllers.revision.desired import is_ready, living, replicas
+from flambeau.control.controllers.revision.desired import is_ready, living, may_sleep
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import mappings_at
@@ -17,22 +17,26 @@ PROGRESS_REASONS = frozenset(("", "PodInitializing", "ContainersNotReady", "PodC
 """Reasons of a pod that is on its way, in the words of the agent and of our server's health answer; every other one is a failure."""
 
 
-def revision_status(revision: Object, pods: Sequence[Object], now: float) -> Object:
+def revision_status(revision: Object, pods: Sequence[Object], wanted: int, now: float) -> Object:
     """Return the whole new status.
 
-    A revision becomes ready when all its pods are, so that it can carry what it takes over; it stays ready as long as one is.
+    A revision becomes ready when all its pods are, so that it can carry what it takes over; it stays ready as long as one is. One that may
+    sleep stays ready without pods, and while it wakes up, unless a pod of it fails.
 
     Args:
         revision: as it is.
         pods: those that it owns.
+        wanted: how many it should have.
         now: seconds since the epoch.
     """
-    alive, wanted = living(pods), replicas(revision)
+    alive = living(pods)
     ready = sum(is_ready(pod) for pod in alive)
     was_ready = (get_condition(revision, "Ready") or {}).get("status") == "True"
     conditions: list[Object] = copy.deepcopy(mappings_at(revision, "status", "conditions"))
     if wanted == 0:
         set_condition(conditions, "Active", "False", "NoTraffic", "it gets no requests, so it has no pods", now, "Info")
+    elif may_sleep(revision) and was_ready and ready == 0 and _worst(alive)[0] != "False":
+        set_condition(conditions, "Active", "Unknown", "Queued", "requests wait at the gateway while a pod starts", now, "Info")
     else:
         set_condition(conditions, "Active", "True", "", "", now, "Info")
         if ready >= (1 if was_ready else wanted):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from flambeau.control.controllers.hosts import CLUSTER_DOMAIN, hosts, predictor_name
 from flambeau.control.controllers.inference_service.traffic import from_status
 from flambeau.control.controllers.names import REVISION_LABEL
-from flambeau.control.controllers.revision.desired import is_ready
+from flambeau.control.controllers.revision.desired import is_ready, may_sleep
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
@@ -41,8 +41,8 @@ class Service:
 
     @property
     def is_served(self) -> bool:
-        """Tell whether every revision that gets requests has somebody to answer them."""
-        return all(backend.endpoints for backend in self.backends)
+        """Tell whether every revision that gets requests has somebody to answer them, or may be woken up."""
+        return all(backend.endpoints or backend.hold_seconds for backend in self.backends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,13 @@ def _backend(namespace: str, name: str, revision: Object | None, endpoints: _End
     spec = (revision or {}).get("spec") or {}
     why = _why_not(revision or {}, "Ready")
     found = tuple(endpoints.get((namespace, name), ()))
+    timeout = float(spec.get("timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS)
+    is_asleep = revision is not None and may_sleep(revision) and not why
     return Backend(
         f"{namespace}/{name}",
         found,
-        timeout_seconds=float(spec.get("timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
+        timeout_seconds=timeout,
+        hold_seconds=timeout if is_asleep else 0.0,
         concurrency=int(spec.get("containerConcurrency") or 0),
         why_empty="" if found else f"no pod of revision {namespace}/{name} is ready: {why or 'they are being replaced'}",
     )

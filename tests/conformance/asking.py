@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import javaproperties
+
 from tests.conformance.case import Case
 from tests.conformance.commands import run
 from tests.conformance.http_client import HttpAnswer, NoAnswer
@@ -211,7 +213,8 @@ def _mask(value: Any, path: list[str]) -> None:
 
 def _metric(server: Server, ask: Mapping[str, Any]) -> Answer:
     name, *options = ask["metric"].split()
-    answer = server.exchange("metrics", f"GET /metrics?name[]={name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    query = "&".join(f"name[]={name}{suffix}" for suffix in ("", "_bucket", "_count", "_sum"))  # the original filters samples, not families
+    answer = server.exchange("metrics", f"GET /metrics?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     return metric_family(answer.body.decode(), name, with_values="values" in options)
 
 
@@ -224,9 +227,8 @@ def _snapshots(server: Server, count: int) -> Answer:
     deadline = time.monotonic() + UNTIL_SECONDS_MAX
     while len(files := sorted(folder.glob("*.cfg"))) < count and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-    lines = files[-1].read_text().splitlines() if files else []
-    told = next((line.removeprefix("model_snapshot=") for line in lines if line.startswith("model_snapshot=")), "null")
-    snapshot = json.loads(re.sub(r"\\\\(.)", r"\1", told))
+    told = javaproperties.loads(files[-1].read_text()).get("model_snapshot") if files else None
+    snapshot = json.loads(told) if told else None
     if snapshot:
         snapshot["created"], snapshot["name"] = "<created>", re.sub(r"\d", "9", snapshot["name"])
     return {"names": [re.sub(r"\d", "9", file.name) for file in files], "model_snapshot": snapshot}

@@ -84,6 +84,15 @@ def test_binary_and_json_inputs_go_together() -> None:
     assert [numpy.asarray(row["data"]).tolist() for row in found if isinstance(row, dict)] == [FLOATS.tolist(), [1, 2], [True]]
 
 
+def test_a_handler_does_not_see_how_a_tensor_travelled() -> None:
+    sent = tensor(4, [1])
+    for parameters, seen in (({}, {}), ({"content_type": "np"}, {"parameters": {"content_type": "np"}})):
+        asked = {"inputs": [{**sent, "parameters": {**sent["parameters"], **parameters}}]}
+        [row] = decode(job(asked, b"1234")).rows
+        assert isinstance(row, dict)
+        assert {name: value for name, value in row.items() if name != "data"} == {"name": "x", "shape": [1], "datatype": "FP32", **seen}
+
+
 def test_what_a_handler_gets_is_writable_and_true_as_a_list_is() -> None:
     data = data_of("FP32", FLOATS.tobytes(), [2, 2])
     assert data or None is not None

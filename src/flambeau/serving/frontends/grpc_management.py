@@ -90,7 +90,7 @@ class ManagementService:
         return self._response(msg=done.message)
 
     def _page(self, value: object) -> Any:
-        return self._response(msg=pretty(value).decode())
+        return self._response(msg=pretty(value).decode().rstrip())
 
 
 def _required(request: Any, name: str) -> str:

@@ -77,5 +77,5 @@ class OpenInferenceService:
 
 def _named(name: str) -> str:
     if not name:
-        raise InvalidInput("the request has no model name")
+        raise InvalidInput("Parameter model_name is required.")
     return name

@@ -49,7 +49,7 @@ class InferenceService:
 
     async def _ping(self, request: Any, call: Call) -> Any:
         status = "Healthy" if self._models.dataplane.health().ready else "Unhealthy"
-        return self._health(health=pretty({"status": status}).decode())
+        return self._health(health=pretty({"status": status}).decode().rstrip())
 
     async def _predictions(self, request: Any, call: Call) -> Any:
         answer = await self._ask(request, call).whole()

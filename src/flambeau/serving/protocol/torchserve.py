@@ -62,7 +62,7 @@ def decode_fields(job: Job) -> Rows:
     for name, size in job.parameters:
         row[name] = bytearray(job.body[at : at + int(size)])
         at += int(size)
-    return Rows([row])
+    return Rows([row], parts=tuple((name, "") for name, _ in job.parameters))
 
 
 def model_named_in_form(job: Job) -> str | None:

@@ -86,7 +86,7 @@ def _row_of(tensor: Any, index: int, raw: v2_binary.RawTensors) -> dict[str, obj
     said = described(tensor, index)
     size = v2_binary.size_of(tensor, said.where)
     if size is not None:
-        return {**tensor, "data": raw.take(said, size)}
+        return {**v2_binary.without_size(tensor), "data": raw.take(said, size)}
     data = tensor.get("data")
     if not isinstance(data, list):
         raise InvalidInput(f'{said.where}: "data" must be a list, not {kind_of(data)}')

@@ -59,6 +59,13 @@ def size_of(tensor: Any, where: str) -> int | None:
     return size
 
 
+def without_size(tensor: dict[str, Any]) -> dict[str, Any]:
+    """Return an input without what only says how it travelled: a handler gets the same row in every form."""
+    parameters = {name: value for name, value in tensor["parameters"].items() if name != "binary_data_size"}
+    rest = {name: value for name, value in tensor.items() if name != "parameters"}
+    return {**rest, "parameters": parameters} if parameters else rest
+
+
 class RawTensors:
     """The bytes behind a request's JSON, taken input by input.
 

@@ -156,6 +156,25 @@ def test_the_older_envelopes_read_torchserves_routes(name: str, body: bytes, exp
     assert [answer.status for answer in refused] == [200 if name == "body" else 400, 200]
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="data"; filename="d.json"\r\n'
+            b'Content-Type: application/json\r\n\r\n{"instances": [{"data": 1}]}\r\n--b--\r\n',
+        ),
+        ("application/x-www-form-urlencoded", b"data=%7B%22instances%22%3A+%5B%7B%22data%22%3A+1%7D%5D%7D"),
+    ],
+)
+def test_an_envelopes_document_may_come_in_a_form(content_type: str, body: bytes) -> None:
+    spec = ModelSpec("m", "1.0", Path("/nowhere"), "m.mar", "handler.py", envelope="kserve")
+    job = Job("f", Protocol.TORCHSERVE, Method.PREDICT, content_type, (), body)
+    assert run(Handling(echo), job, spec=spec)[0].body == b'{"predictions":[1]}'
+    broken = Job("f", Protocol.TORCHSERVE, Method.PREDICT, "multipart/form-data; boundary=b", (), b"--b")
+    assert run(Handling(echo), broken, spec=spec)[0].status == 400
+
+
 class Streaming(Handling):
     """Sends two parts of each row before it answers."""
 

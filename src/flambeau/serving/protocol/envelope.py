@@ -1,6 +1,6 @@
-"""TorchServe's service envelopes ``body`` and ``json``: another reading of what came over its own routes.
+"""TorchServe's service envelopes: another reading of what came over its own routes.
 
-``kserve`` and ``kservev2`` are the wire forms ``v1`` and ``v2``. One request's error never touches its neighbours, which is why this is
+``body`` and ``json`` are here; ``kserve`` and ``kservev2`` are the wire forms ``v1`` and ``v2``. One request's error never touches its neighbours, which is why this is
 a codec and not a wrapper around the handler.
 """
 
@@ -10,8 +10,11 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
-from flambeau.foundation.errors import Internal, InvalidInput
+from flambeau.foundation.errors import FlambeauError, Internal, InvalidInput
+from flambeau.serving.model import Job
+from flambeau.serving.protocol import torchserve
 from flambeau.serving.protocol.form import Encoded, Rows
 from flambeau.serving.protocol.json_text import plain, read_json
 
@@ -19,6 +22,20 @@ BODY = "body"
 """The row is the value itself, not a dict of names."""
 JSON = "json"
 """``{"instances": [...]}``: one row an instance; ``{"b64": "..."}`` is bytes."""
+
+
+def unwrapped(job: Job) -> Job:
+    """Return a job whose body is the JSON object that came as a form's field ``data`` or ``body``; other jobs as they are."""
+    if torchserve.media_type_of(job.content_type) not in (torchserve.MULTIPART, torchserve.FORM):
+        return job
+    try:
+        (row,) = torchserve.decode(job, parsed=False).rows
+    except FlambeauError:
+        return job  # whoever decodes it tells what is wrong
+    value = (row.get("data") or row.get("body")) if isinstance(row, dict) else None
+    if not isinstance(value, bytes | bytearray) or value.lstrip()[:1] != b"{":
+        return job
+    return replace(job, body=bytes(value), content_type="application/json")
 
 
 def opened(rows: Rows, name: str) -> Rows:

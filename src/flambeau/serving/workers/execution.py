@@ -112,6 +112,8 @@ def item_of(job: Job, spec: ModelSpec, first: int = 0) -> Item | Answer:
         spec: the model.
         first: where its rows begin in the handler's batch.
     """
+    if job.protocol is Protocol.TORCHSERVE and ENVELOPES.get(spec.envelope or "") in (Protocol.V1, Protocol.V2):
+        job = envelope.unwrapped(job)
     protocol = _protocol_of(job, spec)
     decoded = _decoded(job, protocol, spec)
     if isinstance(decoded, Answer):

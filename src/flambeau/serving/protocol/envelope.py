@@ -1,7 +1,7 @@
 """TorchServe's service envelopes: another reading of what came over its own routes.
 
-``body`` and ``json`` are here; ``kserve`` and ``kservev2`` are the wire forms ``v1`` and ``v2``. One request's error never touches its neighbours, which is why this is
-a codec and not a wrapper around the handler.
+``body`` and ``json`` are here; ``kserve`` and ``kservev2`` are the wire forms ``v1`` and ``v2``. One request's error never touches its
+neighbours, which is why this is a codec and not a wrapper around the handler.
 """
 
 from __future__ import annotations

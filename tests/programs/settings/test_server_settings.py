@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.foundation.errors import FlambeauError, InvalidInput, NotFound
+from flambeau.programs.settings.grpc import GrpcDoor
 from flambeau.programs.settings.server import Address, Flags, ServerSettings, load_settings
 
 SNAPSHOT = '{"name":"startup.cfg","modelCount":1,"models":{"mnist":{"1.0":{"defaultVersion":true,"marName":"mnist.mar"}}}}'
@@ -65,7 +66,7 @@ def test_kserves_config_in_a_pod(pod: Path) -> None:
     assert models.defaults.job_queue_size == 10
     assert [path for _, path in models.startup] == [pod / "model-store" / "mnist.mar"]
     assert sum("took the remark" in note for note in settings.notes) == 3
-    assert sum("gRPC is not open yet" in note for note in settings.notes) == 2
+    assert (doors.grpc.inference, doors.grpc.management) == (GrpcDoor("127.4.5.6", 7070, extra_ports=(8081,)), GrpcDoor("127.4.5.6", 7071))
 
 
 def test_outside_a_pod_the_doors_bind_as_configured(pod: Path) -> None:

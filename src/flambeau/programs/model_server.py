@@ -399,6 +399,8 @@ def doors_of(settings: DoorSettings) -> dict[Address, frozenset[Plane]]:
     for address, planes in wanted:
         if address is not None:
             doors[address] = doors.get(address, frozenset()) | planes
+    if settings.metrics is not None and settings.inference == settings.management:
+        doors[settings.inference] |= {Plane.METRICS}  # KServe's layout: one door has everything, as in TorchServe
     return doors
 
 

@@ -78,7 +78,8 @@ def _missing_path(options: argparse.Namespace) -> str | None:
     for flag in ("ts_config", "model_store", "workflow_store", "log_config", "cpp_log_config"):
         path = getattr(options, flag)
         if path is not None and not Path(path).exists():
-            return f"--{flag.replace('_', '-')} not found: {path}"
+            kind = "directory" if flag.endswith("store") else "file"
+            return f"--{flag.replace('_', '-')} {kind} not found: {path}"
     return None
 
 

@@ -306,9 +306,9 @@ def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, dire
     in_store = archives_in(store)
     notes: list[str] = []
     from_snapshot = bool(values["model_snapshot"].text.strip())
-    if from_snapshot and values.restored and (values["load_models"].is_from_flag or values["model_store"].is_from_flag):
+    if from_snapshot and values.restored and values["load_models"].is_from_flag:
         from_snapshot = False
-        notes.append("the snapshot's models are not restored: --models or --model-store says what to load")
+        notes.append("the snapshot's models are not restored: --models says what to load")
     if from_snapshot:
         startup, notes = models_from_snapshot(values["model_snapshot"])
         if values["load_models"].source != "default":

@@ -166,6 +166,7 @@ def _wish(request: PageRequest) -> Wish:
     url = parameters.text("url")
     if url is None:
         raise InvalidInput("Parameter url is required.")
+    workers = parameters.integer("initial_workers")
     return Wish(
         url=url,
         name=parameters.text("model_name"),
@@ -173,7 +174,7 @@ def _wish(request: PageRequest) -> Wish:
         runtime=parameters.text("runtime"),
         batch_size=_from(1, parameters.integer("batch_size")),
         max_batch_delay_ms=_from(0, parameters.integer("max_batch_delay")),
-        initial_workers=_from(0, parameters.integer("initial_workers")),
+        initial_workers=None if workers is None else max(0, workers),
         response_timeout_seconds=_from(1, parameters.integer("response_timeout")),
         startup_timeout_seconds=_from(0, parameters.integer("startup_timeout")),
         synchronous=parameters.boolean("synchronous", True),

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from tests.fixtures.archives import BROKEN, ECHO, OBEDIENT, TALKING, write_mar
+from tests.fixtures.archives import BROKEN, ECHO, OBEDIENT, STUCK, TALKING, write_mar
 from tests.fixtures.waiting import until, until_told
 from tests.programs.kit import CONFIG, Served, alive, serving
 
@@ -78,6 +78,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     write_mar(store, "talking", TALKING)
     write_mar(store, "broken", BROKEN)
     write_mar(store, "obedient", OBEDIENT)
+    write_mar(store, "stuck", STUCK)
     write_mar(store, "configured", ECHO, config="minWorkers: 2\nmaxWorkers: 3\nbatchSize: 4\nresponseTimeout: 30\n")
     (store / "torn.mar").write_bytes(b"nothing")
     (root / "outside").mkdir()
@@ -104,13 +105,14 @@ async def clean(site: Site) -> AsyncIterator[Site]:
             default = (await site.describe(name))["modelVersion"]
             for version in sorted((each["modelVersion"] for each in versions), key=lambda each: each == default):
                 await site.client.delete(f"/models/{name}/{version}")
-    await until(lambda: not list(site.served.temporary.glob("flambeau-models-*/*")))
+    await until(lambda: not list(site.served.temporary.glob("flambeau-models-*/models/*")))
     assert sorted(path.name for path in site.store.iterdir()) == [
         "broken.mar",
         "configured.mar",
         "echo.mar",
         "echo2.mar",
         "obedient.mar",
+        "stuck.mar",
         "talking.mar",
         "torn.mar",
     ]
@@ -131,7 +133,7 @@ async def clean(site: Site) -> AsyncIterator[Site]:
         ({"url": "echo.mar", "batch_size": "dd", "max_batch_delay": "junk"}, 200, "registered with 0 initial workers"),
         ({"url": "echo.mar", "model_name": "other"}, 200, 'Model "other" Version: 1.0'),
         ({"url": "echo.mar", "handler": "nowhere.py:nothing"}, 200, "registered with 0 initial workers"),
-        ({"url": "echo.mar", "initial_workers": "3", "startup_timeout": "0"}, 500, "Failed to start workers for model echo version: 1.0"),
+        ({"url": "stuck.mar", "initial_workers": "3", "startup_timeout": "0"}, 500, "Failed to start workers for model stuck version: 1.0"),
         ({"url": "broken.mar", "initial_workers": "1"}, 500, "the weights have gone missing"),
         ({"url": "echo.mar", "runtime": "python4"}, 400, "Invalid RuntimeType value: python4"),
         ({"url": "echo.mar", "model_name": "a/b"}, 400, "model_name must have 1 to 256 printable characters"),
@@ -438,14 +440,21 @@ async def test_descriptions_of_the_api(clean: Site) -> None:
         told = (await clean.client.request(method, path)).json()
         assert told["openapi"] == "3.0.1"
         assert {"/ping", "/models", "/models/{model_name}/{model_version}/set-default", "/metrics"} <= told["paths"].keys()
+    await clean.register("echo.mar", model_name="m")
     told = (await clean.client.options("/predictions/m")).json()
     assert told["info"] == {"title": "RESTful API for: m", "version": "1.0.0"}
     assert "/predictions/m" in told["paths"]
     assert (await clean.client.options("/models/m")).json()["info"]["title"] == "RESTful API for: m"
+    assert (await clean.client.options("/predictions/nope")).status_code == 404
 
 
-async def test_a_hundred_comings_and_goings_leave_nothing(clean: Site) -> None:
-    """See docs for the figure of a thousand; here fewer, each with a worker of its own."""
+async def test_an_invalid_handler_is_found_by_the_first_worker(clean: Site) -> None:
+    assert (await clean.register("echo.mar", handler="nowhere.py:nothing")).status_code == 200
+    response = await clean.client.put("/models/echo", params={"min_worker": 1, "synchronous": "true"})
+    assert (response.status_code, response.json()["type"]) == (500, "InternalServerException")
+
+
+async def test_comings_and_goings_leave_nothing(clean: Site) -> None:
     server = psutil.Process(clean.served.process.pid)
 
     async def cycles(count: int) -> None:

@@ -23,6 +23,7 @@ $(READY): pyproject.toml constraints.txt Makefile tools/torchvision_on_cpu_torch
 	$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt -e '.[torch,s3,dev]'
 	$(BIN)/python tools/torchvision_on_cpu_torch.py install
 	tools/need_kubectl
+	tools/need_prometheus
 	touch $(READY)
 
 demo: setup  ## run the whole workflow: train, archive, S3, apply, Ready, predict
@@ -44,8 +45,9 @@ format: setup  ## put the code in order
 protos: setup  ## compile the .proto files after one changed
 	$(BIN)/python tools/compile_protos.py
 
-docs: setup  ## write docs/configuration.md from the code
+docs: setup  ## write docs/configuration.md and docs/metrics.md from the code
 	$(BIN)/python tools/configuration_reference.py
+	$(BIN)/python tools/metrics_reference.py
 
 bench: setup  ## measure the main job (see benchmarks/README.md)
 	$(BIN)/python benchmarks/main_job.py

@@ -87,7 +87,7 @@ SERVER = (
         Kind.GAUGE,
         "Milliseconds",
         ("WorkerName", *_HOST),
-        "From asking for a worker to its model being loaded; of the workers that run now. WorkerName is W-<id>-<model>_<version>.",
+        "From asking for a worker to its model being loaded; of the workers that run now. WorkerName is W-ID-MODEL_VERSION.",
     ),
     Family("CPUUtilization", Kind.GAUGE, "Percent", _HOST, "Of all cores, since the last measurement."),
     Family("MemoryUsed", Kind.GAUGE, "Megabytes", _HOST, "Memory of the machine in use."),

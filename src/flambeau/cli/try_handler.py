@@ -13,10 +13,13 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from flambeau.foundation.errors import InvalidInput, NotFound
+from flambeau.foundation.errors import NotFound, TooLarge
+from flambeau.serving.handlers.errors import LoadError
+from flambeau.serving.model import Method, Protocol
 
-_FORMS = {"torchserve": 0, "v1": 1, "v2": 2}
 BODY_BYTES_MAX = 1 << 30
+"""A longer input is refused."""
+_FORMS = {"torchserve": Protocol.TORCHSERVE, "v1": Protocol.V1, "v2": Protocol.V2}
 
 
 def try_handler(
@@ -43,8 +46,6 @@ def try_handler(
         output: ``text`` for people, ``json`` for scripts.
     """
     from flambeau.programs.handler_trial import run_once  # noqa: PLC0415 - its imports take as long as the rest
-    from flambeau.serving.handlers.errors import LoadError  # noqa: PLC0415
-    from flambeau.serving.model import Method, Protocol  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     body, content_type = _body(input_file), content_type or _type_of(input_file, protocol)
@@ -56,7 +57,7 @@ def try_handler(
                 archive.expanduser().absolute(),
                 body,
                 content_type=content_type,
-                protocol=Protocol(_FORMS[protocol]),
+                protocol=_FORMS[protocol],
                 method=Method.EXPLAIN if explain else Method.PREDICT,
             )
     except LoadError as error:
@@ -89,7 +90,7 @@ def _body(input_file: str) -> bytes:
         with path.open("rb") as file:
             body = file.read(BODY_BYTES_MAX + 1)
     if len(body) > BODY_BYTES_MAX:
-        raise InvalidInput(f"the input {input_file} is over {BODY_BYTES_MAX} bytes")
+        raise TooLarge(f"the input {input_file} is over {BODY_BYTES_MAX} bytes")
     return body
 
 

@@ -79,9 +79,9 @@ def test_a_pid_file_of_somebody_else_is_removed(tmp_path: Path) -> None:
     ("arguments", "status", "why"),
     [
         (["--start"], 1, "Missing mandatory parameter --model-store"),
-        (["--start", "--model-store", "nope"], 1, "--model-store not found: nope"),
-        (["--model-store", ".", "--ts-config", "nope"], 1, "--ts-config not found: nope"),
-        (["--model-store", ".", "--log-config", "nope"], 1, "--log-config not found: nope"),
+        (["--start", "--model-store", "nope"], 1, "--model-store directory not found: nope"),
+        (["--model-store", ".", "--ts-config", "nope"], 1, "--ts-config file not found: nope"),
+        (["--model-store", ".", "--log-config", "nope"], 1, "--log-config file not found: nope"),
         (["--model-store", ".", "--models", "gone.mar"], 1, "cannot load model gone.mar"),
         (["--start", "--stop"], 2, "not allowed with argument"),
         (["--nonsense"], 2, "unrecognized arguments"),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -115,7 +116,25 @@ async def test_requirements_are_installed_where_that_is_allowed(repository: Repo
     assert "flambeau_tiny" in lacking.message
 
 
-def write_needy_folder(folder: Path) -> None:
+async def test_use_venv_makes_the_requirements_an_environment_of_the_models_own(repository: Repository, tmp_path: Path) -> None:
+    folder = tmp_path / "needy"
+    write_needy_folder(folder, config="useVenv: true\n")
+
+    def one_worker(name: str, version: str, yaml: Mapping[str, object]) -> tuple[ModelConfig, list[str]]:
+        return ModelConfig(use_venv=yaml["useVenv"] is True), []
+
+    repository.register(Registration(folder, "needy", one_worker, packages_cache=tmp_path / "cache"))
+    await until(lambda: all(standing.ready or standing.failed for standing in repository.standings()), 60)
+    [standing] = repository.standings()
+    assert standing.ready, standing.message
+    [model] = repository.models()
+    assert model.spec.packages is None
+    assert model.spec.interpreter is not None
+    [worker] = model.pool.workers()
+    assert psutil.Process(worker.pid).cmdline()[0] == str(model.spec.interpreter)
+
+
+def write_needy_folder(folder: Path, *, config: str | None = None) -> None:
     """Write a model folder whose handler imports a package that its requirements bring, as a wheel in the folder."""
     (folder / "MAR-INF").mkdir(parents=True)
     handler = "import flambeau_tiny\n\n\ndef handle(data, context):\n    return data and [flambeau_tiny.WORD] * len(data)\n"
@@ -123,6 +142,9 @@ def write_needy_folder(folder: Path) -> None:
     write_wheel(folder)
     (folder / "requirements.txt").write_text("--no-index\n./flambeau_tiny-1.0-py3-none-any.whl\n")
     model = {"modelName": "needy", "handler": "needy.py", "requirementsFile": "requirements.txt"}
+    if config is not None:
+        (folder / "model-config.yaml").write_text(config)
+        model["configFile"] = "model-config.yaml"
     (folder / "MAR-INF" / "MANIFEST.json").write_text(json.dumps({"model": model}))
 
 

@@ -74,7 +74,7 @@ _ALL = (
     _key("allowed_urls", "text"),
     _key("use_env_allowed_urls", "boolean", "false", environment=None),
     _key("initial_worker_port", "integer", "9000", note="no effect: workers are reached without ports"),
-    _key("initial_distribution_port", "integer", "29500", note=LATER),
+    _key("initial_distribution_port", "integer", "29500", note="no effect: torchrun takes a free port"),
     _key("enable_envvars_config", "boolean", "false", environment=None),
     _key("enable_metrics_api", "boolean", "true"),
     _key("metrics_mode", "text", "prometheus"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import io
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,9 @@ import torch
 from PIL import Image
 
 from flambeau.serving.handlers.service import Outcome, Service, load_service
-from flambeau.serving.model import ModelSpec
+from flambeau.serving.model import Job, Method, ModelConfig, ModelSpec, Protocol
+from flambeau.serving.workers.continuous import Continuous
+from flambeau.serving.workers.link import ChildLink
 
 GUIDE = Path(__file__).parents[2].joinpath("docs", "handlers.md").read_text(encoding="utf-8")
 EXAMPLES = {name: f"# {name}\n{text}" for name, text in re.findall(r"```python\n# (\S+)\n(.*?)```", GUIDE, flags=re.DOTALL)}
@@ -58,11 +62,13 @@ def picture() -> bytes:
 
 
 def test_every_example_is_tested_here() -> None:
-    assert GUIDE.count("```python") == len(EXAMPLES) == 8
+    assert GUIDE.count("```python") == len(EXAMPLES) == 10
     assert sorted(EXAMPLES) == [
         "about.py",
+        "countdown.py",
         "digits.py",
         "length.py",
+        "meeting.py",
         "roots.py",
         "scores.py",
         "test_scores.py",
@@ -115,3 +121,18 @@ def test_the_guides_test_passes(folder: Path) -> None:
     load(folder, "scores.py")  # shows the folder and ``ts`` to the import system
     importlib.import_module("test_scores").test_a_row_gets_its_score()
     assert torch.is_inference_mode_enabled() is False
+
+
+def test_a_request_is_counted_down_step_by_step(folder: Path) -> None:
+    spec = ModelSpec("guide", "1.0", folder, "guide.mar", "countdown.py", config=ModelConfig(continuous_batching=True))
+    near, far = socket.socketpair()
+    with near, far:
+        mode = Continuous(ChildLink(near), load_service(spec), spec)
+        answer = mode.answer(Job("id", Protocol.V1, Method.PREDICT, "", (), b'{"instances": [{"body": 3}]}'))
+    assert answer.body == b'{"predictions":["2 1 0 "]}'
+
+
+async def test_coroutines_meet(folder: Path) -> None:
+    service = load(folder, "meeting.py")
+    asked = (service.predict_concurrently([{"body": name}], [[]], [name]) for name in ("a", "b"))
+    assert [outcome.value for outcomes in await asyncio.gather(*asked) for outcome in outcomes] == ["met", "met"]

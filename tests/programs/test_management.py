@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import psutil
@@ -39,7 +40,7 @@ class Site:
         return await self.client.post("/models", params={"url": url, **{key: str(value) for key, value in parameters.items()}})
 
     async def describe(self, name: str) -> Any:
-        [told] = (await self.client.get(f"/models/{name}")).json()
+        [told] = (await self.client.get(f"/models/{quote(name, safe='')}")).json()
         return told
 
 
@@ -101,10 +102,10 @@ async def clean(site: Site) -> AsyncIterator[Site]:
     yield site
     while names := [model["modelName"] for model in (await site.client.get("/models")).json()["models"]]:
         for name in names:
-            versions = (await site.client.get(f"/models/{name}/all")).json()
+            versions = (await site.client.get(f"/models/{quote(name, safe='')}/all")).json()
             default = (await site.describe(name))["modelVersion"]
             for version in sorted((each["modelVersion"] for each in versions), key=lambda each: each == default):
-                await site.client.delete(f"/models/{name}/{version}")
+                await site.client.delete(f"/models/{quote(name, safe='')}/{version}")
     await until(lambda: not list(site.served.temporary.glob("flambeau-models-*/models/*")))
     assert sorted(path.name for path in site.store.iterdir()) == [
         "broken.mar",
@@ -136,13 +137,14 @@ async def clean(site: Site) -> AsyncIterator[Site]:
         ({"url": "stuck.mar", "initial_workers": "3", "startup_timeout": "0"}, 500, "Failed to start workers for model stuck version: 1.0"),
         ({"url": "broken.mar", "initial_workers": "1"}, 500, "the weights have gone missing"),
         ({"url": "echo.mar", "runtime": "python4"}, 400, "Invalid RuntimeType value: python4"),
-        ({"url": "echo.mar", "model_name": "a/b"}, 400, "model_name must have 1 to 256 printable characters"),
+        ({"url": "echo.mar", "model_name": "a/b"}, 200, 'Model "a/b" Version: 1.0'),
+        ({"url": "echo.mar", "model_name": "a\n"}, 400, "model_name must have 1 to 256 printable characters"),
         ({}, 400, "Parameter url is required."),
         ({"url": ""}, 404, "empty url"),
         ({"url": "gone.mar"}, 404, "Model not found at: gone.mar"),
         ({"url": "/etc"}, 404, "Model not found at: /etc"),
         ({"url": "../store/echo.mar"}, 404, "Relative path is not allowed in url: ../store/echo.mar"),
-        ({"url": "ftp://x/echo.mar"}, 404, "Given URL ftp://x/echo.mar does not match any allowed URL(s)"),
+        ({"url": "ftp://x/none.mar"}, 404, "Model not found at: ftp://x/none.mar"),
         ({"url": "https://example.org/echo.mar"}, 404, "does not match any allowed URL(s)"),
         ({"url": "http://169.254.169.254/x.mar"}, 404, "link-local ones are never fetched"),
         ({"url": "torn.mar"}, 400, "neither a zip nor a tar.gz"),
@@ -255,6 +257,8 @@ async def test_scaling_down_ends_workers(clean: Site) -> None:
     assert len(alive(processes)) == 1
     assert (await clean.client.put("/models/echo", params={"min_worker": 0, "synchronous": "true"})).status_code == 200
     assert not alive(processes)
+    assert (await clean.client.get("/v1/models/echo")).json()["ready"] is False
+    assert (await clean.client.get("/ping")).status_code == 200
     refused = await clean.client.post("/predictions/echo", json={})
     assert (refused.status_code, refused.json()["type"]) == (503, "ServiceUnavailableException")
 
@@ -444,7 +448,9 @@ async def test_descriptions_of_the_api(clean: Site) -> None:
     told = (await clean.client.options("/predictions/m")).json()
     assert told["info"] == {"title": "RESTful API for: m", "version": "1.0.0"}
     assert "/predictions/m" in told["paths"]
-    assert (await clean.client.options("/models/m")).json()["info"]["title"] == "RESTful API for: m"
+    told = (await clean.client.options("/models/m")).json()
+    assert told["info"]["title"] == "RESTful Management API for: m"
+    assert set(told["paths"]["/models/{model_name}"]) == {"get", "put", "delete"}
     assert (await clean.client.options("/predictions/nope")).status_code == 404
 
 

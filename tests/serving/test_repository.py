@@ -175,7 +175,9 @@ def test_an_archive_without_a_handler_is_refused(tmp_path: Path) -> None:
         spec_of(registered(), unpacked(tmp_path), None)
 
 
-@pytest.mark.parametrize(("file", "name"), [("a.mar", "a"), ("a-b.c.tar", "a_b_c"), ("folder", "folder")])
+@pytest.mark.parametrize(
+    ("file", "name"), [("a.mar", "a"), ("a-b.c.tar", "a_b_c_tar"), ("nested.tar.gz", "nested_tar_gz"), ("folder", "folder")]
+)
 def test_names_of_archives(file: str, name: str) -> None:
     assert name_of_archive(Path("/x") / file) == name
 

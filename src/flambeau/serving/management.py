@@ -196,8 +196,8 @@ def _check(wish: Wish) -> None:
     if wish.runtime is not None and wish.runtime not in RUNTIMES:
         raise InvalidInput(f"Invalid RuntimeType value: {wish.runtime}", hint=f"use {' or '.join(RUNTIMES[:2])}")
     name = wish.name
-    if name is not None and (not name or len(name) > NAME_CHARS_MAX or "/" in name or not name.isprintable()):
-        raise InvalidInput(f"model_name must have 1 to {NAME_CHARS_MAX} printable characters and no slash")
+    if name is not None and not (1 <= len(name) <= NAME_CHARS_MAX and name.isprintable()):
+        raise InvalidInput(f"model_name must have 1 to {NAME_CHARS_MAX} printable characters")
     if wish.initial_workers is not None and wish.initial_workers > WORKERS_MAX:
         raise InvalidInput(f"initial_workers must be at most {WORKERS_MAX}")
 

@@ -193,6 +193,10 @@ class _Entry:
             why = f"model {self.name} is not loaded yet: {self.phase}"
             return Standing(self.name, self.phase, False, False, "ModelLoading", why, awaited=awaited)
         label = f"{model.name} {model.version}"
+        if model.pool.workers_max == 0:
+            # Nobody wishes it to answer: it isn't ready, and the server is not the worse for it.
+            why = f"model {label} has no workers: scale it up"
+            return Standing(label, Phase.READY, False, reason="NoWorkers", message=why, awaited=False)
         if model.pool.ready:
             return Standing(label, Phase.READY, True, awaited=awaited)
         failure = model.pool.failure()
@@ -593,8 +597,9 @@ def read_model_config(directory: Path, manifest: Manifest) -> dict[str, Any]:
 
 
 def name_of_archive(archive: Path) -> str:
-    """Return the name that TorchServe gives a model whose manifest has none."""
-    return re.sub(r"\W", "_", archive.name.rpartition(".")[0] or archive.name)
+    """Return the name that TorchServe gives a model whose manifest has none: ``nested.tar.gz`` is ``nested_tar_gz``."""
+    name = archive.name
+    return re.sub(r"\W|^_", "_", name.removesuffix(".mar").removesuffix(".model"))
 
 
 def _discard(entry: _Entry) -> None:

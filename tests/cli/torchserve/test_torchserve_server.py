@@ -97,3 +97,8 @@ def test_a_failed_start_says_why_and_fails(tmp_path: Path, arguments: list[str],
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert server.run(["--version"]) == 0
     assert capsys.readouterr().out == "TorchServe Version is 0.12.0\n"
+
+
+def test_a_temporary_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+    status, told = torchserve(tmp_path, "--start", "--model-store", ".", environment={"TEMP": "/nowhere"})
+    assert (status, told) == (1, "Invalid temp directory: /nowhere (TEMP environment variable).\n")

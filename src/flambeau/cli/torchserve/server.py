@@ -39,6 +39,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if options.version:
         print(f"TorchServe Version is {TORCHSERVE_VERSION}")
         return 0
+    if (temporary := os.environ.get("TEMP")) and not Path(temporary).is_dir():
+        print(f"Invalid temp directory: {temporary} (TEMP environment variable).")
+        return 1
     pid_file = Path(tempfile.gettempdir()) / ".model_server.pid"
     running = _running_server(pid_file)
     if options.stop:

@@ -96,6 +96,8 @@ def effective_values(
     if values["enable_envvars_config"].boolean():
         for name, key in KEYS.items():
             if name == "allowed_urls" and not values["use_env_allowed_urls"].boolean():
+                if key.environment in environment:
+                    warnings.append(f"{key.environment} has no effect: use_env_allowed_urls is not true")
                 continue
             if key.environment and key.environment in environment:
                 values[name] = Value(name, environment[key.environment], f"environment {key.environment}")

@@ -21,7 +21,7 @@ from flambeau.serving.archive.download import AllowedAddress, copy_file, downloa
 URL_CHARS_MAX = 4_096
 _NOT_THERE = {"Model": "Model not found at", "Workflow": "Workflow not found in workflow store"}
 """TorchServe's words."""
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ADDRESS = re.compile(r"(?:https?|file)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,12 @@ def describe_model(model: str) -> dict[str, Any]:
     return {**document, "paths": paths}
 
 
+def describe_management(model: str) -> dict[str, Any]:
+    """Return the description of one model's management."""
+    found = [operation for operation in OPERATIONS if operation.path.startswith("/models/{model_name}")]
+    return _document(f"RESTful Management API for: {model}", "1.0.0", found)
+
+
 def _document(title: str, version: str, operations: list[Operation]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:

@@ -8,11 +8,12 @@ from typing import Any
 
 import orjson
 
+from flambeau.foundation.errors import NotAllowed
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends.management import ManagementPages
-from flambeau.serving.frontends.openapi import describe_doors, describe_model
+from flambeau.serving.frontends.openapi import describe_doors, describe_management, describe_model
 from flambeau.serving.frontends.page_request import PageRequest, Rendered, query_pairs
-from flambeau.serving.frontends.routes import Page, nowhere
+from flambeau.serving.frontends.routes import Page, Plane, nowhere
 from flambeau.serving.frontends.status import JSON, RETRY_AFTER_SECONDS_DEFAULT, pretty
 from flambeau.serving.frontends.tokens import Tokens
 from flambeau.serving.frontends.workflows import WorkflowPages
@@ -53,7 +54,7 @@ class Pages:
         flows = WorkflowPages(workflows, model_api=model_api)
         self._makers: dict[Page, Callable[[PageRequest], Rendered | Coroutine[Any, Any, Rendered]]] = {
             Page.PING: self._ping,
-            Page.ROOT: lambda request: (200, [JSON], b'{"status":"alive"}'),
+            Page.ROOT: self._root,
             Page.LIVE: lambda request: (200, [JSON], b'{"live":true}'),
             Page.READY: self._ready,
             Page.SERVER_METADATA: lambda request: _json(dataplane.server_metadata()),
@@ -90,7 +91,13 @@ class Pages:
         if not route.model:
             return _pretty(describe_doors(request.planes))
         self._dataplane.model(route.model, route.version)
-        return _pretty(describe_model(route.model))
+        return _pretty(describe_management(route.model) if route.page is Page.MODEL else describe_model(route.model))
+
+    def _root(self, request: PageRequest) -> Rendered:
+        """Say that the server is there, where KServe asks."""
+        if Plane.INFERENCE not in request.planes:
+            raise NotAllowed("Requested method is not allowed, please refer to API document.", hint="use OPTIONS")
+        return 200, [JSON], b'{"status":"alive"}'
 
     def _ping(self, request: PageRequest) -> Rendered:
         """TorchServe says Healthy before anything is loaded; here it means that every model can answer."""

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup demo test check format docs protos bench conformance peers-clients peers-torchserve clean
+.PHONY: help setup demo test test-again check format docs protos bench conformance peers-clients peers-torchserve clean
 
 help:  ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ demo: setup  ## run the whole workflow: train, archive, S3, apply, Ready, predic
 
 test: setup check peers-clients  ## check and test everything
 	$(BIN)/python -m pytest
+
+test-again: setup check  ## run once more what failed in the last `make test`
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 check: setup  ## lint, types, import rules
 	$(BIN)/ruff check .

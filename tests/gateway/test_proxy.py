@@ -198,13 +198,6 @@ async def test_a_backend_without_replicas_says_why(world: World) -> None:
     assert said(answer)["error"] == "revision mnist-00001 has no ready pod"
 
 
-async def test_websocket_and_http2_are_refused_clearly(world: World) -> None:
-    world.serve((await world.echo()).endpoint)
-    upgrade = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-    assert (await world.client.ask(upgrade)).status == 501
-    assert (await world.client.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")).status == 505
-
-
 async def test_routes_in_a_circle_are_508(world: World) -> None:
     circle = Rule((Destination(weight=1, reroute=True, host="m"),), source="VirtualService a/b")
     world.gateway.serve(Table(Document(1, (Host("m", (circle,)),))))

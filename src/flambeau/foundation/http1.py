@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from flambeau.foundation.errors import Unavailable
-from flambeau.foundation.http1_connection import ANSWERED, Application, Connection, Exchange, Headers
+from flambeau.foundation.http1_connection import ANSWERED, Application, Connection, Exchange, Headers, Http2
 from flambeau.foundation.http1_head import DEFAULT_LIMITS, Head, Limits
 
 __all__ = ["ANSWERED", "Application", "Connection", "Exchange", "Head", "Headers", "Limits", "Server"]
@@ -39,10 +39,14 @@ class Server:
         application: called with each request's head; returns its exchange. It may answer before it returns.
         limits: what clients may ask.
         name: the ``server`` header's value.
+        http2: takes connections over that speak HTTP/2; None refuses them.
     """
 
-    def __init__(self, application: Application, limits: Limits = DEFAULT_LIMITS, name: str = "flambeau") -> None:
+    def __init__(
+        self, application: Application, limits: Limits = DEFAULT_LIMITS, name: str = "flambeau", http2: Http2 | None = None
+    ) -> None:
         self.application = application
+        self.http2 = http2
         self.limits = limits
         self.name = name
         self.draining = False

@@ -13,9 +13,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
-import httptools
 import orjson
 
+from flambeau.foundation.http1_chunked import ChunkedBody
 from flambeau.foundation.http1_head import Head, Limits, Refusal, read_head, refuse_partial
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -29,14 +29,13 @@ _WRITE_TOGETHER_BYTES_MAX: Final = 65536
 _NEVER: Final = math.inf
 
 # What a connection is doing.
-_IDLE, _HEAD, _BODY, _ANSWER, _LINGER = range(5)
+_IDLE, _HEAD, _BODY, _ANSWER, _LINGER, _TUNNEL = range(6)
 # How far the answer to the current request is.
 _NONE, _STARTED = range(2)
 # How a started answer's body is framed.
 _NO_BODY, _SIZED, _CHUNKED, _UNTIL_CLOSE = range(4)
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
-_CHUNKED_HEAD = b"POST / HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Exchange(Protocol):
@@ -69,46 +68,6 @@ class _Answered:
 
 ANSWERED: Final[Exchange] = _Answered()
 """What an application returns when it has answered from the head alone."""
-
-
-class _ChunkedBody:
-    """Take a chunked body apart."""
-
-    __slots__ = ("_overhead", "_parser", "_pieces", "complete", "surplus")
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._overhead = 0
-        self.complete = False
-        self.surplus = False
-        """Bytes came behind the body's end in the same read."""
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(_CHUNKED_HEAD)
-
-    def on_body(self, data: bytes) -> None:
-        self._pieces.append(data)
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-    def feed(self, data: bytes, limits: Limits) -> bytes:
-        """Return the body bytes in ``data``.
-
-        Raises:
-            Refusal: it isn't chunked coding, or its trailers are over the head's limit.
-        """
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            if not self.complete:
-                raise Refusal(400, f"malformed chunked body: {error}") from error
-            self.surplus = True
-        body = b"".join(self._pieces)
-        self._pieces.clear()
-        self._overhead = 0 if body else self._overhead + len(data)
-        if self._overhead > limits.head_bytes_max:
-            raise Refusal(431, f"the body's trailers are over {limits.head_bytes_max} bytes")
-        return body
 
 
 class Connection(asyncio.Protocol):
@@ -149,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._answer = _NONE
         self._exchange: Exchange | None = None
         self._held = b""  # a head's beginning, or what came behind a request that isn't answered yet
-        self._chunked: _ChunkedBody | None = None
+        self._chunked: ChunkedBody | None = None
         self._body_left = 0
         self._continue_due = False
         self._framing = _NO_BODY
@@ -274,6 +233,30 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"0\r\n\r\n")
         self._end_exchange(self._keep_alive and self._may_keep_alive())
 
+    def switch(self, headers: Headers) -> None:
+        """Answer 101 to a request that has arrived whole: from now on the bytes of both directions are the application's own.
+
+        They come by on_body() and go by write(), as they are; finish() ends the connection.
+
+        Args:
+            headers: Upgrade and Connection among them.
+
+        Raises:
+            RuntimeError: the request is answered already, or its body is still on its way.
+            ValueError: a header holds a line break.
+        """
+        if self._gone:
+            return
+        self._expect_answer(_NONE)
+        if self._state != _ANSWER:
+            raise RuntimeError("the request's body is still on its way")
+        self._transport.write(self._answer_head(101, headers, True, b"", b""))
+        early, self._held = self._held, b""
+        self._become_tunnel()
+        if early:
+            self._transport.resume_reading()
+            self._advance(early)
+
     def abort(self) -> None:
         """Cut the connection: the only way to say that a started answer went wrong."""
         self._exchange = None
@@ -282,7 +265,7 @@ class Connection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Take no more of the request's body for now; at most one read's worth may still come."""
-        if self._state == _BODY and not self._reading_paused and not self._gone:
+        if self._state in (_BODY, _TUNNEL) and not self._reading_paused and not self._gone:
             self._reading_paused = True
             self._deadline = _NEVER
             self._transport.pause_reading()
@@ -291,8 +274,9 @@ class Connection(asyncio.Protocol):
         """Take the body again."""
         if self._reading_paused and not self._gone:
             self._reading_paused = False
-            self._deadline = self._server.soon(self._server.limits.body_idle_seconds)
-            self._ask_for_body()
+            if self._state == _BODY:
+                self._deadline = self._server.soon(self._server.limits.body_idle_seconds)
+                self._ask_for_body()
             self._transport.resume_reading()
 
     # What the loop calls.
@@ -377,6 +361,9 @@ class Connection(asyncio.Protocol):
                     data = self._take_body(data)
                 elif self._state in (_IDLE, _HEAD) and self._write_deadline == _NEVER:
                     data = self._take_head(data)
+                elif self._state == _TUNNEL and self._exchange is not None:
+                    self._exchange.on_body(data)
+                    break
                 else:
                     if self._state != _LINGER:
                         self._hold(data)
@@ -404,8 +391,12 @@ class Connection(asyncio.Protocol):
             self._wait_for_head(data)
             return b""
         if data.startswith(b"PRI * HTTP/2.0"):
-            # Place of HTTP/2 with prior knowledge (issue 4): hand the transport to its protocol here.
-            raise Refusal(505, "HTTP/2 is not spoken here yet; use HTTP/1.1")
+            if server.http2 is None:
+                raise Refusal(505, "HTTP/2 is not spoken here; use HTTP/1.1")
+            self._become_tunnel()
+            self._exchange = ANSWERED  # stands until the other protocol has said its first words
+            self._exchange = server.http2(self)
+            return data
         head = read_head(data, end, server.limits)
         self._head = head
         self._answer = _NONE
@@ -413,7 +404,7 @@ class Connection(asyncio.Protocol):
         if head.chunked or head.content_length:
             self._state = _BODY
             self._body_left = head.content_length or 0
-            self._chunked = _ChunkedBody() if head.chunked else None
+            self._chunked = ChunkedBody() if head.chunked else None
             self._continue_due = head.expect_continue
             self._deadline = server.soon(server.limits.body_idle_seconds)
         else:
@@ -487,6 +478,11 @@ class Connection(asyncio.Protocol):
         else:
             self._state = _ANSWER
             self._deadline = _NEVER
+
+    def _become_tunnel(self) -> None:
+        self._state = _TUNNEL
+        self._deadline = _NEVER
+        self._answer, self._framing, self._keep_alive = _STARTED, _UNTIL_CLOSE, False
 
     # The way of an answer.
 
@@ -584,12 +580,15 @@ class Connection(asyncio.Protocol):
 
 
 Application = Callable[[Head, Connection], Exchange]
+Http2 = Callable[[Connection], Exchange]
+"""What takes a connection over that begins with HTTP/2's preface: every byte of it, the preface first, comes by on_body()."""
 
 
 class Acceptor(Protocol):
     """What a connection needs of the server that accepted it."""
 
     application: Application
+    http2: Http2 | None
     limits: Limits
     name: str
     draining: bool

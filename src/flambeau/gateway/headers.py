@@ -40,7 +40,20 @@ class ResponseHead:
     has_request_id: bool
 
 
-def request_head(head: Head, target: bytes, authority: str | None, peer: str, fresh_id: bytes) -> tuple[bytes, bytes]:
+def asked_protocol(head: Head) -> bytes | None:
+    """Return what a request wants to upgrade its connection to, or None; HTTP/2 is no upgrade that replicas are asked for."""
+    if head.content_length or head.chunked:
+        return None
+    upgrade = head.get(b"upgrade")
+    if not upgrade or upgrade.lower().startswith((b"h2", b"http")) or head.version_1_0:
+        return None
+    tokens = (head.get(b"connection") or b"").lower().split(b",")
+    return upgrade if b"upgrade" in [token.strip() for token in tokens] else None
+
+
+def request_head(
+    head: Head, target: bytes, authority: str | None, peer: str, fresh_id: bytes, *, scheme: bytes, upgrade: bytes | None
+) -> tuple[bytes, bytes]:
     """Return the head to send to a replica, and the request's id.
 
     Args:
@@ -49,6 +62,8 @@ def request_head(head: Head, target: bytes, authority: str | None, peer: str, fr
         authority: the Host to send; None: the client's.
         peer: the client's address.
         fresh_id: used if the client sent no x-request-id.
+        scheme: what the client speaks: http or https.
+        upgrade: the protocol to ask the replica for; None: HTTP/1.1 only.
     """
     kept: list[tuple[bytes, bytes]] = []
     own: dict[bytes, bytes] = {}
@@ -72,11 +87,13 @@ def request_head(head: Head, target: bytes, authority: str | None, peer: str, fr
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n"
         % (
             forwarded + b", " + peer.encode() if forwarded else peer.encode(),
-            own.get(b"x-forwarded-proto", b"http"),
+            own.get(b"x-forwarded-proto", scheme),
             own.get(b"x-forwarded-host", host),
             request_id,
         )
     )
+    if upgrade is not None:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
     if head.chunked:
         lines.append(b"Transfer-Encoding: chunked\r\n\r\n")
     elif head.content_length is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
@@ -15,6 +15,9 @@ from flambeau.gateway.breaker import HEALTHY, Health
 from flambeau.gateway.document import Backend, Endpoint
 from flambeau.gateway.headers import ResponseHead, response_head
 from flambeau.gateway.metrics import Numbers
+
+if TYPE_CHECKING:
+    from flambeau.gateway.passage import Passage
 
 CONNECT_SECONDS_MAX = 5.0
 """To open a connection."""
@@ -37,6 +40,9 @@ class Receiver(Protocol):
 
     def on_response_body(self, body: bytes, complete: bool) -> None:
         """Take more of the body."""
+
+    def on_switched(self, head: ResponseHead) -> None:
+        """Know that the replica has agreed to another protocol; its bytes come by on_response_body, as they are."""
 
     def on_upstream_lost(self, cause: str) -> None:
         """Know that no (further) answer will come."""
@@ -107,7 +113,7 @@ class Service:
         self.replicas: list[Replica] = []
         self.in_flight = 0
         """Requests that a replica works on now."""
-        self.waiting: deque[Receiver] = deque()
+        self.waiting: deque[Passage] = deque()
         """Requests that wait for a replica with room; bounded by the proxy."""
         self.numbers = Numbers()
         self.present = 0
@@ -152,6 +158,7 @@ class Upstream(asyncio.Protocol):
         "_headers",
         "_informational",
         "_keep_alive",
+        "_may_switch",
         "_overhead",
         "_parser",
         "_pieces",
@@ -179,6 +186,7 @@ class Upstream(asyncio.Protocol):
         self._delivered = False
         self._complete = False
         self._keep_alive = False
+        self._may_switch = False
         self._overhead = 0
 
     # What the proxy calls.
@@ -188,15 +196,17 @@ class Upstream(asyncio.Protocol):
         """Whether the connection can't be used any more."""
         return self._transport.is_closing()
 
-    def begin(self, receiver: Receiver, head_only: bool) -> None:
+    def begin(self, receiver: Receiver, head_only: bool, *, may_switch: bool) -> None:
         """Expect an answer.
 
         Args:
             receiver: whom to tell.
             head_only: the answer has no body whatever its head says (HEAD).
+            may_switch: the request asks for another protocol, so that the answer may be 101.
         """
         self._receiver = receiver
         self._head_only = head_only
+        self._may_switch = may_switch
         self._parser = httptools.HttpResponseParser(self)
         self._headers = []
         self._answer = None
@@ -224,6 +234,12 @@ class Upstream(asyncio.Protocol):
         self._parser = None
         self._transport.abort()
 
+    def hang_up(self) -> None:
+        """End a tunnel once everything has been sent; nobody is told."""
+        self._receiver = None
+        self.resume_reading()  # or its end would never be seen
+        self._transport.close()
+
     def close(self) -> None:
         """End an idle connection."""
         self._transport.close()
@@ -237,12 +253,18 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the answer, and pass on what is new."""
-        if self._receiver is None or self._parser is None:
-            self._transport.abort()  # nobody asked
+        receiver, parser = self._receiver, self._parser
+        if receiver is None or parser is None:
+            self._receive_raw(data)
             return
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if isinstance(error, httptools.HttpParserUpgrade) and self._answer is not None and self._answer.status == 101:
+                self._parser = None
+                receiver.on_switched(self._answer)
+                self._receive_raw(data[error.args[0] :])
+                return
             if not self._complete:
                 self._lose(f"sent an answer that is not HTTP/1.1 ({error})")
                 return
@@ -261,6 +283,10 @@ class Upstream(asyncio.Protocol):
         if self._receiver is None:
             if self in self.replica.idle:
                 self.replica.idle.remove(self)
+            return
+        if self._parser is None:
+            receiver, self._receiver = self._receiver, None
+            receiver.on_response_body(b"", True)  # a tunnel has no other end
             return
         if error is None and self._delivered and self._answer is not None and self._answer.until_close:
             self._complete = True
@@ -292,7 +318,8 @@ class Upstream(asyncio.Protocol):
         if self._complete or self._parser is None:
             raise ValueError("a second answer")
         status = self._parser.get_status_code()
-        if status < 200:
+        switches = status == 101 and self._may_switch and any(name.lower() == b"upgrade" for name, _ in self._headers)
+        if status < 200 and not switches:
             self._informational = True
             self._headers = []
             return
@@ -314,6 +341,13 @@ class Upstream(asyncio.Protocol):
             self._complete = True
 
     # Inside.
+
+    def _receive_raw(self, data: bytes) -> None:
+        """Pass a tunnel's bytes on."""
+        if self._receiver is None:
+            self._transport.abort()  # nobody asked
+        elif data:
+            self._receiver.on_response_body(data, False)
 
     def _deliver(self) -> None:
         answer, receiver = self._answer, self._receiver

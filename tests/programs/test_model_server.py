@@ -18,6 +18,9 @@ from tests.fixtures.archives import BROKEN, ECHO, OBEDIENT, STUCK, write_mar
 from tests.fixtures.waiting import until, until_told
 from tests.programs.kit import CONFIG, alive, serving, start
 
+LAST_LINE = len(CONFIG.splitlines()) + 1
+"""Of a config to which one is added."""
+
 
 async def ready(client: httpx2.AsyncClient, *, model: str) -> None:
     async def asks() -> bool:
@@ -40,8 +43,8 @@ def arguments(store: Path, *models: str) -> list[str]:
     ("models", "config", "why"),
     [
         (["gone.mar"], CONFIG, "cannot load model gone.mar: {store} holds no gone.mar (it holds echo.mar)"),
-        ([], CONFIG + "model_snapshot={'a'", "model_snapshot (config.properties line 6): it is not JSON"),
-        (["echo.mar"], CONFIG + "job_queue_size=many", "job_queue_size (config.properties line 6)"),
+        ([], CONFIG + "model_snapshot={'a'", f"model_snapshot (config.properties line {LAST_LINE}): it is not JSON"),
+        (["echo.mar"], CONFIG + "job_queue_size=many", f"job_queue_size (config.properties line {LAST_LINE})"),
         (["echo.mar"], "inference_address=http://127.0.0.1:{taken}", "cannot listen on 127.0.0.1:{taken}: Address already in use"),
     ],
 )

@@ -11,6 +11,7 @@ from flambeau.programs.settings.models import (
     models_from_list,
     models_from_snapshot,
     overrides_by_model,
+    wish_merger,
 )
 from flambeau.programs.settings.sources import Value
 from flambeau.serving.model import ModelConfig
@@ -118,3 +119,33 @@ def test_values_out_of_range_in_the_models_json_are_skipped_and_told() -> None:
     table, warnings = overrides_by_model(Value("models", '{"m": {"1.0": {"batchSize": -1, "maxBatchDelay": 5}}}', "c line 1"))
     assert table == {("m", "1.0"): {"max_batch_delay_ms": 5}}
     assert warnings == ["models: m 1.0: batchSize: -1 is below 1; skipped"]
+
+
+@pytest.mark.parametrize(
+    ("weak", "strong", "models_json", "yaml", "expected"),
+    [
+        ({}, {}, {}, {}, {"min_workers": 0, "max_workers": 0, "batch_size": 1, "response_timeout_seconds": 120.0}),
+        ({"min_workers": 2, "max_workers": 2}, {}, {}, {}, {"min_workers": 2, "max_workers": 2}),
+        ({"min_workers": 2, "max_workers": 2}, {}, {"minWorkers": 5}, {}, {"min_workers": 2, "max_workers": 2}),
+        ({"min_workers": 2, "max_workers": 2}, {}, {}, {"minWorkers": 1, "maxWorkers": 4}, {"min_workers": 1, "max_workers": 4}),
+        ({}, {"batch_size": 8}, {"batchSize": 2}, {"batchSize": 3}, {"batch_size": 8}),
+        ({}, {}, {"batchSize": 2}, {"batchSize": 3}, {"batch_size": 3}),
+        ({"response_timeout_seconds": 7}, {}, {}, {}, {"response_timeout_seconds": 7}),
+        ({"response_timeout_seconds": 7}, {}, {"responseTimeout": 8}, {}, {"response_timeout_seconds": 8}),
+        ({"response_timeout_seconds": 7}, {}, {"responseTimeout": 8}, {"responseTimeout": 9}, {"response_timeout_seconds": 9}),
+        ({"response_timeout_seconds": 7}, {}, {}, {"batchSize": 3}, {"response_timeout_seconds": 7}),
+    ],
+)
+def test_sources_of_a_registered_models_config(
+    weak: dict[str, int],
+    strong: dict[str, int],
+    models_json: dict[str, object],
+    yaml: dict[str, object],
+    expected: dict[str, object],
+) -> None:
+    table, _ = overrides_by_model(Value("models", json.dumps({"m": {"1.0": models_json}}), "c line 1"))
+    defaults = ModelConfig(min_workers=0, max_workers=0)
+    config, warnings = wish_merger(defaults, table, weak=weak, strong=strong)("m", "1.0", yaml)
+    assert {name: getattr(config, name) for name in expected} == expected
+    overruled = [name for name, value in weak.items() if getattr(config, name) != value]
+    assert [warning.split()[2] for warning in warnings] == overruled

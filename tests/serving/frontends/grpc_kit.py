@@ -58,6 +58,8 @@ class Versatile:
                 time.sleep(0.005)
         for part in order.get("parts", []):
             send_intermediate_predict_response([part] * len(context.request_ids), context.request_ids, "ok", 200, context)
+        for _ in range(order.get("flood", 0)):
+            send_intermediate_predict_response(["x" * 90_000], context.request_ids, "ok", 200, context)
         if "fill" in order:
             return b"x" * order["fill"]
         if "raise" in order:

@@ -10,8 +10,11 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from grpc import aio
 
+from flambeau.serving.frontends.grpc_asked import PARTS_BYTES_WAITING_MAX
 from flambeau.serving.frontends.grpc_messages import message
+from flambeau.serving.model import Sequences
 from tests.fixtures.archives import BROKEN, write_mar
 from tests.fixtures.waiting import until
 from tests.serving.frontends.grpc_kit import (
@@ -36,6 +39,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GrpcH
         registration(write_mar(root, "versatile", HANDLER)),
         registration(write_mar(root, "other", HANDLER, version="7"), job_queue_size=1),
         registration(write_mar(root, "broken", BROKEN)),
+        registration(write_mar(root, "ordered", HANDLER), sequences=Sequences(idle_seconds_max=30.0, count_max=4)),
     ]
     async with grpc_house(root, archives) as made:
         yield made
@@ -117,6 +121,55 @@ async def test_a_request_without_a_sequence_is_refused_and_the_stream_goes_on(ho
     first, second = await in_sequence(house, {"answer": "a"}, {"answer": "b"}, start=False)
     assert (first.status.code, first.status.message[:33]) == (Code.INVALID_ARGUMENT.value[0], "Parameter sequenceId is required.")
     assert second.HasField("status")
+
+
+async def test_a_sequence_keeps_its_name_and_its_order(house: GrpcHouse) -> None:
+    package = f"{INFERENCE}.InferenceAPIsService"
+    answers: list[Any] = []
+
+    async def requests() -> AsyncIterator[Any]:
+        for number in range(3):
+            request = message(f"{INFERENCE}.PredictionsRequest")(model_name="ordered")
+            request.input["order"] = json.dumps({"headers": ["ts_request_sequence_id"]}).encode()
+            if number == 0:
+                request.input["ts_request_sequence_start"] = b"true"
+            else:
+                await until(lambda: len(answers) == number)  # noqa: B023 - it is over before the number changes
+                request.sequence_id = answers[0].sequence_id
+            yield request
+
+    stub = house.channel.stream_stream(
+        f"/{package}/StreamPredictions2",
+        request_serializer=lambda sent: sent.SerializeToString(),
+        response_deserializer=message(f"{INFERENCE}.PredictionResponse").FromString,
+    )
+    async for response in stub(requests(), timeout=30):
+        answers.append(response)
+    assert [response.HasField("status") for response in answers] == [False] * 3
+    [name] = {response.sequence_id for response in answers}
+    assert {json.loads(response.prediction)["ts_request_sequence_id"] for response in answers} == {name}
+
+
+async def all_of(stream: Any) -> None:
+    while await stream.read() is not aio.EOF:
+        pass
+
+
+async def test_a_client_that_does_not_read_is_given_up(house: GrpcHouse) -> None:
+    stub = house.channel.unary_stream(
+        f"/{INFERENCE}.InferenceAPIsService/StreamPredictions",
+        request_serializer=lambda sent: sent.SerializeToString(),
+        response_deserializer=message(f"{INFERENCE}.PredictionResponse").FromString,
+    )
+    parts = 2 * PARTS_BYTES_WAITING_MAX // 90_000
+    request = message(f"{INFERENCE}.PredictionsRequest")(model_name="versatile", input={"order": json.dumps({"flood": parts}).encode()})
+    stream = stub(request, timeout=60)
+    await stream.read()
+    # Whole when the next answer comes: the flood has passed by then.
+    assert (await house.predict(order={"answer": "next"})).prediction == b"next"
+    with pytest.raises(grpc.RpcError, match="did not take the answer's parts") as caught:
+        await all_of(stream)
+    assert caught.value.code() is Code.RESOURCE_EXHAUSTED
 
 
 async def in_sequence(house: GrpcHouse, *orders: Any, start: bool) -> Any:

@@ -45,6 +45,14 @@ def test_one_bytes_element_is_a_string_and_several_are_a_list() -> None:
     assert [row["data"] for row in found.rows if isinstance(row, dict)] == ["a", ["a", "b"], ["a", "b"]]
 
 
+def test_a_bare_string_is_a_list_of_one() -> None:
+    [row] = rows(tensor("a", [1], "BYTES")).rows
+    assert isinstance(row, dict)
+    assert row["data"] == "a"
+    with pytest.raises(InvalidInput, match="must be a list, not a string"):
+        rows(tensor("1", [1], "FP32"))
+
+
 def test_the_clients_id_comes_back_or_ours() -> None:
     assert rows(tensor([1], [1]), id="theirs").echo_id == "theirs"
     assert rows(tensor([1], [1])).echo_id == "our-id"

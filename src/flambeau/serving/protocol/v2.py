@@ -88,6 +88,8 @@ def _row_of(tensor: Any, index: int, raw: v2_binary.RawTensors) -> dict[str, obj
     if size is not None:
         return {**v2_binary.without_size(tensor), "data": raw.take(said, size)}
     data = tensor.get("data")
+    if isinstance(data, str) and said.datatype.name == "BYTES":
+        data = [data]  # the protocol says list; many a client sends the one string that it has
     if not isinstance(data, list):
         raise InvalidInput(f'{said.where}: "data" must be a list, not {kind_of(data)}')
     return {**tensor, "data": _strings_of(data, said) if said.datatype.name == "BYTES" else _numbers_of(data, said)}

@@ -10,6 +10,7 @@ from flambeau.control.controllers.inference_service.reconcile import InferenceSe
 from flambeau.control.controllers.namespace.reconcile import NamespaceReconciler
 from flambeau.control.controllers.revision.reconcile import RevisionReconciler
 from flambeau.control.controllers.routing.reconcile import RoutingReconciler
+from flambeau.control.controllers.views.reconcile import ViewReconciler
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock
 
@@ -41,6 +42,7 @@ class Controllers:
             NamespaceReconciler(store, clock).controller(),
             InferenceServiceReconciler(store, clock, site).controller(),
             RevisionReconciler(store, clock).controller(),
+            ViewReconciler(store, clock).controller(),
             RoutingReconciler(store, clock, settings.home, settings.domain).controller(),
         )
 

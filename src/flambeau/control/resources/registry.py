@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flambeau.control.resources.config_map import CONFIG_MAP
+from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.event import EVENT
 from flambeau.control.resources.inference_service import INFERENCE_SERVICE
 from flambeau.control.resources.istio_gateway import ISTIO_GATEWAY
 from flambeau.control.resources.kind import Kind
+from flambeau.control.resources.knative_serving import CONFIGURATION, KNATIVE_SERVICE, ROUTE
 from flambeau.control.resources.namespace import NAMESPACE
 from flambeau.control.resources.pod import POD
 from flambeau.control.resources.pod_autoscaler import POD_AUTOSCALER
@@ -97,9 +99,14 @@ KINDS = Registry(
         CONFIG_MAP,
         SERVICE,
         EVENT,
+        DEPLOYMENT,
+        REPLICA_SET,
         INFERENCE_SERVICE,
         SERVING_RUNTIME,
         CLUSTER_SERVING_RUNTIME,
+        KNATIVE_SERVICE,
+        CONFIGURATION,
+        ROUTE,
         REVISION,
         POD_AUTOSCALER,
         VIRTUAL_SERVICE,

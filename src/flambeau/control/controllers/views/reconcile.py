@@ -1,0 +1,115 @@
+"""Keep the views of InferenceServices and Revisions true; their owners take them along when they go."""
+
+from __future__ import annotations
+
+from flambeau.control.controllers.loop import Controller, itself, owner
+from flambeau.control.controllers.names import REVISIONS, SERVICES
+from flambeau.control.controllers.views.desired import View, revision_view, service_views
+from flambeau.control.resources.deployment import DEPLOYMENT
+from flambeau.control.resources.kind import Key, Kind, Object
+from flambeau.control.resources.knative_serving import KNATIVE_SERVICE
+from flambeau.control.store.interface import Store
+from flambeau.foundation.clock import Clock
+from flambeau.foundation.errors import Conflict, NotFound
+
+NAME = "view-controller"
+_BY_VIEW = ("metadata", "spec")
+
+
+class ViewReconciler:
+    """Hold what reconciling needs.
+
+    Args:
+        store: where everything is.
+        clock: for retries.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def controller(self) -> Controller:
+        """Return the controller of all views."""
+        sources = (
+            itself(SERVICES),
+            itself(REVISIONS),
+            owner(REVISIONS, "InferenceService", SERVICES),
+            owner(DEPLOYMENT.id, "Revision", REVISIONS),
+            owner(KNATIVE_SERVICE.id, "InferenceService", SERVICES),
+        )
+        return Controller(NAME, self._store, self._clock, sources, self.reconcile)
+
+    async def reconcile(self, key: Key) -> None:
+        """Bring the views of one InferenceService or Revision up to date.
+
+        Raises:
+            FlambeauError: the store refused; everything can be done again.
+        """
+        try:
+            shown = await self._store.get(key)
+        except NotFound:
+            return
+        if shown["metadata"].get("deletionTimestamp"):
+            return
+        if key.kind == REVISIONS:
+            await self._put(revision_view(shown), shown)
+            return
+        views = service_views(shown, await self._owned(REVISIONS, shown))
+        for view in views:
+            await self._put(view, shown)
+        await self._remove_others(shown, {view.obj["metadata"]["name"] for view in views})
+
+    async def _owned(self, kind: str, owner_object: Object) -> list[Object]:
+        listing = await self._store.list(kind, owner_object["metadata"]["namespace"])
+        return [each for each in listing.items if _is_owned(each, owner_object)]
+
+    async def _remove_others(self, service: Object, names: set[str]) -> None:
+        """Delete the Knative Services of components that are no more."""
+        for each in await self._owned(KNATIVE_SERVICE.id, service):
+            if each["metadata"]["name"] not in names:
+                try:
+                    await self._store.delete(KNATIVE_SERVICE.key(each), uid=each["metadata"]["uid"])
+                except (NotFound, Conflict):
+                    continue
+
+    async def _put(self, view: View, owner_object: Object) -> None:
+        """Write a view and those it owns, where they differ; an object of that name that isn't ours stays as it is."""
+        stored = await self._written(view.kind, view.obj, owner_object)
+        if stored is None:
+            return
+        status = {**view.obj["status"], "observedGeneration": stored["metadata"].get("generation", 1)}
+        if stored.get("status") != status:
+            stored = await self._store.update({**stored, "status": status}, status=True)
+        for child in view.children:
+            await self._put(child, stored)
+
+    async def _written(self, kind: Kind, obj: Object, owner_object: Object) -> Object | None:
+        namespace = owner_object["metadata"]["namespace"]
+        wanted = {**obj, "metadata": {**obj["metadata"], "namespace": namespace, "ownerReferences": [_reference(owner_object)]}}
+        try:
+            stored = await self._store.get(Key(kind.id, namespace, obj["metadata"]["name"]))
+        except NotFound:
+            return await self._store.create(wanted)
+        if not _is_owned(stored, owner_object) or stored["metadata"].get("deletionTimestamp"):
+            return None
+        wanted["metadata"] = {**stored["metadata"], **wanted["metadata"]}
+        if all(stored.get(part) == wanted.get(part) for part in _BY_VIEW):
+            return stored
+        return await self._store.update(wanted)
+
+
+def _reference(owner_object: Object) -> Object:
+    metadata = owner_object["metadata"]
+    return {
+        "apiVersion": owner_object["apiVersion"],
+        "kind": owner_object["kind"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _is_owned(obj: Object, owner_object: Object) -> bool:
+    uid = owner_object["metadata"]["uid"]
+    return any(reference["uid"] == uid for reference in obj["metadata"].get("ownerReferences") or ())

@@ -1,0 +1,47 @@
+"""Service, Configuration and Route (Knative): a component of an InferenceService as Knative's users look for it. Written by controllers
+only."""
+
+from __future__ import annotations
+
+from flambeau.control.resources.conditions import get_condition
+from flambeau.control.resources.fields.words import ANYTHING
+from flambeau.control.resources.kind import Column, Kind, Object
+from flambeau.control.resources.lookup import find
+from flambeau.control.resources.object_schema import object_schema
+
+
+def _status(name: str, field: str) -> Column:
+    return Column(name, lambda obj, _: find(obj, "status", field))
+
+
+def _ready(name: str, field: str) -> Column:
+    def cell(obj: Object, _: float) -> str | None:
+        return (get_condition(obj, "Ready") or {}).get(field)
+
+    return Column(name, cell)
+
+
+_URL = _status("URL", "url")
+_READY = (_ready("Ready", "status"), _ready("Reason", "reason"))
+_LATEST = (_status("LatestCreated", "latestCreatedRevisionName"), _status("LatestReady", "latestReadyRevisionName"))
+_CATEGORIES = ("all", "knative", "serving")
+
+
+def _kind(name: str, plural: str, short_names: tuple[str, ...], columns: tuple[Column, ...]) -> Kind:
+    return Kind(
+        group="serving.knative.dev",
+        versions=("v1",),
+        kind=name,
+        plural=plural,
+        singular=name.lower(),
+        short_names=short_names,
+        categories=_CATEGORIES,
+        columns=columns,
+        schema=object_schema({"spec": ANYTHING, "status": ANYTHING}),
+        read_only=True,
+    )
+
+
+KNATIVE_SERVICE = _kind("Service", "services", ("kservice", "ksvc"), (_URL, *_LATEST, *_READY))
+CONFIGURATION = _kind("Configuration", "configurations", ("config", "cfg"), (*_LATEST, *_READY))
+ROUTE = _kind("Route", "routes", ("rt",), (_URL, *_READY))

@@ -56,6 +56,9 @@ def test_start_waits_for_the_doors_and_stop_for_the_end(tmp_path: Path) -> None:
         assert (status, told) == (0, "TorchServe has stopped.\n")
         assert not any(each.is_running() for each in family)
         assert not pid_file.exists()
+        logged = (tmp_path / "logs" / "ts_log.log").read_text()
+        assert "door open" in logged
+        assert "stopping" in logged
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(url, timeout=5)
     finally:

@@ -45,7 +45,7 @@ PROPERTIES: dict[str, str] = {
     "initial_distribution_port": "first port for the processes of one parallel worker",
     "enable_envvars_config": "let the variables of the last column set keys; they then beat flags and file",
     "enable_metrics_api": "serve `/metrics`",
-    "metrics_mode": "`prometheus`: on `/metrics`; `log`: as log lines; `legacy`: the three `ts_` counters on `/metrics`, the others as log lines",
+    "metrics_mode": "`prometheus`: on `/metrics`; `log`: as log lines; `legacy`: the `ts_` counters on `/metrics`, the rest as lines",
     "metrics_format": "the older name of `metrics_mode`",
     "metrics_config": "a metrics.yaml: which metrics there are, with their dimensions",
     "model_metrics_auto_detect": "take metrics of handlers that no metrics.yaml declares",

@@ -53,7 +53,7 @@ _BY_REASON: dict[str, tuple[HTTPStatus, str]] = {
     "InvalidModelVersion": (HTTPStatus.FORBIDDEN, "InvalidModelVersionException"),
     "InvalidKey": (HTTPStatus.BAD_REQUEST, "InvalidKeyException"),  # not 401: clients of TorchServe look for this
     "DownloadFailed": (HTTPStatus.BAD_REQUEST, "DownloadArchiveException"),
-    "FileExists": (HTTPStatus.INTERNAL_SERVER_ERROR, "FileAlreadyExistsException"),
+    "FileExists": (HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerException"),
     "OutOfMemory": (HTTPStatus.INSUFFICIENT_STORAGE, "InternalServerException"),
 }
 """What TorchServe tells apart where our classes do not."""

@@ -69,6 +69,8 @@ class Shared:
         self.context = context
 
     {kind} handle(self, rows, context):
+        if "part" in rows[0]["body"]:
+            context.send_part(0, rows[0]["body"]["part"])
         context.stopping_criteria = [lambda answer: True for _ in rows]
         return [row["body"]["x"] for row in rows]
 """
@@ -81,6 +83,16 @@ def test_handlers_of_shared_workers_answer(
     archive = write_mar(tmp_path, "shared", SHARED.replace("{kind}", kind), config=config)
     assert try_handler(archive, request_file, output="json") == 0
     assert json.loads(capsys.readouterr().out)["body"] == 21
+
+
+@pytest.mark.parametrize(("kind", "config"), [("async def", "asyncCommunication: true"), ("def", None)])
+def test_parts_of_a_streamed_answer_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, config: str | None) -> None:
+    (tmp_path / "in.json").write_text('{"x": "end", "part": "begin"}')
+    archive = write_mar(tmp_path, "shared", SHARED.replace("{kind}", kind), config=config)
+    assert try_handler(archive, str(tmp_path / "in.json")) == 0
+    printed = capsys.readouterr().out
+    assert "part 1: begin\n" in printed
+    assert "\nend\n" in printed
 
 
 def test_what_a_handler_raises_is_told_in_full(

@@ -6,6 +6,7 @@ what it raises happen on the caller's thread, so that ``breakpoint()`` and ``pyt
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -24,9 +25,8 @@ from flambeau.serving.archive.unpack import unpack
 from flambeau.serving.handlers.service import Service, load_service
 from flambeau.serving.model import Answer, Job, Method, MetricUpdate, ModelConfig, ModelSpec, Protocol
 from flambeau.serving.repository import Registration, spec_of
-from flambeau.serving.workers.asynchronous import Asynchronous
 from flambeau.serving.workers.continuous import Continuous
-from flambeau.serving.workers.execution import run_batch
+from flambeau.serving.workers.execution import Parts, answer_of, item_of, run_batch
 from flambeau.serving.workers.link import ChildLink
 
 STEPS = ("preprocess", "inference", "postprocess", "explain_handle")
@@ -40,7 +40,7 @@ class Trial:
     spec: ModelSpec
     answer: Answer
     parts: tuple[bytes, ...]
-    """Of a streamed answer, what came before its end; not with asyncCommunication and continuousBatching."""
+    """Of a streamed answer, what came before its end; not with continuousBatching."""
     seconds: dict[str, float]
     """``load``, ``handler``, the handler's own steps, and ``codec``: decoding the request and encoding the answer."""
     measured: tuple[MetricUpdate, ...]
@@ -91,13 +91,24 @@ def _spec(archive: Path, unpacked_below: Path) -> ModelSpec:
 
 def _answer(service: Service, spec: ModelSpec, job: Job, parts: list[bytes]) -> Answer:
     """Answer as the model's workers do: a batch, step by step (continuousBatching) or in an event loop (asyncCommunication)."""
-    if not spec.config.is_shared:
-        [answer] = run_batch(service, spec, [job], time.perf_counter, lambda _, head, part: parts.append(part))
-        return answer
-    ours, theirs = socket.socketpair()
-    with ours, theirs:  # a link to no server: the answer comes back here, and parts of it go nowhere
-        mode = Asynchronous if spec.config.async_communication else Continuous
-        return mode(ChildLink(theirs), service, spec).answer(job)
+    if spec.config.async_communication:
+        return asyncio.run(_answer_in_loop(service, spec, job, parts))
+    if spec.config.continuous_batching:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:  # a link to no server: the answer comes back here, and parts of it go nowhere
+            return Continuous(ChildLink(theirs), service, spec).answer(job)
+    [answer] = run_batch(service, spec, [job], time.perf_counter, lambda _, head, part: parts.append(part))
+    return answer
+
+
+async def _answer_in_loop(service: Service, spec: ModelSpec, job: Job, parts: list[bytes]) -> Answer:
+    item = item_of(job, spec)
+    if isinstance(item, Answer):
+        return item
+    began, count = time.perf_counter(), len(item.rows.rows)
+    send = Parts([item], spec, lambda _, head, part: parts.append(part))
+    outcomes = await service.predict_concurrently(item.rows.rows, [item.headers] * count, [job.id] * count, send)
+    return answer_of(item, outcomes, spec, time.perf_counter() - began)
 
 
 def _timed_steps(service: Service) -> dict[str, float]:

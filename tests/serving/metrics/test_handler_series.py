@@ -65,6 +65,7 @@ def test_names_become_prometheus_names(update: MetricUpdate, line: str) -> None:
         (MetricUpdate("Seen", "gauge", "Count", (), 1.0), "type"),
         (MetricUpdate("Seen", "counter", "Count", (), -1.0), "value"),
         (MetricUpdate("Seen", "counter", "Count", (), None), "value"),  # type: ignore[arg-type]  # as JSON has NaN
+        (MetricUpdate("New", "gauge", "Count", (), None), "value"),  # type: ignore[arg-type]  # as JSON has NaN
         (MetricUpdate("Other", "timer", "Count", (), 1.0), "type"),
         (MetricUpdate("Requests2XX", "counter", "Count", (), 1.0), "type"),
         (MetricUpdate("flambeau_workers", "gauge", "Count", (), 1.0), "type"),

@@ -70,6 +70,8 @@ class HandlerSeries:
         self._hostname = hostname
         self._kept: dict[str, _Kept] = {}
         self._taken: set[str] = set()
+        # As workers send them -> where they belong: cleaning names costs more than adding numbers.
+        self._known: dict[tuple[str, str, str, tuple[tuple[str, str], ...]], tuple[Family, _Series]] = {}
         self._series = 0
         self._series_of_model: dict[str, int] = {}
         self._said: set[str] = set()
@@ -88,26 +90,19 @@ class HandlerSeries:
         Returns:
             The metric that it belongs to, for the log; None if it was dropped.
         """
-        name = _NOT_IN_NAMES.sub("_", update.name[:TEXT_CHARACTERS_MAX]) or "_"
-        name = f"_{name}" if name[0].isdecimal() else name
-        if name in _BACKEND:
-            return None  # the front measures these itself
-        kept = self._kept.get(name) or self._detected(model, name, update)
-        if kept is None:
+        if not isinstance(update.value, int | float) or (update.kind == Kind.COUNTER and not update.value >= 0):
+            self._drop("value", model, f"{update.name} cannot take {update.value}")
             return None
-        family = kept.family
-        if family.kind != update.kind:
-            self._drop("type", model, f"{name} is a {family.kind}, not a {update.kind}")
-            return None
-        if not isinstance(update.value, int | float) or (family.kind is Kind.COUNTER and not update.value >= 0):
-            self._drop("value", model, f"{name} cannot take {update.value}")
-            return None
-        labels = self._labels(family, update.dimensions)
-        series = kept.series.get(labels)
-        if series is None:
-            if not self._may_grow(model, name):
+        key = (model, update.name, update.kind, update.dimensions)
+        known = self._known.get(key)
+        if known is None:
+            known = self._place_of(model, update)
+            if known is None:
                 return None
-            series = kept.series[labels] = _Series(model, family)
+            if len(self._known) >= SERIES_MAX:
+                self._known.clear()
+            self._known[key] = known
+        family, series = known
         if family.kind is Kind.HISTOGRAM:
             series.histogram.observe(update.value)
         else:
@@ -119,6 +114,7 @@ class HandlerSeries:
         gone = set(models)
         for kept in self._kept.values():
             kept.series = {labels: series for labels, series in kept.series.items() if series.model not in gone}
+        self._known.clear()
         for model in gone:
             self._series -= self._series_of_model.pop(model, 0)
 
@@ -134,6 +130,27 @@ class HandlerSeries:
                 page.histograms(kept.family, [(labels, series.histogram) for labels, series in samples])
             else:
                 page.values(kept.family, [(labels, series.value) for labels, series in samples])
+
+    def _place_of(self, model: str, update: MetricUpdate) -> tuple[Family, _Series] | None:
+        """Return where an update belongs, made if need be; None if it has no place."""
+        name = _NOT_IN_NAMES.sub("_", update.name[:TEXT_CHARACTERS_MAX]) or "_"
+        name = f"_{name}" if name[0].isdecimal() else name
+        if name in _BACKEND:
+            return None  # the front measures these itself
+        kept = self._kept.get(name) or self._detected(model, name, update)
+        if kept is None:
+            return None
+        family = kept.family
+        if family.kind != update.kind:
+            self._drop("type", model, f"{name} is a {family.kind}, not a {update.kind}")
+            return None
+        labels = self._labels(family, update.dimensions)
+        series = kept.series.get(labels)
+        if series is None:
+            if not self._may_grow(model, name):
+                return None
+            series = kept.series[labels] = _Series(model, family)
+        return family, series
 
     def _detected(self, model: str, name: str, update: MetricUpdate) -> _Kept | None:
         """Return a place for a metric that nobody declared."""

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from flambeau.foundation.errors import Conflict, FlambeauError, InvalidInput, NotFound
 from flambeau.serving.archive import download as module
-from flambeau.serving.archive.download import AllowedAddress
+from flambeau.serving.archive.allowed_address import AllowedAddress
 from flambeau.serving.archive.source import ArchiveSource, Found
 
 Play = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]

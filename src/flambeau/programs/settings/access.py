@@ -10,8 +10,8 @@ from pathlib import Path
 from flambeau.foundation.errors import InvalidInput
 from flambeau.programs.settings.mounts import POD_ADDRESS_VARIABLE, Mounts
 from flambeau.programs.settings.sources import Values
+from flambeau.serving.archive.allowed_address import AllowedAddress
 from flambeau.serving.archive.aws_signature import AwsKeys
-from flambeau.serving.archive.download import AllowedAddress
 from flambeau.serving.frontends.tokens import API_KEY, KeySettings
 
 KEY_VARIABLES = {

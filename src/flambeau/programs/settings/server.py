@@ -31,8 +31,8 @@ from flambeau.programs.settings.mounts import POD_ADDRESS_VARIABLE, Mounts, bind
 from flambeau.programs.settings.properties import FILE_BYTES_MAX, PropertiesFile, parse_properties
 from flambeau.programs.settings.snapshot import snapshot_directory, snapshot_to_restore
 from flambeau.programs.settings.sources import Value, Values, effective_values
+from flambeau.serving.archive.allowed_address import AllowedAddress
 from flambeau.serving.archive.aws_signature import AwsKeys
-from flambeau.serving.archive.download import AllowedAddress
 from flambeau.serving.frontends.tokens import KeySettings
 from flambeau.serving.metrics.declared import MetricsSettings
 from flambeau.serving.model import ModelConfig, SequenceHeaders

@@ -211,7 +211,7 @@ def test_equal_addresses_are_one_door() -> None:
     shared, metrics, kserve = Address("h", 1), Address("h", 2), Address("h", 3)
     doors = doors_of(DoorSettings(inference=shared, management=shared, metrics=metrics, kserve=kserve))
     assert doors == {
-        shared: {Plane.INFERENCE, Plane.MANAGEMENT},
+        shared: {Plane.INFERENCE, Plane.MANAGEMENT, Plane.METRICS},
         metrics: {Plane.METRICS},
         kserve: {Plane.INFERENCE, Plane.METRICS},
     }

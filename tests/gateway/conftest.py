@@ -21,7 +21,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    if item.path.name in ("test_proxy.py", "test_upgrade.py"):
+    if item.path.name in ("test_proxy.py", "test_upgrade.py", "test_http2.py"):
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
 
@@ -94,7 +94,7 @@ class World:
 
     def __init__(self) -> None:
         self.gateway = Gateway("gateway:8000")
-        self.front = Server(self.gateway.application, Limits(linger_seconds=0.5))
+        self.front = Server(self.gateway.application, Limits(linger_seconds=0.5), http2=self.gateway.http2)
         self.replicas: list[EchoReplica] = []
         self._scripts: list[tuple[asyncio.Server, list[asyncio.StreamWriter]]] = []
         self.version = 0

@@ -91,6 +91,8 @@ class Endpoint:
     port: int
     pod: str
     """``namespace/name``, for logs and headers."""
+    grpc_port: int = 0
+    """Where it speaks HTTP/2 in plain text, for gRPC; 0: on the same port."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,18 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from flambeau.foundation.http1 import ANSWERED, Exchange, Head
+from flambeau.foundation.http1 import ANSWERED, Connection, Exchange, Head
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.gateway import answers
 from flambeau.gateway.balance import Load, choose
 from flambeau.gateway.document import Document
 from flambeau.gateway.forward import Forward
+from flambeau.gateway.grpc_call import begin_call
+from flambeau.gateway.http2_front import Front, Stream
 from flambeau.gateway.metrics import Numbers, Reading
 from flambeau.gateway.passage import Client, Passage
 from flambeau.gateway.table import Miss, Route, Table
-from flambeau.gateway.upstream import IDLE_SECONDS_MAX, Replica, Service
+from flambeau.gateway.upstream import Replica, Service
 
 IN_FLIGHT_MAX = 4096
 """Requests in the gateway, waiting ones included."""
@@ -54,6 +56,7 @@ class Gateway:
         self.wakers: set[Callable[[str], None]] = set()
         """Called with a backend's name when a request begins to wait for its first replica."""
         self._active: set[Passage] = set()
+        self._fronts: set[Front] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -108,6 +111,17 @@ class Gateway:
         self.begin(forward)
         return forward
 
+    def http2(self, connection: Connection) -> Exchange:
+        """Take a connection over that speaks HTTP/2."""
+        front = Front(connection, self.application, self._call, self._fronts.discard)
+        self._fronts.add(front)
+        return front
+
+    def drain(self) -> None:
+        """Ask clients that speak HTTP/2 to begin nothing more; the server does so with those of HTTP/1.1."""
+        for front in tuple(self._fronts):
+            front.drain()
+
     def route(self, head: Head) -> Route | Miss:
         """Return where a request goes; one that goes nowhere is counted."""
         found = self.table.route(head.host, head.path, head.query, head.method, head.headers, self.draw())
@@ -157,6 +171,9 @@ class Gateway:
         """Forget a request."""
         self._active.discard(passage)
 
+    def _call(self, head: Head, stream: Stream) -> Exchange:
+        return begin_call(self, head, stream)
+
     def _choose(self, service: Service, tried: set[Replica], now: float) -> int | None:
         limit = service.backend.concurrency
         replicas = service.replicas
@@ -189,5 +206,5 @@ class Gateway:
             passage.expire()
         for service in self.services.values():
             for replica in service.replicas:
-                replica.close_idle(now - IDLE_SECONDS_MAX)
+                replica.close_idle(now)
         self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)

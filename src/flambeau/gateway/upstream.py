@@ -14,6 +14,7 @@ import httptools
 from flambeau.gateway.breaker import HEALTHY, Health
 from flambeau.gateway.document import Backend, Endpoint
 from flambeau.gateway.headers import ResponseHead, response_head
+from flambeau.gateway.http2_upstream import LINK_IDLE_SECONDS_MAX, Links
 from flambeau.gateway.metrics import Numbers
 
 if TYPE_CHECKING:
@@ -54,13 +55,15 @@ class Receiver(Protocol):
 class Replica:
     """One endpoint: its health, what it has in flight, its idle connections."""
 
-    __slots__ = ("endpoint", "health", "idle", "in_flight", "retired")
+    __slots__ = ("endpoint", "health", "idle", "in_flight", "links", "retired")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.health: Health = HEALTHY
         self.in_flight = 0
         self.idle: deque[Upstream] = deque()
+        self.links = Links(endpoint)
+        """HTTP/2, for gRPC."""
         self.retired = False
         """No longer in the table: connections close instead of becoming idle."""
 
@@ -92,15 +95,18 @@ class Replica:
         else:
             self.idle.append(upstream)
 
-    def close_idle(self, before: float) -> None:
-        """Close connections that have been idle since before a time."""
-        while self.idle and self.idle[0].idle_since < before:
+    def close_idle(self, now: float) -> None:
+        """Close connections that have been idle for too long."""
+        while self.idle and self.idle[0].idle_since < now - IDLE_SECONDS_MAX:
             self.idle.popleft().close()
+        if self.links:
+            self.links.close_idle(now - LINK_IDLE_SECONDS_MAX)
 
     def retire(self) -> None:
         """Take no more requests; those in flight finish."""
         self.retired = True
         self.close_idle(float("inf"))
+        self.links.retire()
 
 
 class Service:

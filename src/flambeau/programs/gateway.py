@@ -58,7 +58,7 @@ async def _serve(host: str, port: int, directory: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     gateway = Gateway(f"{host}:{port}")
-    front = Server(gateway.application, Limits(connections_max=CONNECTIONS_MAX))
+    front = Server(gateway.application, Limits(connections_max=CONNECTIONS_MAX), http2=gateway.http2)
     admin = Server(Admin(gateway, directory / ROUTES_NAME).application)
     directory.mkdir(parents=True, exist_ok=True)
     _load_what_is_there(gateway, directory / ROUTES_NAME)
@@ -74,6 +74,7 @@ async def _serve(host: str, port: int, directory: Path) -> None:
         print(f"gateway ready on http://{gateway.address}", file=sys.stderr, flush=True)
         await stop.wait()
         _log.info("stopping: waiting up to %.0f s for running requests", DRAIN_SECONDS_MAX)
+        gateway.drain()
         await front.drain(DRAIN_SECONDS_MAX)
 
 

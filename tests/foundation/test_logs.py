@@ -43,6 +43,12 @@ def test_text_lines_have_time_level_logger_message_and_fields() -> None:
         assert re.fullmatch(form, line)
 
 
+def test_a_program_without_standard_error_goes_on() -> None:
+    program = "import os, logging; from flambeau.foundation import logs; logs.configure(); logging.info('x'); os.write(1, b'on')"
+    ran = subprocess.run(["sh", "-c", '"$0" -c "$1" 2>&-', sys.executable, program], capture_output=True, timeout=30, check=True)
+    assert ran.stdout == b"on"
+
+
 @pytest.mark.parametrize("name", ["time", "level", "logger", "message"])
 def test_json_lines_have_the_same_as_keys(name: str) -> None:
     first, _, third, *_ = map(json.loads, lines_of("json"))

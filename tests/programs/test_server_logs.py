@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from tests.fixtures.archives import OBEDIENT, write_mar
 from tests.fixtures.waiting import until, until_told
@@ -109,12 +108,10 @@ async def test_a_full_disk_costs_lines_and_no_answer(tmp_path: Path) -> None:
     assert err.count("flambeau: cannot write log access_log: No space left on device; its lines are dropped and counted") == 1
 
 
-@pytest.mark.parametrize("how", ["flag", "vmargs"])
-async def test_a_log4j_files_levels_count(tmp_path: Path, how: str) -> None:
+async def test_a_log4j_files_levels_count(tmp_path: Path) -> None:
     (tmp_path / "log4j2.xml").write_text(LOG4J)
-    flag = ["--log-config", "log4j2.xml"] if how == "flag" else []
-    config = CONFIG if flag else f"{CONFIG}vmargs=-Xmx1g -Dlog4j.configurationFile=file://{tmp_path}/log4j2.xml\n"
-    async with serving(tmp_path, [*arguments(tmp_path), *flag], config=config) as served:
+    config = f"{CONFIG}vmargs=-Xmx1g -Dlog4j.configurationFile=file://{tmp_path}/log4j2.xml\n"
+    async with serving(tmp_path, arguments(tmp_path), config=config) as served:
         await asked(served)
         await until((tmp_path / "logs" / "ts_log.log").exists)
     assert "its levels count; appenders, layouts and filters are Java's and have no effect" in served.err.read_text()

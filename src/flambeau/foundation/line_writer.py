@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TextIO
 
 BUFFER_BYTES_MAX = 8 << 20
 """Of lines that wait for one destination."""
@@ -38,6 +38,11 @@ class Descriptor:
 
     def __init__(self, number: int) -> None:
         self._number = number
+
+    @classmethod
+    def of(cls, stream: TextIO | None) -> Descriptor:
+        """Return a standard stream's; of one that was closed before the program began, a descriptor that takes nothing."""
+        return cls(-1 if stream is None else stream.fileno())
 
     def write(self, data: bytes, /) -> None:
         """Write everything."""

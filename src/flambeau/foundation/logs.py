@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -84,7 +83,7 @@ def configure(level: str = "INFO", format: Format = "text", *, levels: Mapping[s
     Returns:
         The writer.
     """
-    writer = LineWriter("stderr", Descriptor(sys.stderr.fileno()))
+    writer = LineWriter("stderr", Descriptor.of(sys.stderr))
     atexit.register(writer.close)
     root = logging.getLogger()
     root.handlers[:] = [WriterHandler(writer, _JsonFormatter() if format == "json" else _TextFormatter())]
@@ -96,4 +95,4 @@ def configure(level: str = "INFO", format: Format = "text", *, levels: Mapping[s
 def tell_directly(text: str) -> None:
     """Say on standard error that a log has failed; not through a log."""
     with contextlib.suppress(OSError, ValueError):  # there is nobody left to tell
-        os.write(sys.stderr.fileno(), f"flambeau: {text}\n".encode())
+        Descriptor.of(sys.stderr).write(f"flambeau: {text}\n".encode())

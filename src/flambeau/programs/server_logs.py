@@ -87,7 +87,7 @@ class ServerLogs:
         self.flush()
 
     def _console(self) -> LineWriter:
-        return self._kept(LineWriter("stdout", Descriptor(sys.stdout.fileno())))
+        return self._kept(LineWriter("stdout", Descriptor.of(sys.stdout)))
 
     def _file(self, path: Path) -> LineWriter:
         return self._kept(LineWriter(path.stem, RotatingFile(path), on_trouble=logs.tell_directly))

@@ -476,5 +476,6 @@ async def test_comings_and_goings_leave_nothing(clean: Site) -> None:
     await cycles(10)
     before, memory = held(), server.memory_info().rss
     await cycles(30)
-    await until(lambda: held() == before)
+    # Less is fine: what an earlier test had left may have ended meanwhile.
+    await until(lambda: all(now <= was for now, was in zip(held(), before, strict=True)))
     assert server.memory_info().rss - memory < 4 * 1024**2

@@ -13,7 +13,7 @@ from typing import Any
 
 import javaproperties
 
-from tests.conformance.case import Case
+from tests.conformance.case import HERE, Case
 from tests.conformance.commands import run
 from tests.conformance.http_client import HttpAnswer, NoAnswer
 from tests.conformance.metrics_text import metric_family
@@ -190,7 +190,7 @@ def _masked(answer: Answer, case: Case, server: Server) -> Answer:
 
 
 def _stable(text: str, server: Server) -> str:
-    text = _UUID.sub("<uuid>", text.replace(str(server.home), "<home>"))
+    text = _UUID.sub("<uuid>", text.replace(str(server.home), "<home>").replace(str(HERE), "<here>"))
     for name, port in server.ports.items():
         text = re.sub(rf"\b{port}\b", f"<{name}>", text)
     return text

@@ -37,19 +37,20 @@ def run(server: Server, case: Case) -> dict[str, Any]:
         else:
             (folder / name).write_text(server.fill_in(text))
     seconds = case.ask.get("seconds", COMMAND_SECONDS_MAX)
-    ends = [_ended(server, shlex.split(server.fill_in(line)), folder, seconds) for line in case.ask["run"].strip().splitlines()]
+    lines = [shlex.split(server.fill_in(line)) for line in case.ask["run"].strip().splitlines()]
+    ends = [_ended(server, line, folder, Path(f"{folder}.{index}"), seconds) for index, line in enumerate(lines)]
     answer: dict[str, Any] = ends[0] if len(ends) == 1 else {"answers": ends}
     if "look" in case.ask:
         answer["files"] = {name: _looked_at(folder / name) for name in case.ask["look"]}
     return answer
 
 
-def _ended(server: Server, command: list[str], folder: Path, seconds: float) -> dict[str, Any]:
-    """Run one command; its output goes to files, for a server that stays behind would keep a pipe open."""
+def _ended(server: Server, command: list[str], folder: Path, said: Path, seconds: float) -> dict[str, Any]:
+    """Run one command; its output goes to files of its own, for a server that stays behind goes on writing."""
     scratch = folder.with_suffix(".tmp")  # apart: the original packs in there, and keeps its pid file there
     scratch.mkdir(exist_ok=True)
     environment = {**server.environment(), "TMPDIR": str(scratch), "TEMP": str(scratch)}
-    with open(server.home / "run" / "stdout", "w+") as output, open(server.home / "run" / "stderr", "w+") as errors:
+    with open(f"{said}.stdout", "w+") as output, open(f"{said}.stderr", "w+") as errors:
         process = subprocess.Popen(
             [str(server.side.bin / command[0]), *command[1:]],
             cwd=folder,

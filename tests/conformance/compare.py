@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import Counter
 
 from tests.conformance.asking import Answer
@@ -35,8 +36,9 @@ def main() -> int:
             print(f"== {setup.name}: pending")
             counts["pending"] += len(cases)
             continue
-        print(f"== {setup.name}: asking ours", flush=True)
+        began = time.monotonic()
         answers, originals = ask_all(OURS, setup, cases), recorded_answers(setup.name)
+        print(f"== {setup.name}: ours took {time.monotonic() - began:.1f} s", flush=True)
         for case in cases:
             counts[_compared(case, originals[case.id], answers[case.id], used)] += 1
     unused = [] if options.setups or options.record_only else [meant for meant in all_meant() if meant not in used]

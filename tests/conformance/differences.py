@@ -29,7 +29,7 @@ class Difference:
         return f"{self.field}\n      original: {_short(self.original)}\n      flambeau: {_short(self.flambeau)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # values may be lists, which have no hash
 class Meant:
     """A difference on purpose."""
 

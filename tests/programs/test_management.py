@@ -22,6 +22,18 @@ from tests.fixtures.archives import BROKEN, ECHO, OBEDIENT, STUCK, TALKING, writ
 from tests.fixtures.waiting import until, until_told
 from tests.programs.kit import CONFIG, Served, alive, serving
 
+SLOW = """\
+import time
+
+class Slow:
+    def initialize(self, context):
+        time.sleep(0.5)
+
+    def handle(self, data, context):
+        return data
+"""
+"""Takes half a second to load."""
+
 DOORS = CONFIG.replace("default_workers_per_model=1\n", "")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -80,6 +92,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     write_mar(store, "broken", BROKEN)
     write_mar(store, "obedient", OBEDIENT)
     write_mar(store, "stuck", STUCK)
+    write_mar(store, "slow", SLOW)
     write_mar(store, "configured", ECHO, config="minWorkers: 2\nmaxWorkers: 3\nbatchSize: 4\nresponseTimeout: 30\n")
     (store / "torn.mar").write_bytes(b"nothing")
     (root / "outside").mkdir()
@@ -113,6 +126,7 @@ async def clean(site: Site) -> AsyncIterator[Site]:
         "echo.mar",
         "echo2.mar",
         "obedient.mar",
+        "slow.mar",
         "stuck.mar",
         "talking.mar",
         "torn.mar",
@@ -247,6 +261,13 @@ async def test_scale(clean: Site, query: dict[str, str], status: int, message: s
     if status == 200:
         workers = (await clean.describe("echo"))["workers"]
         assert [worker["status"] for worker in workers] == ["READY"] * int(query.get("min_worker", "1"))
+
+
+async def test_a_model_that_grows_stays_ready(clean: Site) -> None:
+    await clean.register("slow.mar", initial_workers=1)
+    assert (await clean.client.put("/models/slow", params={"min_worker": 2})).status_code == 202
+    assert {worker["status"] for worker in (await clean.describe("slow"))["workers"]} == {"READY", "LOADING"}
+    assert (await clean.client.get("/v1/models/slow")).json()["ready"] is True
 
 
 async def test_scaling_down_ends_workers(clean: Site) -> None:

@@ -197,7 +197,7 @@ class _Entry:
             # Nobody wishes it to answer: it isn't ready, and the server is not the worse for it.
             why = f"model {label} has no workers: scale it up"
             return Standing(label, Phase.READY, False, reason="NoWorkers", message=why, awaited=False)
-        if model.pool.ready:
+        if model.pool.is_steady:
             return Standing(label, Phase.READY, True, awaited=awaited)
         failure = model.pool.failure()
         if failure is None:

@@ -152,6 +152,7 @@ class WorkerPool:
         self.deaths = 0
         """Workers that ended though they were wanted."""
         self._stopping = False
+        self._scaled_while_ready = False
         self._tasks = TaskOwner(f"pool of {spec.name} {spec.version}")
         self._alarm = Alarm(self._due)
         self._changed: set[asyncio.Future[None]] = set()
@@ -174,6 +175,7 @@ class WorkerPool:
         """
         if not 0 <= workers_min <= workers_max:
             raise ValueError(f"workers of {self.spec.name}: 0 <= min <= max, not {workers_min} and {workers_max}")
+        self._scaled_while_ready = self.is_steady
         self._workers_min, self._workers_max = workers_min, workers_max
         self._restart_at.clear()  # whoever scales wants to see it tried now
         self._failure = None
@@ -233,6 +235,11 @@ class WorkerPool:
     def ready(self) -> bool:
         """Whether the minimum of workers can answer."""
         return self.workers_serving >= self._workers_min
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it is ready, or was so when its minimum was raised and nothing has gone wrong with the workers that are coming."""
+        return self.ready or (self._scaled_while_ready and self._failure is None and self.workers_serving > 0)
 
     @property
     def workers_serving(self) -> int:

@@ -1,8 +1,8 @@
 """The platform on one machine: ``flambeau up``.
 
-One process runs the API server, the controllers, the autoscaler and the agent; the gateway is a second, and pods are process groups of their own. Stopping
-it stops everything, the gateway first. Killed with kill -9, it leaves gateway and pods serving, and the next start adopts
-them.
+One process runs the API server, the controllers, the autoscaler and the agent; the gateway is a second, and pods are process groups of
+their own. Stopping it stops everything, the gateway first. Killed with kill -9, it leaves gateway and pods serving, and the next start
+adopts them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import uvloop
 
 from flambeau.control.agent.runner import Agent
+from flambeau.control.apiserver.pods import Pods
 from flambeau.control.apiserver.server import ApiServer
 from flambeau.control.autoscaler.loop import Autoscaler
 from flambeau.control.controllers.manager import Controllers, ControllerSettings
@@ -47,8 +48,8 @@ class PlatformSettings:
     """Everything it keeps: store, kubeconfig, pods, the models' cache."""
     api: tuple[str, int] = ("127.0.0.1", 7443)
     """Where the API server listens (HTTPS)."""
-    gateway: tuple[str, int] = ("127.0.0.1", 8000)
-    """Where the gateway listens (HTTP)."""
+    gateway: GatewayAddress = GatewayAddress("127.0.0.1", 8000)
+    """Where the gateway listens."""
     domain: str = "localhost"
     """Services answer at ``<name>.<namespace>.<domain>``."""
     cache_bytes_max: int = CACHE_BYTES_MAX
@@ -75,7 +76,7 @@ async def _serve(settings: PlatformSettings) -> None:
     async with platform(settings):
         api, gateway = settings.api, settings.gateway
         print(
-            f"flambeau is ready: gateway http://{gateway[0]}:{gateway[1]}, API https://{api[0]}:{api[1]}, "
+            f"flambeau is ready: gateway {gateway.scheme}://{gateway}, API https://{api[0]}:{api[1]}, "
             f"KUBECONFIG={settings.home / 'kubeconfig'}",
             flush=True,
         )
@@ -96,19 +97,25 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
         store = SqliteStore.open(home / "store.db", kinds=KINDS, clock=clock)
         running.callback(store.close)
         await _put_builtin(store, settings)
-        gateway = GatewaySupervisor(home, GatewayAddress(*settings.gateway))
+        gateway = GatewaySupervisor(home, settings.gateway)
         await gateway.start()
         running.push_async_callback(gateway.stop)
         agent = Agent(store, home, Cache(home / "cache", settings.cache_bytes_max, clock), clock)
         await agent.start()
         running.push_async_callback(agent.stop, kill_pods=True)
-        controllers = Controllers(store, ControllerSettings(home=home, domain=settings.domain, gateway_port=settings.gateway[1]), clock)
+        controllers = Controllers(
+            store,
+            ControllerSettings(
+                home=home, domain=settings.domain, gateway_port=settings.gateway.port, gateway_scheme=settings.gateway.scheme
+            ),
+            clock,
+        )
         await controllers.start()
         running.push_async_callback(controllers.stop)
         autoscaler = Autoscaler(store, home, clock)
         await autoscaler.start()
         running.push_async_callback(autoscaler.stop)
-        api = ApiServer(store, KINDS, agent.logs, home=home, clock=clock)
+        api = ApiServer(store, KINDS, Pods(agent.logs, agent.commands), home=home, clock=clock)
         await api.start(*settings.api)
         running.push_async_callback(api.stop, API_DRAIN_SECONDS_MAX)
         try:
@@ -119,7 +126,7 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
 
 async def _put_builtin(store: Store, settings: PlatformSettings) -> None:
     """Make what is there from the start: namespaces, the built-in runtime, the gateway's addresses."""
-    host, port = settings.gateway
+    host, port = settings.gateway.host, settings.gateway.port
     reached_at = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
     for obj in builtin_objects(gateway_port=port, gateway_host=reached_at):
         try:

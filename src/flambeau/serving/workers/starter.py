@@ -347,9 +347,7 @@ class _OwnProcess:
         self._on_exit(exit_of_returncode(self._process.wait()))
 
 
-def _module_process(
-    command: list[str], end: socket.socket, output: int | None, environment: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
+def _module_process(command: list[str], end: socket.socket, output: int | None, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start one of our modules in a session of its own, so that a terminal's or an agent's signal to our group is ours alone to handle.
 
     ``-P`` in the command keeps the working directory off the module path.

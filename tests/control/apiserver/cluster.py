@@ -13,6 +13,8 @@ import httpx2
 import orjson
 import yaml
 
+from flambeau.control.agent.commands import PodCommands
+from flambeau.control.apiserver.pods import Pods
 from flambeau.control.apiserver.server import ApiServer
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.registry import KINDS
@@ -46,6 +48,11 @@ class FakeLogs:
         if options["follow"]:
             await self.ended.wait()
             yield b"the last line\n"
+
+
+def pods_of(home: Path) -> Pods:
+    """The agent's side of pods, without an agent."""
+    return Pods(FakeLogs(), PodCommands(home))
 
 
 class Kubectl:

@@ -19,7 +19,7 @@ from flambeau.control.resources.registry import KINDS
 from flambeau.control.store.sqlite import SqliteStore
 from flambeau.foundation.clock import SystemClock
 from flambeau.foundation.errors import Unavailable
-from tests.control.apiserver.cluster import namespace_object, watched_by
+from tests.control.apiserver.cluster import namespace_object, pods_of, watched_by
 
 DAY = 86400
 
@@ -80,7 +80,7 @@ def test_kubeconfig(tmp_path: Path) -> None:
 async def test_restart_keeps_the_kubeconfig_and_stop_ends_watches(tmp_path: Path) -> None:
     store = SqliteStore.open(tmp_path / "store.db")
     await store.create(namespace_object("default"))
-    server = ApiServer(store, KINDS, None, home=tmp_path, clock=SystemClock())
+    server = ApiServer(store, KINDS, pods_of(tmp_path), home=tmp_path, clock=SystemClock())
     await server.start("127.0.0.1", 0)
     before, port = server.kubeconfig.read_bytes(), int(server.url.rpartition(":")[2])
     context = ssl.create_default_context(cafile=str(tmp_path / "pki" / "ca.crt"))
@@ -96,7 +96,7 @@ async def test_restart_keeps_the_kubeconfig_and_stop_ends_watches(tmp_path: Path
         await asyncio.wait_for(stopping, 20)  # far from 60: idle connections don't hold it up
     await server.stop()
 
-    again = ApiServer(store, KINDS, None, home=tmp_path, clock=SystemClock())
+    again = ApiServer(store, KINDS, pods_of(tmp_path), home=tmp_path, clock=SystemClock())
     await again.start("127.0.0.1", port)
     assert again.kubeconfig.read_bytes() == before
     async with httpx2.AsyncClient(base_url=again.url, verify=context, headers=headers, trust_env=False) as client:
@@ -108,10 +108,10 @@ async def test_restart_keeps_the_kubeconfig_and_stop_ends_watches(tmp_path: Path
 async def test_a_taken_port_is_told(tmp_path: Path) -> None:
     store = SqliteStore.open(tmp_path / "store.db")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = ApiServer(store, KINDS, None, home=tmp_path, clock=SystemClock())
+        server = ApiServer(store, KINDS, pods_of(tmp_path), home=tmp_path, clock=SystemClock())
         with pytest.raises(Unavailable, match="Address already in use"):
             await server.start("127.0.0.1", taken.getsockname()[1])
         await server.stop()
     with pytest.raises(Unavailable):
-        await ApiServer(store, KINDS, None, home=tmp_path, clock=SystemClock()).start("no-such-host.invalid", 0)
+        await ApiServer(store, KINDS, pods_of(tmp_path), home=tmp_path, clock=SystemClock()).start("no-such-host.invalid", 0)
     store.close()

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from flambeau.control.agent.addresses import Addresses
+from flambeau.control.agent.commands import PodCommands
 from flambeau.control.agent.directory import PodDirectory, PodId, directories
 from flambeau.control.agent.fetching import release_abandoned
 from flambeau.control.agent.logs import PodLogs
@@ -45,6 +46,7 @@ class Agent:
         self._pod_tasks = TaskOwner("agent pods")
         self._watches = TaskOwner("agent")
         self.logs = PodLogs(home, clock)
+        self.commands = PodCommands(home)
 
     async def start(self) -> None:
         """Adopt the processes that an earlier agent left, stop those that belong to no pod, and take up the work.

@@ -171,7 +171,7 @@ def _resource(kind: Kind, version: str) -> _Resource:
     if kind.has_status:
         subresources.append(("status", ("get",) if kind.read_only else ("get", "patch", "update")))
     if kind.id == "pods":
-        subresources.append(("log", ("get",)))
+        subresources += [("log", ("get",)), ("portforward", ("create", "get")), ("exec", ("create", "get"))]
     return _Resource(
         group=kind.group,
         version=version,

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flambeau.control.apiserver.certificates import Identity
+from flambeau.control.apiserver.upgrades.takeover import EXTENSION, Connection
 from flambeau.foundation.errors import Unavailable
 from flambeau.foundation.tasks import TaskOwner
 
@@ -56,6 +57,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._head_begins()
         self._head_bytes = 0
         super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: {"take_over": self._take_over}}
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -68,6 +70,22 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_arrived()
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False  # the parser reads no further, whether the upgrade is granted or not
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: what offers an upgrade is answered as any request, and may take the connection over."""
+
+    def _take_over(self, head: bytes) -> Connection:
+        """Write an answer's head, and leave the connection to the caller."""
+        self.cycle.response_started = self.cycle.response_complete = True
+        reader = asyncio.StreamReader(loop=self.loop)
+        protocol = _TakenOver(reader, self)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        writer = asyncio.StreamWriter(self.transport, protocol, reader, self.loop)
+        writer.write(head)
+        return reader, writer
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -89,6 +107,18 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES_MAX:
             raise ValueError(f"the head is over {HEAD_BYTES_MAX} bytes")  # httptools stops; uvicorn answers 400
+
+
+class _TakenOver(asyncio.StreamReaderProtocol):
+    """What a connection is after an upgrade; uvicorn goes on knowing it by its first protocol, and cuts it when it stops."""
+
+    def __init__(self, reader: asyncio.StreamReader, first: _BoundedProtocol) -> None:
+        super().__init__(reader)
+        self._first = first
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._first.connections.discard(self._first)
 
 
 class _Server(uvicorn.Server):

@@ -85,7 +85,7 @@ class LogQuery:
             except (ValueError, OverflowError) as error:
                 raise InvalidInput("sinceTime must be an RFC 3339 time", hint="such as 2026-01-31T12:00:00Z") from error
         return cls(
-            container=_container(pod, parameters.get("container", "")),
+            container=choose_container(pod, parameters.get("container", "")),
             follow=flag(parameters, "follow"),
             tail_lines=integer(parameters, "tailLines"),
             since_seconds=since,
@@ -95,8 +95,12 @@ class LogQuery:
         )
 
 
-def _container(pod: Object, wanted: str) -> str:
-    """Return the container meant: the one named, the pod's default, or its only one."""
+def choose_container(pod: Object, wanted: str) -> str:
+    """Return the container meant: the one named, the pod's default, or its only one.
+
+    Raises:
+        InvalidInput: there is no such container, or none can be told from the others.
+    """
     metadata, spec = pod["metadata"], pod.get("spec") or {}
     regular = [container["name"] for container in spec.get("containers") or ()]
     initial = [container["name"] for container in spec.get("initContainers") or ()]

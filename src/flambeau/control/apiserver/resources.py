@@ -10,25 +10,30 @@ from starlette.responses import Response
 from flambeau.control.apiserver import codecs, forms, logs, reads, reviews, status
 from flambeau.control.apiserver.answers import StreamAnswer, json_answer, status_answer
 from flambeau.control.apiserver.bodies import read_body
-from flambeau.control.apiserver.logs import LogQuery, PodLogs
+from flambeau.control.apiserver.logs import LogQuery
 from flambeau.control.apiserver.paths import ResourcePath
+from flambeau.control.apiserver.pods import Pods
 from flambeau.control.apiserver.queries import ListQuery, WriteQuery
 from flambeau.control.apiserver.reads import Target
 from flambeau.control.apiserver.status import NotBuilt, Subject
 from flambeau.control.apiserver.streams import Streams
+from flambeau.control.apiserver.upgrades import commands, takeover
+from flambeau.control.apiserver.upgrades.channels import SPDY_PROTOCOLS, WEBSOCKET_PROTOCOLS, SpdyChannels, WebSocketChannels
+from flambeau.control.apiserver.upgrades.commands import CommandQuery
+from flambeau.control.apiserver.upgrades.pipes import BarePipe, WebSocketPipe
+from flambeau.control.apiserver.upgrades.port_forward import SPDY_PROTOCOL, WEBSOCKET_PROTOCOL, PortForward
+from flambeau.control.apiserver.upgrades.takeover import Connection, UpgradeAnswer
 from flambeau.control.apiserver.watch import watch
 from flambeau.control.apiserver.writes import DeleteOptions, Writer, Written
 from flambeau.control.resources.kind import Kind, Object
 from flambeau.control.resources.registry import Registry
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock
-from flambeau.foundation.errors import FlambeauError, NotAllowed, NotFound
+from flambeau.foundation.errors import FlambeauError, NotAllowed, NotFound, NotReady
 from flambeau.foundation.tasks import TaskOwner
 
 _LATER: dict[str, str | None] = {
-    "portforward": "a pod has an address of its own on this machine: kubectl get pods -o wide",
-    "exec": None,
-    "attach": None,
+    "attach": "kubectl logs -f shows what it writes, kubectl exec runs a command beside it",
     "proxy": None,
     "scale": "set minReplicas and maxReplicas of the InferenceService",
     "token": "the token of the kubeconfig is the only one there is",
@@ -47,16 +52,16 @@ class Resources:
     Args:
         store: where objects are.
         kinds: which there are.
-        logs: where the output of pods is; None where nothing runs pods.
+        pods: the agent's side of pods' subresources.
         clock: for ages and owners' times.
         streams: the answers that last.
         tasks: owns what runs beside an answer.
     """
 
-    def __init__(self, store: Store, kinds: Registry, logs: PodLogs | None, clock: Clock, streams: Streams, tasks: TaskOwner) -> None:
+    def __init__(self, store: Store, kinds: Registry, pods: Pods, clock: Clock, streams: Streams, tasks: TaskOwner) -> None:
         self._store = store
         self._kinds = kinds
-        self._logs = logs
+        self._pods = pods
         self._clock = clock
         self._streams = streams
         self._tasks = tasks
@@ -113,9 +118,39 @@ class Resources:
         """GET what a container wrote."""
         pod = await reads.get(self._store, target)
         query = LogQuery.parse(request.query_params, pod, self._clock.wall())
-        if self._logs is None:
-            raise NotBuilt("this API server runs no pods: it has no logs")
-        return StreamAnswer(await logs.open_log(self._logs, pod, query, self._streams, self._tasks), "text/plain")
+        return StreamAnswer(await logs.open_log(self._pods.logs, pod, query, self._streams, self._tasks), "text/plain")
+
+    async def port_forward(self, request: Request, target: Target) -> Response:
+        """Turn the connection into one to a pod's ports."""
+        pod = await reads.get(self._store, target)
+        address = (pod.get("status") or {}).get("podIP")
+        if not address:
+            raise NotReady(f"pod {target.path.name} has no address yet: it isn't running")
+        offer = takeover.agree(request, websocket=(WEBSOCKET_PROTOCOL,), spdy=(SPDY_PROTOCOL,))
+
+        async def session(connection: Connection) -> None:
+            pipe = WebSocketPipe(connection) if offer.websocket else BarePipe(connection)
+            await PortForward(pipe, address).run()
+
+        self._streams.check()
+        return UpgradeAnswer(offer.head, session, self._streams)
+
+    async def exec(self, request: Request, target: Target) -> Response:
+        """Turn the connection into a command's streams."""
+        pod = await reads.get(self._store, target)
+        container = logs.choose_container(pod, request.query_params.get("container", ""))
+        query = CommandQuery.parse(request.query_params, request.query_params.getlist("command"))
+        offer = takeover.agree(request, websocket=WEBSOCKET_PROTOCOLS, spdy=SPDY_PROTOCOLS)
+        self._streams.check()
+        command = await self._pods.commands.start(
+            target.path.namespace, target.path.name, container, query.command, terminal=query.terminal
+        )
+
+        async def session(connection: Connection) -> None:
+            channels = WebSocketChannels(connection) if offer.websocket else SpdyChannels(connection, query.streams)
+            await commands.run(command, query, channels)
+
+        return UpgradeAnswer(offer.head, session, self._streams)
 
     async def create(self, request: Request, target: Target) -> Response:
         """POST an object."""
@@ -179,7 +214,11 @@ _COLLECTION_VERBS: dict[str, _Verb] = {
     "DELETE": Resources.delete_collection,
 }
 _STATUS_VERBS: dict[str, _Verb] = {"GET": Resources.get, "PUT": Resources.replace, "PATCH": Resources.patch}
-_LOG_VERBS: dict[str, _Verb] = {"GET": Resources.log}
+_POD_VERBS: dict[str, dict[str, _Verb]] = {
+    "log": {"GET": Resources.log},
+    "portforward": {"GET": Resources.port_forward, "POST": Resources.port_forward},
+    "exec": {"GET": Resources.exec, "POST": Resources.exec},
+}
 _READING = ("GET", "HEAD")
 
 
@@ -193,8 +232,8 @@ def _verb(method: str, path: ResourcePath, kind: Kind) -> _Verb:
     """
     if path.subresource in _LATER:
         raise NotBuilt(f"{kind.plural}/{path.subresource} is not implemented by this API server", hint=_LATER[path.subresource])
-    if path.subresource == "log" and kind.id == "pods":
-        verbs = _LOG_VERBS
+    if path.subresource in _POD_VERBS and kind.id == "pods":
+        verbs = _POD_VERBS[path.subresource]
     elif path.subresource == "status" and kind.has_status:
         verbs = _STATUS_VERBS
     elif path.subresource:

@@ -17,11 +17,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from flambeau.control.apiserver import certificates, discovery, kubeconfig, openapi, paths, status
+from flambeau.control.apiserver import certificates, discovery, kubeconfig, openapi, openapi_v2, paths, status
 from flambeau.control.apiserver.answers import json_answer, status_answer
 from flambeau.control.apiserver.guard import Guard
 from flambeau.control.apiserver.listener import Listener
-from flambeau.control.apiserver.logs import PodLogs
+from flambeau.control.apiserver.pods import Pods
 from flambeau.control.apiserver.resources import Resources
 from flambeau.control.apiserver.streams import Streams
 from flambeau.control.resources.kind import Object
@@ -41,22 +41,20 @@ class ApiServer:
     Args:
         store: where objects are.
         kinds: which there are.
-        logs: the agent's view of pods' output, or None.
+        pods: the agent's side of pods' subresources.
         home: keys, certificates and the token go to ``home/pki``, the kubeconfig to ``home/kubeconfig``.
         clock: where time comes from.
         host_names: names that clients use besides local ones and addresses.
     """
 
-    def __init__(
-        self, store: Store, kinds: Registry, logs: PodLogs | None, *, home: Path, clock: Clock, host_names: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, store: Store, kinds: Registry, pods: Pods, *, home: Path, clock: Clock, host_names: tuple[str, ...] = ()) -> None:
         self._kinds = kinds
         self._home = home
         self._clock = clock
         self._host_names = host_names
         self._streams = Streams()
         self._tasks = TaskOwner("apiserver answers")
-        self._resources = Resources(store, kinds, logs, clock, self._streams, self._tasks)
+        self._resources = Resources(store, kinds, pods, clock, self._streams, self._tasks)
         self._listener: Listener | None = None
         self._stopping = False
         self.url = ""
@@ -115,6 +113,7 @@ class ApiServer:
             Route("/api/{version}", self._resource_list),
             Route("/apis/{group}", self._group),
             Route("/apis/{group}/{version}", self._resource_list),
+            Route("/openapi/v2", self._openapi_v2),
             Route("/openapi/v3", self._openapi_index),
             Route("/openapi/v3/{place:path}", self._openapi_document),
             Route("/api/{version}/{rest:path}", self._resource, methods=_RESOURCE_METHODS),
@@ -149,6 +148,11 @@ class ApiServer:
     async def _resource_list(self, request: Request) -> Response:
         group, version = request.path_params.get("group", ""), request.path_params["version"]
         return _found(discovery.resource_list(self._kinds, group, version))
+
+    async def _openapi_v2(self, request: Request) -> Response:
+        if openapi_v2.PROTOBUF_ACCEPTED in request.headers.get("accept", ""):
+            return Response(openapi_v2.protobuf(self._kinds), media_type=openapi_v2.PROTOBUF_TYPE)
+        return json_answer(openapi_v2.document(self._kinds))
 
     async def _openapi_index(self, _: Request) -> Response:
         return json_answer(openapi.index(self._kinds))

@@ -30,12 +30,12 @@ class Program:
         self.port = 0
         self.lines: list[str] = []
 
-    async def ready(self) -> None:
+    async def ready(self, scheme: str = "http") -> None:
         assert self.process.stderr is not None
         async with asyncio.timeout(15):
             while line := (await self.process.stderr.readline()).decode():
                 self.lines.append(line)
-                if line.startswith("gateway ready on http://127.0.0.1:"):
+                if line.startswith(f"gateway ready on {scheme}://127.0.0.1:"):
                     self.port = int(line.rpartition(":")[2])
                     return
         raise AssertionError(f"the gateway ended: {self.lines}")
@@ -48,8 +48,8 @@ class Program:
         return self.process.returncode, errors.decode()
 
 
-async def launch(home: Path, port: int = 0) -> Program:
-    command = [sys.executable, "-m", "flambeau.programs.gateway", "--listen", f"127.0.0.1:{port}", "--home", str(home)]
+async def launch(home: Path, port: int = 0, flags: tuple[str, ...] = ()) -> Program:
+    command = [sys.executable, "-m", "flambeau.programs.gateway", "--listen", f"127.0.0.1:{port}", "--home", str(home), *flags]
     return Program(await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE))
 
 

@@ -257,7 +257,7 @@ def test_tls_files_in_every_form(tmp_path: Path) -> None:
     write_certificate(tmp_path)
     server_context(TlsFiles(tmp_path / "cert.pem", tmp_path / "pkcs1.key"))
     for files, why in (
-        (TlsFiles(tmp_path / "cert.pem", tmp_path / "cert.pem"), "cannot serve TLS with certificate_file"),
+        (TlsFiles(tmp_path / "cert.pem", tmp_path / "cert.pem"), "cannot serve TLS with certificate "),
         (TlsFiles(keystore=tmp_path / "keystore.p12", keystore_password="wrong"), "keystore_pass is its password"),
         (TlsFiles(keystore=tmp_path / "cert.pem"), "cannot serve TLS with keystore"),
     ):

@@ -1,4 +1,4 @@
-"""The gateway's process: ``python -m flambeau.programs.gateway --listen HOST:PORT --home DIR``.
+"""The gateway's process: ``python -m flambeau.programs.gateway --listen HOST:PORT --home DIR [--tls-cert FILE --tls-key FILE]``.
 
 ``flambeau up`` starts it in a session of its own; it goes on when the control plane dies and reads the routes file by itself when it is
 started again. SIGTERM and Ctrl-C drain it.
@@ -12,6 +12,7 @@ import contextlib
 import logging
 import resource
 import signal
+import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ import uvloop
 from flambeau.foundation.errors import FlambeauError, NotFound
 from flambeau.foundation.http1 import Limits, Server
 from flambeau.foundation.logs import configure
+from flambeau.foundation.tls import context_of
 from flambeau.gateway.admin import ROUTES_NAME, SOCKET_NAME, Admin, read_table
 from flambeau.gateway.proxy import Gateway
 
@@ -39,25 +41,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--listen", required=True, type=_address, metavar="HOST:PORT", help="where clients connect; port 0 takes a free one"
     )
     parser.add_argument("--home", required=True, type=Path, metavar="DIR", help="the platform's directory; uses DIR/gateway")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain (PEM); with it, clients speak TLS")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key (PEM), if the certificate's file does not hold it")
     arguments = parser.parse_args(argv)
     configure()
     _raise_file_limit()
-    host, port = arguments.listen
     try:
+        tls = context_of(arguments.tls_cert, arguments.tls_key, ("h2", "http/1.1")) if arguments.tls_cert else None
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(host, port, arguments.home / "gateway"))
+            runner.run(_serve(arguments.listen, tls, arguments.home / "gateway"))
     except FlambeauError as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(host: str, port: int, directory: Path) -> None:
+async def _serve(listen: tuple[str, int], tls: ssl.SSLContext | None, directory: Path) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    gateway = Gateway(f"{host}:{port}")
+    host, port = listen
+    scheme = "http" if tls is None else "https"
+    gateway = Gateway(f"{host}:{port}", scheme=scheme.encode())
     front = Server(gateway.application, Limits(connections_max=CONNECTIONS_MAX), http2=gateway.http2)
     admin = Server(Admin(gateway, directory / ROUTES_NAME).application)
     directory.mkdir(parents=True, exist_ok=True)
@@ -67,11 +73,11 @@ async def _serve(host: str, port: int, directory: Path) -> None:
         stack.push_async_callback(gateway.close)
         # The front's port first: a second gateway must not get as far as the first one's socket.
         stack.push_async_callback(front.close)
-        bound_host, bound_port = await front.start(host=host, port=port)
+        bound_host, bound_port = await front.start(host=host, port=port, ssl=tls)
         gateway.address = f"{bound_host}:{bound_port}"
         stack.push_async_callback(admin.close)
         await admin.start_unix(directory / SOCKET_NAME)
-        print(f"gateway ready on http://{gateway.address}", file=sys.stderr, flush=True)
+        print(f"gateway ready on {scheme}://{gateway.address}", file=sys.stderr, flush=True)
         await stop.wait()
         _log.info("stopping: waiting up to %.0f s for running requests", DRAIN_SECONDS_MAX)
         gateway.drain()

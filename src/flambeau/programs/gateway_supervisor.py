@@ -32,14 +32,35 @@ _POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayTls:
+    """The files of a certificate, both PEM."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayAddress:
-    """Where the gateway listens."""
+    """Where and how the gateway listens."""
 
     host: str
     port: int
+    tls: GatewayTls | None = None
+    """None: in plain text."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @property
+    def scheme(self) -> str:
+        """Return what its URLs begin with."""
+        return "http" if self.tls is None else "https"
+
+    @property
+    def flags(self) -> list[str]:
+        """Return the arguments by which the gateway's program is told."""
+        tls = [] if self.tls is None else ["--tls-cert", str(self.tls.certificate), "--tls-key", str(self.tls.key)]
+        return ["--listen", str(self), *tls]
 
 
 class GatewaySupervisor:
@@ -84,25 +105,25 @@ class GatewaySupervisor:
         if record is None or not record.is_alive():
             return False
         self._record = record
-        if self._listening_on() == str(self._address):
+        if self._listening_as() == self._address.flags:
             _log.info("adopted the running gateway", extra={"fields": {"pid": record.pid, "address": str(self._address)}})
             return True
         await self._end()
         return False
 
-    def _listening_on(self) -> str | None:
+    def _listening_as(self) -> object:
         try:
-            return str(orjson.loads((self._folder / "address.json").read_bytes()))
+            return orjson.loads((self._folder / "address.json").read_bytes())
         except (OSError, orjson.JSONDecodeError):
             return None
 
     async def _launch(self) -> None:
         log = self._folder / "gateway.log"
         log.write_bytes(b"")
-        command = [sys.executable, "-m", "flambeau.programs.gateway", "--listen", str(self._address), "--home", str(self._home)]
+        command = [sys.executable, "-m", "flambeau.programs.gateway", *self._address.flags, "--home", str(self._home)]
         self._process, self._record = start_detached(command, environment=os.environ, directory=self._folder, log=log)
         self._record.save(self._folder / "process.json")
-        write_atomically(self._folder / "address.json", orjson.dumps(str(self._address)))
+        write_atomically(self._folder / "address.json", orjson.dumps(self._address.flags))
         deadline = asyncio.get_running_loop().time() + START_SECONDS_MAX
         while b"gateway ready" not in log.read_bytes():
             if self._process.poll() is not None or asyncio.get_running_loop().time() > deadline:

@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 CACHE_BYTES_MAX = 50 * 1024**3
 """Models kept on disk. Those in use are never evicted: a model that finds no room beside them is refused (CacheFull)."""
 API_DRAIN_SECONDS_MAX = 5.0
+_GATEWAY = GatewayAddress("127.0.0.1", 8000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class PlatformSettings:
     """Everything it keeps: store, kubeconfig, pods, the models' cache."""
     api: tuple[str, int] = ("127.0.0.1", 7443)
     """Where the API server listens (HTTPS)."""
-    gateway: GatewayAddress = GatewayAddress("127.0.0.1", 8000)
+    gateway: GatewayAddress = _GATEWAY
     """Where the gateway listens."""
     domain: str = "localhost"
     """Services answer at ``<name>.<namespace>.<domain>``."""

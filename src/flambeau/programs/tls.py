@@ -10,7 +10,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from flambeau.foundation.errors import FlambeauError, InvalidInput
+from flambeau.foundation.tls import bare_context, context_of
 from flambeau.programs.settings.access import TlsFiles
+
+_PROTOCOLS = ("http/1.1",)
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -19,19 +22,12 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     Raises:
         InvalidInput: a file cannot be read, or key and certificate do not belong together.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
     if files.keystore is not None:
+        context = bare_context(_PROTOCOLS)
         _load_keystore(context, files.keystore, files.keystore_password)
         return context
     assert files.certificate is not None, "settings give a keystore or both files"
-    try:
-        # Without a password of our own an encrypted key would ask on the terminal.
-        context.load_cert_chain(files.certificate, files.private_key, password=lambda: "")
-    except (OSError, ssl.SSLError) as error:
-        raise _unusable(f"certificate_file {files.certificate} with private_key_file {files.private_key}", error) from error
-    return context
+    return context_of(files.certificate, files.private_key, _PROTOCOLS)
 
 
 def pem_of(files: TlsFiles) -> tuple[bytes, bytes]:

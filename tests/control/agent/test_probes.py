@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flambeau.control.agent.machine import NO_ANSWER
-from flambeau.control.agent.probes import OUR_PATH, Probe, Verdict, check, probe_for, server_port
+from flambeau.control.agent.probes import OUR_PATH, Probe, Verdict, check, probe_for
 
 
 @pytest.mark.parametrize(
@@ -29,10 +29,6 @@ from flambeau.control.agent.probes import OUR_PATH, Probe, Verdict, check, probe
 )
 def test_a_container_is_asked_as_its_yaml_says(container: dict[str, Any], ours: bool, wanted: Probe) -> None:
     assert probe_for(container, ours=ours) == wanted
-
-
-def test_the_servers_port_is_the_first() -> None:
-    assert server_port({"ports": [{"containerPort": 5}, {"containerPort": 6}]}) == 5
 
 
 class Server:

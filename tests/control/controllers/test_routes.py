@@ -87,6 +87,14 @@ def test_a_backend_is_a_revisions_ready_pods() -> None:
     assert (backend.timeout_seconds, backend.concurrency) == (60.0, 3)
 
 
+def test_grpc_goes_to_its_own_port() -> None:
+    ours, named, plain = pod("a", "r1"), pod("b", "r1", port=9000), pod("c", "r1", port=9000)
+    ours["spec"]["containers"][0]["image"] = "pytorch/torchserve-kfs:0.9.0"
+    named["spec"]["containers"][0]["ports"][0]["name"] = "h2c"
+    backend = next(each for each in compiled(pods=(ours, named, plain)).document.backends if each.name == "ns/r1")
+    assert [(each.port, each.grpc_port) for each in backend.endpoints] == [(8080, 8081), (9000, 9000), (9000, 0)]
+
+
 def test_a_split_has_weights_and_nothing_for_nobody() -> None:
     (rule,) = host(compiled(services=(service({"r1": 80, "r2": 20, "r3": 0}),)), FULL).rules
     assert rule.destinations == (Destination(80, backend="ns/r1"), Destination(20, backend="ns/r2"))

@@ -16,12 +16,12 @@ import orjson
 from flambeau.control.agent import environment, logs
 from flambeau.control.agent.directory import PodDirectory
 from flambeau.control.agent.images import Command, command_for
-from flambeau.control.agent.probes import server_port
 from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE
 from flambeau.control.agent.status import server_container
 from flambeau.control.agent.volumes import Mount, Source, mounts_for, rewrite
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.pod_contract import PROXY_CONTAINER
+from flambeau.control.resources.pod_ports import http_port
 from flambeau.control.store.interface import Store
 from flambeau.foundation.errors import FlambeauError, InvalidInput, NotFound, Unavailable
 from flambeau.foundation.files import is_safe_relative, write_atomically
@@ -63,7 +63,7 @@ async def plan(pod: Object, directory: PodDirectory, address: str, store: Store)
         own = {name: rewrite(value, places) for name, value in own.items()}
     given = {
         **environment.inherited(os.environ),
-        "PORT": str(server_port(container)),
+        "PORT": str(http_port(container)),
         "POD_NAME": directory.id.name,
         "POD_NAMESPACE": directory.id.namespace,
         **own,

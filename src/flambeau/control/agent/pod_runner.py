@@ -18,6 +18,7 @@ from flambeau.control.agent.process import Ending, Leader, describe
 from flambeau.control.agent.status import Facts, model_source, pod_status, server_container
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER
+from flambeau.control.resources.pod_ports import http_port
 from flambeau.control.store.interface import Store, modify
 from flambeau.control.store.recorder import record_event
 from flambeau.foundation.clock import Clock
@@ -245,7 +246,7 @@ class PodRunner:
     def _address(self) -> str:
         """Return the pod's address, taking one when it is first needed."""
         if not self._notes.address:
-            port = probes.server_port(server_container(self._pod))
+            port = http_port(server_container(self._pod))
             self._notes = replace(self._notes, address=self._around.addresses.take((port,)))
         return self._notes.address
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from flambeau.control.agent.machine import NO_ANSWER
-from flambeau.control.resources.pod_contract import DEFAULT_PORT
+from flambeau.control.resources.pod_ports import http_port
 from flambeau.foundation.ask import ask
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import Unavailable
@@ -46,15 +46,9 @@ class Verdict:
     message: str = ""
 
 
-def server_port(container: Mapping[str, Any]) -> int:
-    """Return the port that requests go to: the container's first, else 8080."""
-    ports = container.get("ports") or ()
-    return int(ports[0]["containerPort"]) if ports else DEFAULT_PORT
-
-
 def probe_for(container: Mapping[str, Any], *, ours: bool) -> Probe:
     """Return how to ask a container: our own servers at their health address, others as their YAML says, else by a TCP connection."""
-    port = server_port(container)
+    port = http_port(container)
     if ours:
         return Probe(port, OUR_PATH, timeout_seconds=2.0)
     wanted = container.get("readinessProbe") or {}

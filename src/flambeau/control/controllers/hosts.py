@@ -16,11 +16,13 @@ class Site:
     """Services answer at ``<name>.<namespace>.<domain>``."""
     gateway_port: int = 8000
     """Part of a URL only with the domain ``localhost``, where the URL is to work as it is pasted."""
+    scheme: str = "http"
 
     def url(self, name: str, namespace: str) -> str:
         """Return the external URL of a service's name."""
-        port = f":{self.gateway_port}" if self.domain == LOCAL_DOMAIN and self.gateway_port != 80 else ""
-        return f"http://{name}.{namespace}.{self.domain}{port}"
+        usual = 443 if self.scheme == "https" else 80
+        port = f":{self.gateway_port}" if self.domain == LOCAL_DOMAIN and self.gateway_port != usual else ""
+        return f"{self.scheme}://{name}.{namespace}.{self.domain}{port}"
 
 
 def predictor_name(service: str) -> str:

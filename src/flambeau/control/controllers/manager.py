@@ -25,6 +25,8 @@ class ControllerSettings:
     """Services answer at ``<name>.<namespace>.<domain>``."""
     gateway_port: int
     """For URLs that work as they are pasted."""
+    gateway_scheme: str = "http"
+    """What URLs begin with: https where the gateway has a certificate."""
 
 
 class Controllers:
@@ -37,7 +39,7 @@ class Controllers:
     """
 
     def __init__(self, store: Store, settings: ControllerSettings, clock: Clock) -> None:
-        site = Site(settings.domain, settings.gateway_port)
+        site = Site(settings.domain, settings.gateway_port, settings.gateway_scheme)
         self._controllers = (
             NamespaceReconciler(store, clock).controller(),
             InferenceServiceReconciler(store, clock, site).controller(),

@@ -22,3 +22,6 @@ MODELS_PATH = "/mnt/models"
 
 DEFAULT_PORT = 8080
 """Where a server that names no port is asked."""
+
+DEFAULT_GRPC_PORT = 8081
+"""Where our own servers speak gRPC in a pod, as KServe's do."""

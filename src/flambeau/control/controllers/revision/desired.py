@@ -19,7 +19,8 @@ from flambeau.control.controllers.names import (
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
-from flambeau.control.resources.pod_contract import AGENT_FINALIZER, DEFAULT_PORT, GATEWAY_FINALIZER, PROXY_CONTAINER
+from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER, PROXY_CONTAINER
+from flambeau.control.resources.pod_ports import http_port
 
 _NOT_OF_THE_POD = ("timeoutSeconds", "containerConcurrency")
 
@@ -82,10 +83,9 @@ def pod_for(revision: Object) -> Object:
     labels = {name: value for name, value in metadata["labels"].items() if name != ROUTING_STATE_LABEL}
     annotations = {name: value for name, value in metadata["annotations"].items() if name != HASH_ANNOTATION}
     server = spec["containers"][0]
-    ports = server.get("ports") or ()
     configuration = labels.get(CONFIGURATION_LABEL, "")
     knative = {
-        "PORT": str(ports[0]["containerPort"] if ports else DEFAULT_PORT),
+        "PORT": str(http_port(server)),
         "K_REVISION": metadata["name"],
         "K_CONFIGURATION": configuration,
         "K_SERVICE": configuration,

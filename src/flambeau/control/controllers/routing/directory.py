@@ -12,7 +12,7 @@ from flambeau.control.controllers.revision.desired import is_ready, may_sleep
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
-from flambeau.control.resources.pod_contract import DEFAULT_PORT
+from flambeau.control.resources.pod_ports import grpc_port, http_port
 from flambeau.gateway.document import Backend, Destination, Endpoint
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
@@ -85,9 +85,9 @@ def _endpoints(pods: Sequence[Object]) -> _Endpoints:
         metadata = pod["metadata"]
         revision, address = (metadata.get("labels") or {}).get(REVISION_LABEL), find(pod, "status", "podIP")
         if revision and address and is_ready(pod) and not metadata.get("deletionTimestamp"):
-            ports = pod["spec"]["containers"][0].get("ports") or ()
-            port = int(ports[0]["containerPort"]) if ports else DEFAULT_PORT
-            endpoint = Endpoint(str(address), port, f"{metadata['namespace']}/{metadata['name']}")
+            container = pod["spec"]["containers"][0]
+            name = f"{metadata['namespace']}/{metadata['name']}"
+            endpoint = Endpoint(str(address), http_port(container), name, grpc_port(container))
             found.setdefault((metadata["namespace"], revision), []).append(endpoint)
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -27,6 +28,8 @@ from tests.programs.test_doors import write_certificate
 
 HTTP = "inference_address=http://127.0.0.1:0\nmanagement_address=http://127.0.0.1:0\nmetrics_address=http://127.0.0.1:0\n"
 CONFIG = HTTP + "grpc_inference_port=0\ngrpc_management_port=0\ndefault_workers_per_model=1\n"
+POD = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+"""A loopback address that no other run of these tests has."""
 FIELDS = OBEDIENT.replace('self.one(row["body"])', 'self.one(json.loads(row["body"]))').replace("import os", "import json, os")
 
 
@@ -129,18 +132,18 @@ async def test_a_chosen_port_that_is_taken_stops_the_start(tmp_path: Path) -> No
 
 
 async def test_a_default_port_that_is_taken_is_left_to_its_owner(tmp_path: Path) -> None:
-    pod = {"FLAMBEAU_POD_IP": "127.77.0.9", "PORT": "8080"}
-    with socket.create_server(("127.77.0.9", 7070)):
+    pod = {"FLAMBEAU_POD_IP": POD, "PORT": "8080"}
+    with socket.create_server((POD, 7070)):
         async with grpc_serving(tmp_path, "--disable-token-auth", config=HTTP, environment=pod) as served:
             await until(lambda: "gRPC for inference is off" in served.err.read_text())
-            assert opened(served) == {"management": ["127.77.0.9:7071"]}
+            assert opened(served) == {"management": [f"{POD}:7071"]}
 
 
 async def test_a_pod_has_kserves_grpc_port_too(tmp_path: Path) -> None:
-    pod = {"FLAMBEAU_POD_IP": "127.77.0.10", "PORT": "8080"}
+    pod = {"FLAMBEAU_POD_IP": POD, "PORT": "8080"}
     async with grpc_serving(tmp_path, "--disable-token-auth", config=HTTP, environment=pod) as served:
-        assert opened(served) == {"inference": ["127.77.0.10:7070", "127.77.0.10:8081"], "management": ["127.77.0.10:7071"]}
-        async with aio.insecure_channel("127.77.0.10:8081") as channel:
+        assert opened(served) == {"inference": [f"{POD}:7070", f"{POD}:8081"], "management": [f"{POD}:7071"]}
+        async with aio.insecure_channel(f"{POD}:8081") as channel:
             await ready(channel)
 
 

@@ -53,7 +53,9 @@ class ProcessRecord:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - self.start_time) > 1.0:
                 return False
-            return process.environ().get(TOKEN_VARIABLE) == self.token
+            environment = process.environ()
+            # For a moment within exec the kernel shows none; then pid and start time have to do.
+            return not environment or environment.get(TOKEN_VARIABLE) == self.token
         except psutil.Error:
             return False
 

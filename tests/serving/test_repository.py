@@ -10,11 +10,12 @@ import pytest
 import pytest_asyncio
 
 from flambeau.foundation.errors import Conflict, InvalidInput, NotFound, NotReady, TooLarge
-from flambeau.serving import repository as module
-from flambeau.serving.archive.manifest import Manifest
+from flambeau.serving.archive import model_config as module
+from flambeau.serving.archive.manifest import Manifest, name_of_archive
+from flambeau.serving.archive.model_config import read_model_config
 from flambeau.serving.archive.unpack import Unpacked
 from flambeau.serving.model import ModelConfig
-from flambeau.serving.repository import Phase, Registration, Repository, name_of_archive, read_model_config, spec_of
+from flambeau.serving.repository import Phase, Registration, Repository, spec_of
 from flambeau.serving.workers.starter import FreshStarter
 from tests.fixtures.archives import BROKEN, ECHO, write_mar
 from tests.fixtures.waiting import until

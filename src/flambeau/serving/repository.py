@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from flambeau.foundation.errors import Conflict, Denied, FlambeauError, InvalidInput, NotFound, NotReady, TooLarge
+from flambeau.foundation.errors import Conflict, Denied, FlambeauError, InvalidInput, NotFound, NotReady
 from flambeau.foundation.tasks import TaskOwner
-from flambeau.serving.archive.manifest import Manifest
+from flambeau.serving.archive.manifest import Manifest, name_of_archive
+from flambeau.serving.archive.model_config import read_model_config
 from flambeau.serving.archive.requirements import Packages, install_requirements, interpreter_in
 from flambeau.serving.archive.unpack import Unpacked, unpack
 from flambeau.serving.batching.kinds import queue_of
@@ -35,8 +32,6 @@ _log = logging.getLogger(__name__)
 
 PROCESS_START_SECONDS_MAX = 120.0
 """Beside its load limit, what a worker may take until it loads; whoever waits for workers waits so much longer."""
-YAML_BYTES_MAX = 1_048_576
-"""A model-config.yaml above this is refused unread."""
 NAMES_SHOWN_MAX = 10
 """So many names stand in a not-found message."""
 
@@ -570,36 +565,6 @@ def spec_of(registration: Registration, unpacked: Unpacked, packages: Path | Non
         packages=None if interpreter else packages,
         interpreter=interpreter,
     )
-
-
-def read_model_config(directory: Path, manifest: Manifest) -> dict[str, Any]:
-    """Return an archive's model-config.yaml; empty if it has none.
-
-    Raises:
-        InvalidInput: it is named but missing, too large or no YAML object; the text says where.
-    """
-    if manifest.config_file is None:
-        return {}
-    path = directory / manifest.config_file
-    if not path.is_file():
-        raise InvalidInput(f"the archive names {manifest.config_file} as its config, but does not hold it")
-    if path.stat().st_size > YAML_BYTES_MAX:
-        raise TooLarge(f"{manifest.config_file} is over {YAML_BYTES_MAX} bytes")
-    try:
-        found = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{manifest.config_file} is not YAML: {' '.join(str(error).split())}") from error
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise InvalidInput(f"{manifest.config_file} must hold keys and values, not a {type(found).__name__}")
-    return found
-
-
-def name_of_archive(archive: Path) -> str:
-    """Return the name that TorchServe gives a model whose manifest has none: ``nested.tar.gz`` is ``nested_tar_gz``."""
-    name = archive.name
-    return re.sub(r"\W|^_", "_", name.removesuffix(".mar").removesuffix(".model"))
 
 
 def _discard(entry: _Entry) -> None:

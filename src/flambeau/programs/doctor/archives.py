@@ -17,9 +17,9 @@ from flambeau.programs.doctor.findings import Finding, Level, Row
 from flambeau.programs.doctor.weights import ENDINGS, examine_weights
 from flambeau.programs.settings.model_yaml import fields_of
 from flambeau.serving.archive.manifest import Manifest
+from flambeau.serving.archive.model_config import read_model_config
 from flambeau.serving.archive.unpack import unpack
 from flambeau.serving.handlers.discovery import BUILT_IN, module_name_of
-from flambeau.serving.repository import read_model_config
 
 SOURCES_MAX = 500
 """Python files of one archive that are looked into."""

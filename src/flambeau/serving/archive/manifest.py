@@ -6,7 +6,9 @@ Pure: the packer writes with it, the unpacker reads with it.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from flambeau.foundation.errors import InvalidInput
@@ -100,6 +102,12 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
         "model": {key: value for key, value in model.items() if value is not None},
         "archiverVersion": manifest.archiver_version,
     }
+
+
+def name_of_archive(archive: PurePath) -> str:
+    """Return the name that TorchServe gives a model whose manifest has none: ``nested.tar.gz`` is ``nested_tar_gz``."""
+    name = archive.name
+    return re.sub(r"\W|^_", "_", name.removesuffix(".mar").removesuffix(".model"))
 
 
 def _text(document: dict[str, Any], key: str, where: str) -> str | None:

@@ -23,6 +23,7 @@ $(READY): pyproject.toml constraints.txt Makefile tools/torchvision_on_cpu_torch
 	$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt -e '.[torch,s3,dev]'
 	$(BIN)/python tools/torchvision_on_cpu_torch.py install
 	tools/need_kubectl
+	tools/need_old_kubectl
 	tools/need_prometheus
 	touch $(READY)
 

@@ -58,13 +58,14 @@ def pods_of(home: Path) -> Pods:
 class Kubectl:
     """The real kubectl, with nothing of this machine's user."""
 
-    def __init__(self, kubeconfig: Path, home: Path) -> None:
+    def __init__(self, kubeconfig: Path, home: Path, program: str = "kubectl") -> None:
         self._kubeconfig = kubeconfig
         self._home = home
+        self._program = program
 
     async def start(self, *args: str, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            "kubectl",
+            self._program,
             f"--cache-dir={self._home / 'cache'}",
             *args,
             env={

@@ -13,6 +13,8 @@ from flambeau.control.resources.lookup import find, mapping_at
 from flambeau.control.resources.object_schema import object_schema
 
 _S3_ANNOTATION_PREFIX = "serving.kserve.io/s3-"
+_SDK_PREFIX = "kserve-secret-"
+"""The kserve SDK's ``set_credentials`` makes Secrets with generated names of this prefix, and writes plain texts into their data."""
 _S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 _SCHEMA = {
@@ -24,9 +26,14 @@ _SCHEMA = {
 
 
 def _default(obj: Object) -> None:
-    """Say the type; move plain texts into ``data``, where they win over what is there."""
+    """Say the type; move plain texts into ``data``, where they win over what is there.
+
+    A Secret that is being made by the kserve SDK has plain texts there already, some of which happen to be base64.
+    """
     if not obj.get("type"):
         obj["type"] = "Opaque"
+    if not find(obj, "metadata", "name") and find(obj, "metadata", "generateName") == _SDK_PREFIX and not obj.get("stringData"):
+        obj["stringData"] = obj.pop("data", None)
     texts = obj.get("stringData")
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         return

@@ -1,0 +1,78 @@
+"""Runs in the kserve SDK's environment: deploys as its users do. Arguments: a kubeconfig, a namespace, a folder for credentials files.
+
+The service's Ready condition is set by who started this script, when it has seen the service.
+"""
+
+import base64
+import sys
+from pathlib import Path
+
+from kserve import (
+    KServeClient,
+    V1beta1InferenceService,
+    V1beta1InferenceServiceSpec,
+    V1beta1ModelFormat,
+    V1beta1ModelSpec,
+    V1beta1PredictorSpec,
+)
+from kubernetes import client
+
+KUBECONFIG, NAMESPACE, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+
+
+def service(storage: str) -> V1beta1InferenceService:
+    model = V1beta1ModelSpec(model_format=V1beta1ModelFormat(name="pytorch"), storage_uri=storage)
+    return V1beta1InferenceService(
+        api_version="serving.kserve.io/v1beta1",
+        kind="InferenceService",
+        metadata=client.V1ObjectMeta(name="mnist", namespace=NAMESPACE),
+        spec=V1beta1InferenceServiceSpec(predictor=V1beta1PredictorSpec(model=model)),
+    )
+
+
+def uri(obj: dict) -> str:
+    return obj["spec"]["predictor"]["model"]["storageUri"]
+
+
+def secret_of(account: client.V1ServiceAccount) -> client.V1Secret:
+    return client.CoreV1Api().read_namespaced_secret(account.secrets[-1].name, NAMESPACE)
+
+
+kserve = KServeClient(config_file=KUBECONFIG)
+
+# Credentials: a new ServiceAccount with a Secret, then one more Secret for it.
+(FOLDER / "aws").write_text("[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = not/base-64\n")
+for region in ("eu-1", "eu-2"):
+    kserve.set_credentials(
+        storage_type="S3",
+        namespace=NAMESPACE,
+        credentials_file=str(FOLDER / "aws"),
+        s3_endpoint="127.0.0.1:9000",
+        s3_region=region,
+        s3_use_https="0",
+    )
+    account = client.CoreV1Api().read_namespaced_service_account("kserve-service-credentials", NAMESPACE)
+    secret = secret_of(account)
+    assert secret.metadata.annotations["serving.kserve.io/s3-endpoint"] == "127.0.0.1:9000", secret.metadata.annotations
+    plain = {name: base64.b64decode(value).decode() for name, value in secret.data.items()}
+    assert plain == {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "not/base-64"}, plain
+(FOLDER / "gcs.json").write_text("{}")
+kserve.set_credentials(storage_type="GCS", namespace=NAMESPACE, credentials_file=str(FOLDER / "gcs.json"), service_account="google")
+google = secret_of(client.CoreV1Api().read_namespaced_service_account("google", NAMESPACE))
+assert google.data == {"gcloud-application-credentials.json": base64.b64encode(b"{}").decode()}, google.data
+
+# A service's life.
+made = kserve.create(service("s3://models/one"))
+assert uri(made) == "s3://models/one"
+assert not kserve.is_isvc_ready("mnist", namespace=NAMESPACE)
+print("created", flush=True)
+kserve.wait_isvc_ready("mnist", namespace=NAMESPACE, timeout_seconds=30, polling_interval=1)
+assert kserve.is_isvc_ready("mnist", namespace=NAMESPACE)
+assert uri(kserve.get("mnist", namespace=NAMESPACE)) == "s3://models/one"
+assert [each["metadata"]["name"] for each in kserve.get(namespace=NAMESPACE)["items"]] == ["mnist"]
+kserve.get("mnist", namespace=NAMESPACE, watch=True, timeout_seconds=2)
+assert uri(kserve.patch("mnist", service("s3://models/two"), namespace=NAMESPACE)) == "s3://models/two"
+assert uri(kserve.replace("mnist", service("s3://models/three"), namespace=NAMESPACE)) == "s3://models/three"
+kserve.delete("mnist", namespace=NAMESPACE)
+assert kserve.get(namespace=NAMESPACE)["items"] == []
+print("kserve is content")

@@ -116,7 +116,7 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
         autoscaler = Autoscaler(store, home, clock)
         await autoscaler.start()
         running.push_async_callback(autoscaler.stop)
-        api = ApiServer(store, KINDS, Pods(agent.logs, agent.commands), home=home, clock=clock)
+        api = ApiServer(store, KINDS, Pods(agent.logs, agent.commands, agent.usage), home=home, clock=clock)
         await api.start(*settings.api)
         running.push_async_callback(api.stop, API_DRAIN_SECONDS_MAX)
         try:

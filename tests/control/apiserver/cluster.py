@@ -14,11 +14,13 @@ import orjson
 import yaml
 
 from flambeau.control.agent.commands import PodCommands
+from flambeau.control.agent.usage import PodUsage
 from flambeau.control.apiserver.pods import Pods
 from flambeau.control.apiserver.server import ApiServer
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.registry import KINDS
 from flambeau.control.store.sqlite import SqliteStore
+from flambeau.foundation.clock import SystemClock
 from flambeau.foundation.errors import NotFound
 
 KUBECTL_SECONDS_MAX = 20.0
@@ -52,7 +54,7 @@ class FakeLogs:
 
 def pods_of(home: Path) -> Pods:
     """The agent's side of pods, without an agent."""
-    return Pods(FakeLogs(), PodCommands(home))
+    return Pods(FakeLogs(), PodCommands(home), PodUsage(home, SystemClock()))
 
 
 class Kubectl:

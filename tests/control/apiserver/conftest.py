@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from flambeau.control.agent.commands import PodCommands
+from flambeau.control.agent.usage import PodUsage
 from flambeau.control.apiserver.pods import Pods
 from flambeau.control.apiserver.server import ApiServer
 from flambeau.control.resources.kind import Key
@@ -28,7 +29,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
     for namespace in ("default", "kube-system"):
         await store.create(namespace_object(namespace))
     logs = FakeLogs()
-    server = ApiServer(store, KINDS, Pods(logs, PodCommands(home)), home=home, clock=SystemClock())
+    server = ApiServer(store, KINDS, Pods(logs, PodCommands(home), PodUsage(home, SystemClock())), home=home, clock=SystemClock())
     await server.start("127.0.0.1", 0)
     token = (home / "pki" / "token").read_text()
     context = ssl.create_default_context(cafile=str(home / "pki" / "ca.crt"))

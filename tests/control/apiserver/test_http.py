@@ -19,7 +19,7 @@ from flambeau.control.apiserver.listener import HEAD_BYTES_MAX
 from flambeau.control.resources.kind import Kind
 from flambeau.control.resources.registry import KINDS
 from flambeau.control.store.interface import modify
-from tests.control.apiserver.cluster import Api, Cluster, isvc_object, key_of, watched
+from tests.control.apiserver.cluster import Api, Cluster, isvc_object, key_of, pod_object, watched
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -603,6 +603,22 @@ async def test_watch_ends_at_its_time_with_a_bookmark(cluster: Cluster, api: Api
         assert obj["metadata"]["resourceVersion"]
         with pytest.raises(StopAsyncIteration):
             await watch.next()
+
+
+async def test_bookmarks_come_now_and_then_and_never_before_a_change(
+    cluster: Cluster, api: Api, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flambeau.control.apiserver.watch.BOOKMARK_SECONDS", 0.05)
+    async with Watch(api, f"{isvcs(namespace)}?watch=1&allowWatchBookmarks=true") as watch:
+        assert (await watch.next())[0] == "BOOKMARK"
+        created = int((await cluster.store.create(isvc_object("a", namespace)))["metadata"]["resourceVersion"])
+        elsewhere = int((await cluster.store.create(pod_object("a", namespace)))["metadata"]["resourceVersion"])
+        told: list[tuple[str, int]] = []
+        while not told or told[-1][1] < elsewhere:
+            kind, obj = await watch.next()
+            told.append((kind, int(obj["metadata"]["resourceVersion"])))
+        assert [version for kind, version in told if kind == "ADDED"] == [created]
+        assert all(version < created for kind, version in told[: told.index(("ADDED", created))]), "who goes on there would miss it"
 
 
 async def test_watch_can_say_where_the_beginning_ends(cluster: Cluster, api: Api, namespace: str) -> None:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from flambeau.control.agent.directory import PodDirectory, PodId
 from flambeau.control.store.interface import modify
 from flambeau.foundation.processes import start_detached
-from tests.control.apiserver.cluster import KUBECTL_SECONDS_MAX, Cluster, Kubectl, finish, key_of, pod_object
+from tests.control.apiserver.cluster import KUBECTL_SECONDS_MAX, Cluster, Kubectl, finish, key_of, lines, pod_object
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -146,3 +146,20 @@ async def test_a_command_ends_with_its_client(cluster: Cluster, kubectl: Kubectl
         await process.wait()
         while Path(f"/proc/{mark.read_text().strip()}").exists() or cluster.server.open_streams:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
+
+
+async def test_top_and_eviction(cluster: Cluster, kubectl: Kubectl, namespace: str, pod: str) -> None:
+    [head, row] = lines(await kubectl.ok("top", "pods", "-n", namespace))
+    assert head == ["NAME", "CPU(cores)", "MEMORY(bytes)"]
+    assert row[0] == pod
+    assert row[1].endswith("m")
+    assert lines(await kubectl.ok("top", "pod", pod, "-n", namespace, "--containers"))[1][1] == "kserve-container"
+    await cluster.store.create(pod_object("idle", namespace))
+    assert "isn't running" in (await kubectl("top", "pod", "idle", "-n", namespace)).err
+    evicted = await cluster.api(
+        "POST",
+        f"/api/v1/namespaces/{namespace}/pods/idle/eviction",
+        {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "idle", "namespace": namespace}},
+    )
+    assert evicted.status_code == 201
+    assert "NotFound" in (await kubectl("get", "pod", "idle", "-n", namespace)).err

@@ -14,6 +14,7 @@ from flambeau.control.agent.logs import PodLogs
 from flambeau.control.agent.machine import KILL_SECONDS_MAX
 from flambeau.control.agent.pod_runner import SHUTDOWN_GRACE_SECONDS, PodRunner, Surroundings
 from flambeau.control.agent.process import end_strangers
+from flambeau.control.agent.usage import PodUsage
 from flambeau.control.resources.kind import Object
 from flambeau.control.store.follow import follow
 from flambeau.control.store.interface import Change, Event, Store
@@ -47,6 +48,7 @@ class Agent:
         self._watches = TaskOwner("agent")
         self.logs = PodLogs(home, clock)
         self.commands = PodCommands(home)
+        self.usage = PodUsage(home, clock)
 
     async def start(self) -> None:
         """Adopt the processes that an earlier agent left, stop those that belong to no pod, and take up the work.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flambeau import __version__
+from flambeau.control.apiserver import metrics
 from flambeau.control.apiserver.reviews import REVIEW_KINDS
 from flambeau.control.resources.kind import Kind, Object
 from flambeau.control.resources.registry import Registry
@@ -163,6 +164,8 @@ def _groups(kinds: Registry) -> dict[str, list[_Resource]]:
         singular = review.kind.lower()
         line = _Resource(review.group, review.version, review.kind, review.plural, singular, False, ("create",))
         groups.setdefault(review.group, []).append(line)
+    line = _Resource(metrics.GROUP, metrics.VERSION, "PodMetrics", "pods", "pod", True, ("get", "list"))
+    groups.setdefault(metrics.GROUP, []).append(line)
     return groups
 
 
@@ -171,7 +174,7 @@ def _resource(kind: Kind, version: str) -> _Resource:
     if kind.has_status:
         subresources.append(("status", ("get",) if kind.read_only else ("get", "patch", "update")))
     if kind.id == "pods":
-        subresources += [("log", ("get",)), ("portforward", ("create", "get")), ("exec", ("create", "get"))]
+        subresources += [("log", ("get",)), ("portforward", ("create", "get")), ("exec", ("create", "get")), ("eviction", ("create",))]
     return _Resource(
         group=kind.group,
         version=version,

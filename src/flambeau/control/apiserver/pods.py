@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flambeau.control.apiserver.logs import PodLogs
+from flambeau.control.apiserver.metrics import PodUsage
 from flambeau.control.apiserver.upgrades.commands import PodCommands
 
 
@@ -14,3 +15,4 @@ class Pods:
 
     logs: PodLogs
     commands: PodCommands
+    usage: PodUsage

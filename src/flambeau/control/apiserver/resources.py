@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flambeau.control.apiserver import codecs, forms, logs, reads, reviews, status
+from flambeau.control.apiserver import codecs, forms, logs, metrics, reads, reviews, status
 from flambeau.control.apiserver.answers import StreamAnswer, json_answer, status_answer
 from flambeau.control.apiserver.bodies import read_body
 from flambeau.control.apiserver.logs import LogQuery
@@ -37,7 +38,6 @@ _LATER: dict[str, str | None] = {
     "proxy": None,
     "scale": "set minReplicas and maxReplicas of the InferenceService",
     "token": "the token of the kubeconfig is the only one there is",
-    "eviction": "delete the pod",
     "binding": None,
     "finalize": None,
 }
@@ -78,6 +78,8 @@ class Resources:
             review = reviews.find(path.group, path.version, path.plural)
             if review is not None:
                 return await self._review(request, path, review)
+            if metrics.is_about(path):
+                return await self._metrics(request, path)
             kind = self._kinds.by_api(path.group, path.version, path.plural)
             if path.namespace and not kind.namespaced:
                 raise NotFound(f"{kind.id} are in no namespace")
@@ -91,6 +93,22 @@ class Resources:
             raise NotAllowed(f"{review.plural} can only be created")
         body = await read_body(request, codecs.OBJECT_TYPES)
         return json_answer(reviews.answer(review, body.value.value, self._kinds), 201)
+
+    async def _metrics(self, request: Request, path: ResourcePath) -> Response:
+        """GET or LIST what pods use."""
+        if request.method not in _READING:
+            raise NotAllowed("metrics are read-only")
+        target = Target(self._kinds.by_id("pods"), replace(path, group="", version="v1"))
+        now = self._clock.wall()
+        if path.name:
+            found = await metrics.of_pods(self._pods.usage, [await reads.get(self._store, target)], now)
+            if not found:
+                raise NotReady(f"pod {path.name} isn't running: it uses nothing")
+            return json_answer(found[0])
+        query = ListQuery.parse(request.query_params)
+        pods = await reads.list_objects(self._store, target, query, forms.Form(), self._clock)
+        items = await metrics.of_pods(self._pods.usage, pods["items"], now)
+        return json_answer(metrics.listed(items, int(pods["metadata"]["resourceVersion"])))
 
     def _form(self, request: Request) -> forms.Form:
         return forms.negotiate(request.headers.get("accept", ""), request.query_params.get("includeObject", ""))
@@ -182,6 +200,13 @@ class Resources:
             return status_answer(status.success(Subject(target.kind, target.path.name), last["metadata"]["uid"]))
         return self._show(request, target, last)
 
+    async def evict(self, request: Request, target: Target) -> Response:
+        """POST an Eviction: delete the pod, for nothing here forbids it."""
+        body = (await read_body(request, codecs.OBJECT_TYPES)).value.value
+        options = DeleteOptions.parse(body.get("deleteOptions") if isinstance(body, dict) else None)
+        await self._writer.delete(target, options, dry_run=_write_query(request).dry_run)
+        return json_answer({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
+
     async def delete_collection(self, request: Request, target: Target) -> Response:
         """DELETE every object that the selectors match; answers the list of them."""
         query, form = ListQuery.parse(request.query_params), self._form(request)
@@ -218,6 +243,7 @@ _POD_VERBS: dict[str, dict[str, _Verb]] = {
     "log": {"GET": Resources.log},
     "portforward": {"GET": Resources.port_forward, "POST": Resources.port_forward},
     "exec": {"GET": Resources.exec, "POST": Resources.exec},
+    "eviction": {"POST": Resources.evict},
 }
 _READING = ("GET", "HEAD")
 

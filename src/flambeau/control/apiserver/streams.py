@@ -23,6 +23,11 @@ class Streams:
         self._count = 0
         self._ending = False
 
+    @property
+    def ending(self) -> bool:
+        """Tell whether every stream has to end."""
+        return self._ending
+
     def __len__(self) -> int:
         return self._count
 

@@ -18,8 +18,14 @@ from flambeau.foundation.errors import FlambeauError
 
 SECONDS_DEFAULT = 1800.0
 """Length of a watch whose client names none."""
+BOOKMARK_SECONDS = 60.0
+"""Between two bookmarks, so that a client that goes on later finds its place in the history still."""
 SECONDS_MAX = 3600.0
 """Length of any watch; clients open another then."""
+
+
+_ANY_KIND = "namespaces"
+"""Any list says the store's version; of this kind there are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +74,22 @@ async def _lines(request: WatchRequest, store: Store, streams: Streams, teller: 
     # Headers must reach the client before the first change does: it waits for them.
     yield b""
     async with store.watch(request.kind.id, request.namespace, since=since) as events:
-        while (event := await streams.next(events, deadline)) is not None:
-            since = int(event.object["metadata"]["resourceVersion"])
-            for change, obj in _selected(request.selector, event):
-                yield teller.tell(change, obj)
-    if request.bookmarks:
-        yield teller.bookmark(since, {})
+        clock = asyncio.get_running_loop().time
+        while not streams.ending and clock() < deadline:
+            until = min(deadline, clock() + BOOKMARK_SECONDS) if request.bookmarks else deadline
+            while (event := await streams.next(events, until)) is not None:
+                since = int(event.object["metadata"]["resourceVersion"])
+                for line in teller.tell_selected(event):
+                    yield line
+            if not request.bookmarks:
+                continue
+            version = (await store.list(_ANY_KIND)).resource_version
+            while (event := await streams.next(events, clock())) is not None:  # what is told up to that version
+                for line in teller.tell_selected(event):
+                    yield line
+                version = max(version, int(event.object["metadata"]["resourceVersion"]))
+            since = max(since, version)
+            yield teller.bookmark(since, {})
 
 
 def _selected(selector: Selector, event: Event) -> Iterable[tuple[Change, Object]]:
@@ -102,6 +118,9 @@ class _Teller:
         shown = forms.render_change(request.form, request.kind, request.version, obj, self._clock.wall(), head=self._head)
         self._head = False
         return _line(change, shown)
+
+    def tell_selected(self, event: Event) -> list[bytes]:
+        return [self.tell(change, obj) for change, obj in _selected(self._request.selector, event)]
 
     def bookmark(self, resource_version: int, annotations: dict[str, str]) -> bytes:
         metadata: dict[str, Any] = {"resourceVersion": str(resource_version), "creationTimestamp": None}

@@ -1,0 +1,68 @@
+"""``kubectl top pods``: metrics.k8s.io, measured when it is asked for and never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from flambeau.control.apiserver.logs import DEFAULT_CONTAINER
+from flambeau.control.apiserver.paths import ResourcePath
+from flambeau.control.resources.kind import Object
+from flambeau.foundation.timestamps import rfc3339
+
+GROUP, VERSION = "metrics.k8s.io", "v1beta1"
+WINDOW_SECONDS = 0.5
+"""How long a measurement takes."""
+
+
+class PodUsage(Protocol):
+    """Who measures pods: the agent, given to the API server by the program that runs both."""
+
+    async def measure(self, pods: Collection[tuple[str, str]], seconds: float) -> dict[tuple[str, str], tuple[float, int]]:
+        """Return cores and bytes by (namespace, name), for those that run.
+
+        Args:
+            pods: which.
+            seconds: over which time the cores are measured.
+        """
+        ...
+
+
+def is_about(path: ResourcePath) -> bool:
+    """Tell whether a path means metrics of pods."""
+    return (path.group, path.version, path.plural, path.subresource) == (GROUP, VERSION, "pods", "")
+
+
+async def of_pods(usage: PodUsage, pods: Sequence[Object], now: float) -> list[Object]:
+    """Return the metrics of those pods that run.
+
+    Args:
+        usage: measures.
+        pods: the objects.
+        now: seconds since the epoch.
+    """
+    measured = await usage.measure({_name(pod) for pod in pods}, WINDOW_SECONDS)
+    return [_metrics(pod, *measured[_name(pod)], now) for pod in pods if _name(pod) in measured]
+
+
+def listed(items: list[Object], resource_version: int) -> Object:
+    """Return a list of metrics."""
+    metadata = {"resourceVersion": str(resource_version)}
+    return {"kind": "PodMetricsList", "apiVersion": f"{GROUP}/{VERSION}", "metadata": metadata, "items": items}
+
+
+def _name(pod: Object) -> tuple[str, str]:
+    return pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+
+def _metrics(pod: Object, cores: float, memory_bytes: int, now: float) -> Object:
+    metadata = pod["metadata"]
+    container = (metadata.get("annotations") or {}).get(DEFAULT_CONTAINER) or pod["spec"]["containers"][0]["name"]
+    return {
+        "kind": "PodMetrics",
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "metadata": {name: metadata[name] for name in ("name", "namespace", "labels", "creationTimestamp") if name in metadata},
+        "timestamp": rfc3339(now),
+        "window": f"{WINDOW_SECONDS}s",
+        "containers": [{"name": container, "usage": {"cpu": f"{round(cores * 1e9)}n", "memory": f"{memory_bytes // 1024}Ki"}}],
+    }

@@ -33,8 +33,19 @@ class Forward(Passage):
         self._ended = False  # the client's request has arrived whole
         self._head_sent = False  # bytes of this request went to a replica: from now on no other may get it
         self._id = b""
-        self._upgrade = asked_protocol(head)
+        self._upgrade = None if head.content_length or head.chunked else asked_protocol(head)
         self._upstream: Upstream | None = None
+
+    def go_to(self, replica: Replica, now: float) -> None:
+        """Use a replica; its and the service's in-flight counts hold this request already."""
+        self._replica = replica
+        self._attempts += 1
+        upstream = replica.take_idle(now)
+        if upstream is not None:
+            self._attach(upstream)
+        else:
+            self.client.pause_reading()
+            self._gateway.tasks.start(f"connect to {replica.endpoint.pod}", self._connect(replica))
 
     # What the client's connection calls.
 
@@ -81,7 +92,8 @@ class Forward(Passage):
         client = self.client
         bodiless = self._head.method == "HEAD" or head.status in (204, 304)
         if complete:
-            self._finish()
+            self._upstream = None  # it has gone back to its replica by itself
+            self._succeed(head.status)
             if not bodiless:
                 client.respond(head.status, headers, body)
                 return
@@ -96,7 +108,8 @@ class Forward(Passage):
     def on_response_body(self, body: bytes, complete: bool) -> None:
         """Pass a piece of the answer on."""
         if complete:
-            self._finish()
+            self._upstream = None
+            self._succeed(self._status)
         else:
             self._touch()
         self.client.write(body)
@@ -126,14 +139,6 @@ class Forward(Passage):
             self.client.pause_reading()
 
     # Inside.
-
-    def _use(self, replica: Replica, now: float) -> None:
-        upstream = replica.take_idle(now)
-        if upstream is not None:
-            self._attach(upstream)
-        else:
-            self.client.pause_reading()
-            self._gateway.tasks.start(f"connect to {replica.endpoint.pod}", self._connect(replica))
 
     async def _connect(self, replica: Replica) -> None:
         try:
@@ -188,11 +193,6 @@ class Forward(Passage):
         pod = self._replica.endpoint.pod if self._replica is not None else None
         body = answers.error(why, backend=self.service.backend.name, pod=pod, route=self._route.source)
         self.client.respond(status, answers.headers(status), body)
-
-    def _finish(self) -> None:
-        """End well: the connection has gone back to its replica by itself."""
-        self._upstream = None
-        self._succeed(self._status)
 
     def _drop(self) -> None:
         if self._upstream is not None:

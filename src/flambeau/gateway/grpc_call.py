@@ -34,10 +34,11 @@ def begin_call(gateway: Gateway, head: Head, stream: Stream) -> Exchange:
     service = gateway.services[found.backend.name]
     why = gateway.refusal(service)
     if why is not None:
+        service.numbers.count(503, 0.0)
         stream.send_head(grpc_answers.error_head(grpc_answers.UNAVAILABLE, why), end=True)
         return ANSWERED
     call = Call(gateway, service, found, head, stream)
-    gateway.begin(call)
+    gateway.dispatch(call)
     return call
 
 
@@ -61,6 +62,17 @@ class Call(Passage):
         self._flow: Flow | None = None
         self._trailers: HeaderList = ()
         self._connecting: asyncio.Task[None] | None = None
+
+    def go_to(self, replica: Replica, now: float) -> None:
+        """Use a replica; its and the service's in-flight counts hold this call already."""
+        self._replica = replica
+        self._attempts += 1
+        link = replica.links.take()
+        if link is not None:
+            self._attach(link)
+        else:
+            self.client.pause_reading()
+            self._connecting = self._gateway.tasks.start(f"connect to {replica.endpoint.pod}", self._connect(replica))
 
     # What the client's stream calls.
 
@@ -136,14 +148,6 @@ class Call(Passage):
 
     # Inside.
 
-    def _use(self, replica: Replica, now: float) -> None:
-        link = replica.links.take()
-        if link is not None:
-            self._attach(link)
-        else:
-            self.client.pause_reading()
-            self._connecting = self._gateway.tasks.start(f"connect to {replica.endpoint.pod}", self._connect(replica))
-
     async def _connect(self, replica: Replica) -> None:
         try:
             link = await replica.links.open()
@@ -175,6 +179,7 @@ class Call(Passage):
             self.client.send_head(grpc_answers.error_head(code, why), end=True)
 
     def _finish(self, trailers: HeaderList) -> None:
+        self._drop()
         self._succeed(grpc_answers.counted_as(trailers))
 
     def _drop(self) -> None:

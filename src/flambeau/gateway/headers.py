@@ -41,9 +41,7 @@ class ResponseHead:
 
 
 def asked_protocol(head: Head) -> bytes | None:
-    """Return what a request wants to upgrade its connection to, or None; HTTP/2 is no upgrade that replicas are asked for."""
-    if head.content_length or head.chunked:
-        return None
+    """Return what a request without a body wants to upgrade its connection to, or None; HTTP/2 is nothing replicas are asked for."""
     upgrade = head.get(b"upgrade")
     if not upgrade or upgrade.lower().startswith((b"h2", b"http")) or head.version_1_0:
         return None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from flambeau.foundation.http1_head import DEFAULT_LIMITS, Head, Limits, Refusal, parse_host
 from flambeau.gateway.headers import REQUEST_ID_BYTES_MAX
 
 HeaderList = Sequence[tuple[bytes, bytes]]
+
+_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
+_TARGET = re.compile(rb"/[!\"$-~\x80-\xff]*|\*")
+"""What can stand in a request line of HTTP/1.1, without a fragment: a space would end it."""
 
 _WRITTEN_HERE = frozenset((b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"))
 
@@ -34,12 +39,14 @@ def head_of(headers: HeaderList, ended: bool, limits: Limits = DEFAULT_LIMITS) -
     authority = pseudo.get(b":authority") or next((value for name, value in headers if name == b"host"), b"")
     if head.method == "CONNECT":
         raise Refusal(405, "CONNECT is not allowed: this is no forward proxy, and WebSocket is served over HTTP/1.1 only")
+    if _METHOD.fullmatch(head.method) is None or _TARGET.fullmatch(head.target) is None:
+        raise Refusal(400, "malformed HTTP request: the method is no word, or the target no path")
     if len(head.target) > limits.target_bytes_max:
         raise Refusal(414, f"the request's target is over {limits.target_bytes_max} bytes")
     if len(fields) > limits.header_count_max:
         raise Refusal(431, f"the request has over {limits.header_count_max} headers")
-    if b"#" in head.target or not authority:
-        raise Refusal(400, "malformed HTTP request: no :authority, or a fragment in the target")
+    if not authority:
+        raise Refusal(400, "malformed HTTP request: no :authority")
     head.headers = [(b"host", authority), *fields]
     head.host = parse_host(authority)
     head.path, _, head.query = head.target.partition(b"?")

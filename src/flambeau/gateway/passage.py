@@ -105,11 +105,9 @@ class Passage(ABC):
 
     # What the gateway calls.
 
+    @abstractmethod
     def go_to(self, replica: Replica, now: float) -> None:
         """Use a replica; its and the service's in-flight counts hold this request already."""
-        self._replica = replica
-        self._attempts += 1
-        self._use(replica, now)
 
     def wait(self) -> None:
         """Stand in the queue; the client's body waits with it."""
@@ -118,6 +116,7 @@ class Passage(ABC):
     def fail(self, status: int, why: str) -> None:
         """Answer with an error of the gateway's, or cut an answer that has begun."""
         begun = self._status != 0
+        self._drop()
         self._leave(status)
         self._refuse(status, why, begun)
 
@@ -137,13 +136,10 @@ class Passage(ABC):
         if not self._over:
             if self._replica is None:
                 self.service.waiting.remove(self)
+            self._drop()
             self._leave(0)
 
     # What a protocol does in its way.
-
-    @abstractmethod
-    def _use(self, replica: Replica, now: float) -> None:
-        """Take a connection to the replica, or open one, and send."""
 
     @abstractmethod
     def _refuse(self, status: int, why: str, begun: bool) -> None:
@@ -197,7 +193,6 @@ class Passage(ABC):
         self.service.numbers.count(status, now - self._began)
         self.service.count(-1, now)
         self._gateway.ended(self)
-        self._drop()
         if self._replica is not None:
             self._give_back(self._replica)
 

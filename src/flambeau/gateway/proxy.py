@@ -105,10 +105,11 @@ class Gateway:
         service = self.services[found.backend.name]
         why = self.refusal(service)
         if why is not None:
+            service.numbers.count(503, 0.0)
             client.respond(503, answers.headers(503), answers.error(why, backend=found.backend.name, route=found.source))
             return ANSWERED
         forward = Forward(self, service, found, head, client)
-        self.begin(forward)
+        self.dispatch(forward)
         return forward
 
     def http2(self, connection: Connection) -> Exchange:
@@ -130,19 +131,22 @@ class Gateway:
         return found
 
     def refusal(self, service: Service) -> str | None:
-        """Return why a request is not even begun (503), and count it."""
-        why = self._overload(service)
-        if why is not None:
-            service.numbers.count(503, 0.0)
-        return why
-
-    def begin(self, passage: Passage) -> None:
-        """Let a request in."""
-        self._active.add(passage)
-        self.dispatch(passage)
+        """Return why a request is not even begun (503)."""
+        backend = service.backend
+        if not service.replicas and not backend.hold_seconds:
+            return backend.why_empty or f"backend {backend.name} has no replica"
+        if len(self._active) >= IN_FLIGHT_MAX:
+            return f"the gateway has {IN_FLIGHT_MAX} requests in flight, its most"
+        if service.present >= BACKEND_IN_FLIGHT_MAX:
+            return f"the backend has {BACKEND_IN_FLIGHT_MAX} requests in flight, its most"
+        slots = backend.concurrency * max(1, len(service.replicas))
+        if backend.concurrency and len(service.waiting) >= QUEUE_PER_CONCURRENCY * slots:
+            return "pending request queue full"
+        return None
 
     def dispatch(self, passage: Passage) -> None:
         """Give a request to the replica that has the fewest in flight, or let it wait for one."""
+        self._active.add(passage)
         service = passage.service
         now = asyncio.get_running_loop().time()
         index = self._choose(service, passage.tried, now)
@@ -181,19 +185,6 @@ class Gateway:
             return 0 if not limit or replicas[0].in_flight < limit else None
         loads = [Load(replica.in_flight, replica.health.is_ejected(now), replica in tried) for replica in replicas]
         return choose(loads, self.draw(), limit)
-
-    def _overload(self, service: Service) -> str | None:
-        backend = service.backend
-        if not service.replicas and not backend.hold_seconds:
-            return backend.why_empty or f"backend {backend.name} has no replica"
-        if len(self._active) >= IN_FLIGHT_MAX:
-            return f"the gateway has {IN_FLIGHT_MAX} requests in flight, its most"
-        if service.present >= BACKEND_IN_FLIGHT_MAX:
-            return f"the backend has {BACKEND_IN_FLIGHT_MAX} requests in flight, its most"
-        slots = backend.concurrency * max(1, len(service.replicas))
-        if backend.concurrency and len(service.waiting) >= QUEUE_PER_CONCURRENCY * slots:
-            return "pending request queue full"
-        return None
 
     def _fail_waiting(self, service: Service, why: str) -> None:
         while service.waiting:

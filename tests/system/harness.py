@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -117,6 +119,21 @@ class Platform:
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the real kubectl."""
         return self.run("kubectl", *arguments, stdin=stdin, check=check)
+
+    @contextlib.contextmanager
+    def port_forward(self, what: str, port: int, *, namespace: str) -> Iterator[str]:
+        """Have a port of a pod, or of what leads to one, on this machine; yield its URL."""
+        command = ["kubectl", "port-forward", "--address=127.0.0.1", "-n", namespace, what, f":{port}"]
+        forwarding = subprocess.Popen(command, env=self._environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            assert forwarding.stdout is not None
+            line = forwarding.stdout.readline()
+            found = re.search(r"(127\.0\.0\.1:\d+) ->", line)
+            assert found is not None, line
+            yield f"http://{found[1]}"
+        finally:
+            forwarding.kill()
+            forwarding.communicate(timeout=KUBECTL_SECONDS_MAX)
 
     def flambeau(self, *arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run our own command."""

@@ -109,6 +109,21 @@ def test_logs_and_describe(namespace: Platform) -> None:
     assert "Started" in namespace.kubectl("describe", "pod", pod, "-n", "torchserve").stdout
 
 
+def test_the_objects_that_people_look_for_lead_to_the_pods(namespace: Platform, model: Model) -> None:
+    deployment, there = f"deploy/{REVISION}-deployment", ("-n", "torchserve")
+    assert "successfully rolled out" in namespace.kubectl("rollout", "status", deployment, *there).stdout
+    assert "Model server started" in namespace.kubectl("logs", deployment, *there).stdout
+    by_label = ("-l", "serving.kserve.io/inferenceservice=mnist-torchserve")
+    assert "Model server started" in namespace.kubectl("logs", *by_label, "-c", "kserve-container", "--tail=-1", *there).stdout
+    assert namespace.kubectl("exec", deployment, *there, "--", "printenv", "K_REVISION").stdout.strip() == REVISION
+    assert "Mi" in namespace.kubectl("top", "pods", *there).stdout
+    refused = namespace.kubectl("scale", deployment, "--replicas=2", *there, check=False).stderr
+    assert "set minReplicas and maxReplicas of the InferenceService" in refused
+    with namespace.port_forward("svc/mnist-torchserve-predictor", 80, namespace="torchserve") as address:
+        answer = httpx2.post(f"{address}/v1/models/mnist:predict", json=model.request, timeout=30, trust_env=False)
+    assert answer.text == '{"predictions":[0]}'
+
+
 def test_a_change_makes_a_revision_and_loses_nothing(namespace: Platform, model: Model) -> None:
     changed = manifest("inference-service").replace("    model:\n", "    minReplicas: 1\n    model:\n      env: [{name: A, value: b}]\n")
     namespace.kubectl("apply", "-f", "-", stdin=changed)
@@ -129,6 +144,7 @@ def test_delete_leaves_nothing(namespace: Platform) -> None:
     until(lambda: not namespace.pods("mnist-torchserve"), seconds=40, what="end of the pods")
     listing = until(lambda: namespace.kubectl("get", "pods", "-n", "torchserve", check=False).stderr, seconds=40, what="empty list of pods")
     assert "No resources found" in listing
+    assert "No resources found" in namespace.kubectl("get", "all", "-n", "torchserve").stderr
 
 
 def test_the_same_with_our_own_commands(namespace: Platform, bucket: S3Server, model: Model) -> None:

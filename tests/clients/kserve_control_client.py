@@ -6,6 +6,7 @@ The service's Ready condition is set by who started this script, when it has see
 import base64
 import sys
 from pathlib import Path
+from typing import Any
 
 from kserve import (
     KServeClient,
@@ -30,8 +31,8 @@ def service(storage: str) -> V1beta1InferenceService:
     )
 
 
-def uri(obj: dict) -> str:
-    return obj["spec"]["predictor"]["model"]["storageUri"]
+def uri(obj: dict[str, Any]) -> str:
+    return str(obj["spec"]["predictor"]["model"]["storageUri"])
 
 
 def secret_of(account: client.V1ServiceAccount) -> client.V1Secret:

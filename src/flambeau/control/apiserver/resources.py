@@ -36,7 +36,8 @@ from flambeau.foundation.tasks import TaskOwner
 _LATER: dict[str, str | None] = {
     "attach": "kubectl logs -f shows what it writes, kubectl exec runs a command beside it",
     "proxy": None,
-    "scale": "set minReplicas and maxReplicas of the InferenceService",
+    "scale": "set minReplicas and maxReplicas of the InferenceService: "
+    """kubectl patch isvc NAME --type=merge -p '{"spec":{"predictor":{"minReplicas":2}}}'""",
     "token": "the token of the kubeconfig is the only one there is",
     "binding": None,
     "finalize": None,
@@ -267,7 +268,8 @@ def _verb(method: str, path: ResourcePath, kind: Kind) -> _Verb:
     else:
         verbs = _OBJECT_VERBS if path.name else _COLLECTION_VERBS
     if kind.read_only and method not in _READING:
-        raise NotAllowed(f"{kind.id} is read-only", hint="change the object that owns it")
+        hint = "it is made from an InferenceService: apply one" if method == "POST" else "change the object that owns it"
+        raise NotAllowed(f"{kind.id} is read-only", hint=hint)
     if method not in verbs:
         raise NotAllowed(f"{method} is not allowed here", hint=f"allowed are {', '.join(verbs)}")
     return verbs[method]

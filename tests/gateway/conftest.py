@@ -114,7 +114,8 @@ class World:
         for server, writers in self._scripts:
             server.close()
             for writer in writers:
-                writer.transport.abort()
+                with contextlib.suppress(AttributeError):  # asyncio's abort() of a transport that closed once it had sent everything
+                    writer.transport.abort()
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
             await server.wait_closed()

@@ -9,8 +9,9 @@ import subprocess
 import h2.config
 import h2.connection
 import h2.events
+import pytest
 
-from flambeau.gateway import http2_link
+from flambeau.gateway import http2_front, http2_link
 from tests.fixtures.raw_http import WAIT_SECONDS_MAX
 from tests.fixtures.waiting import until
 from tests.gateway.conftest import NAME, World
@@ -126,7 +127,18 @@ async def test_a_client_that_resets_or_leaves_cancels(world: World) -> None:
     assert world.gateway.services[NAME].present == 0
 
 
-async def test_too_many_streams_are_refused(world: World) -> None:
+async def test_a_connection_without_requests_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2_front, "IDLE_SECONDS_MAX", 0.2)
+    world.serve((await world.echo()).endpoint)
+    client = await Client(world).open()
+    await client.answer(client.send("GET", "/"))
+    events: list[h2.events.Event] = []
+    while data := await asyncio.wait_for(client.reader.read(65536), WAIT_SECONDS_MAX):
+        events += client.h2.receive_data(data)
+    assert [type(event) for event in events][-1] is h2.events.ConnectionTerminated
+
+
+async def test_clients_are_told_how_many_streams_they_may_open(world: World) -> None:
     replica = await world.echo()
     world.serve(replica.endpoint)
     client = await Client(world).open()

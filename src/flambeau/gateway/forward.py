@@ -29,7 +29,7 @@ class Forward(Passage):
     def __init__(self, gateway: Gateway, service: Service, route: Route, head: Head, client: Client) -> None:
         super().__init__(gateway, service, route, client)
         self._head = head
-        self._pending: list[bytes] = []  # body pieces that came before the connection to the replica: at most one read
+        self._pending: list[bytes] = []  # body that came before the connection to the replica: at most one read, or a window of HTTP/2
         self._ended = False  # the client's request has arrived whole
         self._head_sent = False  # bytes of this request went to a replica: from now on no other may get it
         self._id = b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -297,3 +298,31 @@ async def test_drain_lets_running_calls_end(world: World, caller: Caller) -> Non
     assert await call.read() is aio.EOF
     async with asyncio.timeout(SECONDS_MAX):
         await draining
+
+
+async def test_calls_that_are_cancelled_in_every_moment_disturb_no_other(
+    world: World, caller: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.serve((await caller.replica("a")).endpoint, (await caller.replica("b")).endpoint)
+
+    async def calls(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(15):
+            kind = chance.random()
+            if kind < 0.6:
+                request = b"x" * chance.choice([0, 1_000, 70_000, 300_000])
+                assert await caller.unary("echo", request) == request
+            elif kind < 0.8:
+                doomed = caller.unary("hang", b"x" * chance.choice([1, 500_000]))
+                await asyncio.sleep(chance.random() * 0.02)
+                doomed.cancel()
+            else:
+                doomed = caller.stream("pour")
+                await doomed.write(b"go")
+                await doomed.read()
+                doomed.cancel()
+
+    await asyncio.gather(*(calls(seed) for seed in range(15)))
+    service = world.gateway.services[NAME]
+    await until(lambda: service.present == 0 and service.in_flight == 0)
+    assert not [record for record in caplog.records if record.name.startswith("flambeau") and record.levelname == "ERROR"]

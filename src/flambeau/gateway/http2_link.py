@@ -398,7 +398,7 @@ class Link:
     def _send(self, action: Callable[[], None]) -> None:
         if self.gone:
             return
-        with contextlib.suppress(Broken):  # the peer has reset the stream, and will be heard next
+        with contextlib.suppress(Broken, KeyError):  # the peer has reset the stream, and will be heard next; h2 knows it no more
             action()
         self._flush_soon()
 

@@ -344,6 +344,12 @@ async def test_what_comes_later_says_so(cluster: Cluster, kubectl: Kubectl, name
     assert "pods/attach is not implemented by this API server (kubectl logs -f shows what it writes" in attached.err
 
 
+async def test_a_list_in_chunks_is_whole(kubectl: Kubectl, namespace: str) -> None:
+    await kubectl.ok("apply", "-f", "-", stdin=yaml_of(*(isvc_object(name, namespace) for name in ("a", "b", "c"))))
+    table = lines(await kubectl.ok("get", "isvc", "-n", namespace, "--chunk-size=1", "--no-headers"))
+    assert [row[0] for row in table] == ["a", "b", "c"]
+
+
 async def test_deleting_many(kubectl: Kubectl, namespace: str) -> None:
     for name in ("a", "b", "c"):
         await kubectl.ok("apply", "-f", "-", stdin=yaml_of(isvc_object(name, namespace)))

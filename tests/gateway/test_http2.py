@@ -127,6 +127,19 @@ async def test_a_client_that_resets_or_leaves_cancels(world: World) -> None:
     assert world.gateway.services[NAME].present == 0
 
 
+async def test_a_reset_that_is_read_together_with_what_it_ends_costs_only_its_stream(world: World) -> None:
+    world.serve((await world.echo()).endpoint)
+    client = await Client(world).open()
+    await client.answer(client.send("GET", "/"))  # their settings are known from here on
+    stream = client.h2.get_next_available_stream_id()
+    client.h2.send_headers(stream, [(":method", "POST"), (":scheme", "http"), (":path", "/hang"), (":authority", "m")])
+    for _ in range(9):
+        client.h2.send_data(stream, b"x" * 16_000)  # over half a window, which is opened again
+    client.h2.reset_stream(stream)
+    headers, _ = await client.answer(client.send("GET", "/"))
+    assert headers[":status"] == "200"
+
+
 async def test_a_connection_without_requests_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http2_front, "IDLE_SECONDS_MAX", 0.2)
     world.serve((await world.echo()).endpoint)

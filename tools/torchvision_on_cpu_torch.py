@@ -4,31 +4,30 @@ torchvision's compiled operators need CUDA libraries that a CPU torch doesn't ha
 trips over two operators that nobody declared. Declaring their schemas lets transforms and models import; calling a compiled operator
 still fails with torchvision's own error. ``install`` puts this file into the environment's site-packages with a ``.pth`` that loads it.
 
+Every Python of the environment loads it at its start, so it imports nothing but ``sys`` until torchvision is wanted.
+
 Run: ``.venv/bin/python tools/torchvision_on_cpu_torch.py install``
 """
 
 from __future__ import annotations
 
-import importlib.abc
-import shutil
 import sys
-import sysconfig
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _OPERATORS = ("nms", "qnms")
 _kept: list[Any] = []  # a torch Library undeclares its operators when it is collected
 
 
-class _DeclareOperators(importlib.abc.MetaPathFinder):
-    """Declare the operators at the first import of torchvision, then get out of the way."""
+class _DeclareOperators:
+    """Declare the operators at the first import of torchvision, then get out of the way (a finder of ``sys.meta_path``)."""
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        """Find nothing; act on torchvision's name."""
         if fullname != "torchvision":
-            return None
+            return
         sys.meta_path.remove(self)
         import torch  # noqa: PLC0415 - only a process that imports torchvision pays for torch
 
@@ -37,11 +36,14 @@ class _DeclareOperators(importlib.abc.MetaPathFinder):
             for operator in _OPERATORS:
                 library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             _kept.append(library)
-        return None
 
 
 def install() -> None:
     """Copy this file beside torchvision and load it at every start of this environment's Python."""
+    import shutil  # noqa: PLC0415 - as above
+    import sysconfig  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
     site_packages = Path(sysconfig.get_paths()["purelib"])
     shutil.copyfile(__file__, site_packages / "torchvision_on_cpu_torch.py")
     (site_packages / "torchvision_on_cpu_torch.pth").write_text("import torchvision_on_cpu_torch\n")

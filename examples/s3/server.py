@@ -8,11 +8,14 @@ Linux and a file system with extended attributes, where Swift keeps what it know
 
 from __future__ import annotations
 
+import os
 import warnings
 
 # Swift's services are green threads: eventlet has to replace the socket module before anything imports it. What it says about its own
 # future (and about header names, which Swift asks for) is nothing that a person who starts this server can act on.
 warnings.simplefilter("ignore")
+# Names are never looked up here, and eventlet's resolver loads TLS before the replacing, which it then complains about.
+os.environ["EVENTLET_NO_GREENDNS"] = "yes"
 import eventlet  # noqa: E402
 
 eventlet.monkey_patch()
@@ -20,7 +23,6 @@ eventlet.monkey_patch()
 import argparse  # noqa: E402
 import base64  # noqa: E402
 import ctypes  # noqa: E402
-import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 from dataclasses import dataclass  # noqa: E402

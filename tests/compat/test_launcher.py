@@ -50,5 +50,5 @@ def test_a_server_is_started_filled_and_stopped(launcher: Any, tmp_path: Path, m
 
 
 def test_a_server_that_does_not_start_says_why(launcher: Any, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="model-store not found"):
+    with pytest.raises(RuntimeError, match="--model-store directory not found"):
         launcher.start(model_store=str(tmp_path / "nowhere"))

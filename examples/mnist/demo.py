@@ -39,6 +39,8 @@ ON_TERMINAL = sys.stdout.isatty()
 def main() -> int:
     """Walk through the workflow."""
     began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends what was started, as Ctrl-C does
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     WORK.mkdir(exist_ok=True)
     with contextlib.ExitStack() as running:
         ports = {"s3": _port(S3_PORT), "api": _port(API_PORT), "gateway": _port(GATEWAY_PORT)}
@@ -86,7 +88,7 @@ def _archive() -> None:
 @contextlib.contextmanager
 def _s3(port: int) -> Iterator[None]:
     server = ROOT / "examples" / "s3" / "server.py"
-    command = [sys.executable, str(server), "--data", str(WORK / "s3"), "--port", str(port)]
+    command = [sys.executable, str(server), "--die-with-parent", "--data", str(WORK / "s3"), "--port", str(port)]
     command += ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
     with _background(command, "S3 ready", WORK / "s3.log"):
         yield

@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TEST_READY := $(VENV)/.test-ready
 export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: help setup demo test test-again check format docs protos bench conformance peers-clients peers-torchserve clean
@@ -23,14 +24,18 @@ $(READY): pyproject.toml constraints.txt Makefile tools/torchvision_on_cpu_torch
 	$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt -e '.[torch,s3,dev]'
 	$(BIN)/python tools/torchvision_on_cpu_torch.py install
 	tools/need_kubectl
+	touch $(READY)
+
+# What only the tests need beside it.
+$(TEST_READY): $(READY) tools/need_old_kubectl tools/need_prometheus
 	tools/need_old_kubectl
 	tools/need_prometheus
-	touch $(READY)
+	touch $(TEST_READY)
 
 demo: setup  ## run the whole workflow: train, archive, S3, apply, Ready, predict
 	$(BIN)/python examples/mnist/demo.py
 
-test: setup check peers-clients  ## check and test everything
+test: setup check $(TEST_READY) peers-clients  ## check and test everything
 	$(BIN)/python -m pytest
 
 test-again: setup check  ## run once more what failed in the last `make test`

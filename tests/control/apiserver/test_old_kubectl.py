@@ -1,4 +1,4 @@
-"""The workflow's verbs with Debian's kubectl 1.20: discovery in the old form, OpenAPI v2, SPDY. ``make setup`` brings it."""
+"""The workflow's verbs with Debian's kubectl 1.20: discovery in the old form, OpenAPI v2, SPDY. ``make test`` brings it."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.inference_service import INFERENCE_SERVICE
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import find
+from flambeau.control.resources.owners import controlled_by
 from flambeau.control.resources.pod_autoscaler import POD_AUTOSCALER
 from flambeau.control.resources.revision import REVISION
 from flambeau.control.store.interface import Store
@@ -228,16 +229,7 @@ def _pod_autoscaler(revision: Object, scaling: Scaling) -> Object:
             "namespace": metadata["namespace"],
             "labels": dict(metadata.get("labels") or {}),
             "annotations": {name: value for name, value in (metadata.get("annotations") or {}).items() if name.startswith("autoscaling.")},
-            "ownerReferences": [
-                {
-                    "apiVersion": revision["apiVersion"],
-                    "kind": revision["kind"],
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [controlled_by(revision)],
         },
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{metadata['name']}-deployment"},

@@ -3,26 +3,18 @@ only."""
 
 from __future__ import annotations
 
-from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.fields.words import ANYTHING
-from flambeau.control.resources.kind import Column, Kind, Object
+from flambeau.control.resources.kind import Column, Kind
 from flambeau.control.resources.lookup import find
 from flambeau.control.resources.object_schema import object_schema
+from flambeau.control.resources.ready_columns import READY_COLUMNS
 
 
 def _status(name: str, field: str) -> Column:
     return Column(name, lambda obj, _: find(obj, "status", field))
 
 
-def _ready(name: str, field: str) -> Column:
-    def cell(obj: Object, _: float) -> str | None:
-        return (get_condition(obj, "Ready") or {}).get(field)
-
-    return Column(name, cell)
-
-
 _URL = _status("URL", "url")
-_READY = (_ready("Ready", "status"), _ready("Reason", "reason"))
 _LATEST = (_status("LatestCreated", "latestCreatedRevisionName"), _status("LatestReady", "latestReadyRevisionName"))
 _CATEGORIES = ("all", "knative", "serving")
 
@@ -42,6 +34,6 @@ def _kind(name: str, plural: str, short_names: tuple[str, ...], columns: tuple[C
     )
 
 
-KNATIVE_SERVICE = _kind("Service", "services", ("kservice", "ksvc"), (_URL, *_LATEST, *_READY))
-CONFIGURATION = _kind("Configuration", "configurations", ("config", "cfg"), (*_LATEST, *_READY))
-ROUTE = _kind("Route", "routes", ("rt",), (_URL, *_READY))
+KNATIVE_SERVICE = _kind("Service", "services", ("kservice", "ksvc"), (_URL, *_LATEST, *READY_COLUMNS))
+CONFIGURATION = _kind("Configuration", "configurations", ("config", "cfg"), (*_LATEST, *READY_COLUMNS))
+ROUTE = _kind("Route", "routes", ("rt",), (_URL, *READY_COLUMNS))

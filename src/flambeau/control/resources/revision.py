@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.fields.pods import SERVING_POD_FIELDS
 from flambeau.control.resources.fields.words import ANYTHING, INT64, an_object, fields
-from flambeau.control.resources.kind import Column, Kind, Object
+from flambeau.control.resources.kind import Column, Kind
 from flambeau.control.resources.lookup import find
 from flambeau.control.resources.object_schema import object_schema
+from flambeau.control.resources.ready_columns import READY_COLUMNS
 
 CONFIGURATION_LABEL = "serving.knative.dev/configuration"
 GENERATION_LABEL = "serving.knative.dev/configurationGeneration"
-
-
-def _ready(field: str) -> Column:
-    def cell(obj: Object, _: float) -> str | None:
-        return (get_condition(obj, "Ready") or {}).get(field)
-
-    return Column({"status": "Ready", "reason": "Reason"}[field], cell)
 
 
 _LIMITS = fields("timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds", "containerConcurrency", of=INT64)
@@ -33,8 +26,7 @@ REVISION = Kind(
     columns=(
         Column("Config Name", lambda obj, _: find(obj, "metadata", "labels", CONFIGURATION_LABEL)),
         Column("Generation", lambda obj, _: find(obj, "metadata", "labels", GENERATION_LABEL)),
-        _ready("status"),
-        _ready("reason"),
+        *READY_COLUMNS,
         Column("Actual Replicas", lambda obj, _: find(obj, "status", "actualReplicas"), type="integer"),
         Column("Desired Replicas", lambda obj, _: find(obj, "status", "desiredReplicas"), type="integer"),
     ),

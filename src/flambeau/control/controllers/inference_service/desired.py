@@ -22,6 +22,7 @@ from flambeau.control.controllers.revision.desired import may_sleep
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
+from flambeau.control.resources.owners import controlled_by
 
 REVISIONS_MAX = 10
 """Revisions kept beside those in use, for a look back and a way back."""
@@ -125,16 +126,7 @@ def revision_for(service: Object, template: Object, number: int) -> Object:
             "namespace": metadata["namespace"],
             "labels": labels,
             "annotations": {**template["metadata"]["annotations"], HASH_ANNOTATION: template_hash(template)},
-            "ownerReferences": [
-                {
-                    "apiVersion": service["apiVersion"],
-                    "kind": service["kind"],
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [controlled_by(service)],
         },
         "spec": template["spec"],
     }

@@ -19,6 +19,7 @@ from flambeau.control.controllers.names import (
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
+from flambeau.control.resources.owners import controlled_by
 from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER, PROXY_CONTAINER
 from flambeau.control.resources.pod_ports import http_port
 
@@ -107,16 +108,7 @@ def pod_for(revision: Object) -> Object:
             },
             "annotations": {**annotations, "kubectl.kubernetes.io/default-container": server["name"]},
             "finalizers": [AGENT_FINALIZER, GATEWAY_FINALIZER],
-            "ownerReferences": [
-                {
-                    "apiVersion": revision["apiVersion"],
-                    "kind": revision["kind"],
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [controlled_by(revision)],
         },
         "spec": {name: value for name, value in spec.items() if name not in _NOT_OF_THE_POD},
     }

@@ -8,6 +8,7 @@ from flambeau.control.controllers.views.desired import View, revision_view, serv
 from flambeau.control.resources.deployment import DEPLOYMENT
 from flambeau.control.resources.kind import Key, Kind, Object
 from flambeau.control.resources.knative_serving import KNATIVE_SERVICE
+from flambeau.control.resources.owners import controlled_by
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import Conflict, NotFound
@@ -85,7 +86,7 @@ class ViewReconciler:
 
     async def _written(self, kind: Kind, obj: Object, owner_object: Object) -> Object | None:
         namespace = owner_object["metadata"]["namespace"]
-        wanted = {**obj, "metadata": {**obj["metadata"], "namespace": namespace, "ownerReferences": [_reference(owner_object)]}}
+        wanted = {**obj, "metadata": {**obj["metadata"], "namespace": namespace, "ownerReferences": [controlled_by(owner_object)]}}
         try:
             stored = await self._store.get(Key(kind.id, namespace, obj["metadata"]["name"]))
         except NotFound:
@@ -96,18 +97,6 @@ class ViewReconciler:
         if all(stored.get(part) == wanted.get(part) for part in _BY_VIEW):
             return stored
         return await self._store.update(wanted)
-
-
-def _reference(owner_object: Object) -> Object:
-    metadata = owner_object["metadata"]
-    return {
-        "apiVersion": owner_object["apiVersion"],
-        "kind": owner_object["kind"],
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
 
 
 def _is_owned(obj: Object, owner_object: Object) -> bool:

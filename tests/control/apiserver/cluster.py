@@ -41,6 +41,12 @@ class FakeLogs:
         self.ended = asyncio.Event()
         self.asked: list[Mapping[str, Any]] = []
 
+    def clear(self) -> None:
+        """Forget what a test wrote, for the next one."""
+        self.lines.clear()
+        self.asked.clear()
+        self.ended.clear()
+
     async def stream(self, namespace: str, pod: str, container: str, **options: Any) -> AsyncIterator[bytes]:
         self.asked.append({"namespace": namespace, "pod": pod, "container": container, **options})
         if pod not in self.lines:

@@ -54,10 +54,11 @@ def api(cluster: Cluster) -> Api:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def namespace(cluster: Cluster) -> AsyncIterator[str]:
-    """A namespace of the test's own, which takes everything in it along."""
+    """A namespace of the test's own, which takes everything in it along, its pods' logs too."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     await cluster.store.create(namespace_object(name))
     yield name
+    cluster.logs.clear()
     try:
         await cluster.store.delete(Key("namespaces", "", name))
     except NotFound:

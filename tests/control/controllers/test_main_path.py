@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from flambeau.control.controllers.inference_service.desired import REVISIONS_MAX
-from flambeau.control.controllers.names import REVISIONS
+from flambeau.control.controllers.names import REVISIONS, SPEC_ANNOTATION
 from flambeau.control.resources.kind import Key, Object
 from tests.control.controllers.world import NAMESPACE, World, is_ready, told, traffic
 
@@ -238,3 +239,11 @@ async def test_deleting_a_service_takes_everything_along(world: World) -> None:
     await world.finish(FIRST)
     assert (await world.store.list(REVISIONS)).items == ()
     await world.eventually(lambda: _shares(world, []))
+
+
+async def test_a_revision_remembers_what_it_was_made_from_and_its_pods_do_not(world: World) -> None:
+    await serve(world, model=env("1"), canaryTrafficPercent=100)
+    kept = (await world.revision(FIRST))["metadata"]["annotations"]
+    assert orjson.loads(kept[SPEC_ANNOTATION])["model"]["env"] == [{"name": "VALUE", "value": "1"}]
+    [pod] = await world.pods(FIRST)
+    assert SPEC_ANNOTATION not in pod["metadata"]["annotations"]

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from flambeau.control.controllers.hosts import predictor_name
 from flambeau.control.controllers.inference_service.template import template_hash
 from flambeau.control.controllers.inference_service.traffic import History, Split, from_status, split
 from flambeau.control.controllers.names import (
     ACTIVE,
+    CHANGED_BY_ANNOTATION,
+    COMPONENT_LABEL,
     CONFIGURATION_LABEL,
     GENERATION_LABEL,
     HASH_ANNOTATION,
     RESERVE,
     ROUTING_STATE_LABEL,
+    SPEC_ANNOTATION,
     revision_name,
     revision_number,
 )
 from flambeau.control.controllers.revision.desired import may_sleep
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
-from flambeau.control.resources.lookup import find
+from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.owners import controlled_by
 
 REVISIONS_MAX = 10
@@ -125,8 +130,20 @@ def revision_for(service: Object, template: Object, number: int) -> Object:
             "name": revision_name(predictor, number),
             "namespace": metadata["namespace"],
             "labels": labels,
-            "annotations": {**template["metadata"]["annotations"], HASH_ANNOTATION: template_hash(template)},
+            "annotations": {**template["metadata"]["annotations"], HASH_ANNOTATION: template_hash(template), **_origin(service, template)},
             "ownerReferences": [controlled_by(service)],
         },
         "spec": template["spec"],
     }
+
+
+def _origin(service: Object, template: Object) -> dict[str, str]:
+    """Return the annotations that say what a revision was made from, and by whom."""
+    part = service["spec"].get(template["metadata"]["labels"][COMPONENT_LABEL])
+    writers = [entry for entry in mappings_at(service, "metadata", "managedFields") if not entry.get("subresource")]
+    newest = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
+    told = {
+        SPEC_ANNOTATION: orjson.dumps(part, option=orjson.OPT_SORT_KEYS).decode(),
+        CHANGED_BY_ANNOTATION: str(newest.get("manager") or ""),
+    }
+    return {name: value for name, value in told.items() if value}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from flambeau.control.controllers.merge import merge_list
 from flambeau.control.controllers.names import (
+    CHANGED_BY_ANNOTATION,
     CONFIGURATION_LABEL,
     HASH_ANNOTATION,
     INITIAL_SCALE_ANNOTATION,
@@ -15,6 +16,7 @@ from flambeau.control.controllers.names import (
     RESERVE,
     REVISION_LABEL,
     ROUTING_STATE_LABEL,
+    SPEC_ANNOTATION,
 )
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
@@ -24,6 +26,8 @@ from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FIN
 from flambeau.control.resources.pod_ports import http_port
 
 _NOT_OF_THE_POD = ("timeoutSeconds", "containerConcurrency")
+_OF_THE_REVISION_ALONE = frozenset((HASH_ANNOTATION, SPEC_ANNOTATION, CHANGED_BY_ANNOTATION))
+"""Annotations that pods don't get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def pod_for(revision: Object) -> Object:
     metadata, spec = revision["metadata"], copy.deepcopy(revision["spec"])
     digest = metadata["annotations"][HASH_ANNOTATION][:10]
     labels = {name: value for name, value in metadata["labels"].items() if name != ROUTING_STATE_LABEL}
-    annotations = {name: value for name, value in metadata["annotations"].items() if name != HASH_ANNOTATION}
+    annotations = {name: value for name, value in metadata["annotations"].items() if name not in _OF_THE_REVISION_ALONE}
     server = spec["containers"][0]
     configuration = labels.get(CONFIGURATION_LABEL, "")
     knative = {

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,14 @@ from pathlib import Path
 import pytest
 
 import flambeau
-from flambeau.serving.archive.model_archiver import ModelArchiverConfig, ModelArchiverError, generate_model_archive
+from flambeau.serving.archive.export_steps import ModelExportUtils
+from flambeau.serving.archive.model_archiver import (
+    ModelArchiverConfig,
+    ModelArchiverError,
+    generate_model_archive,
+    package_model,
+    parse_arguments,
+)
 from flambeau.serving.archive.unpack import unpack
 
 PATH_FILE = Path(__file__).parents[2] / "packaging" / "flambeau-torchserve.pth"
@@ -80,3 +89,25 @@ def test_errors_are_the_originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(error):
         generate_model_archive(ModelArchiverConfig(**given))  # type: ignore[arg-type]  # texts all
     assert not (tmp_path / "m.mar").exists()
+
+
+def test_a_script_can_hand_its_own_command_line_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "h.py").touch()
+    monkeypatch.setattr(sys, "argv", ["build.py", "--model-name", "m", "-v", "3", "--handler", "h.py", "--archive-format", "no-archive"])
+    generate_model_archive()
+    assert unpack(tmp_path / "m", tmp_path).manifest.model_version == "3"
+
+
+def test_the_steps_one_by_one_make_the_archive(tmp_path: Path) -> None:
+    (tmp_path / "h.py").touch()
+    arguments = parse_arguments(["--model-name", "m", "-v", "4", "--handler", str(tmp_path / "h.py"), "--export-path", str(tmp_path)])
+    ModelExportUtils.validate_inputs(arguments.model_name, arguments.export_path)
+    document = json.loads(ModelExportUtils.generate_manifest_json(arguments))
+    assert document["model"] == {"modelName": "m", "handler": "h.py", "modelVersion": "4"}
+    package_model(argparse.Namespace(**vars(arguments)), json.dumps({**document, "description": "kept"}))
+    assert unpack(tmp_path / "m.mar", tmp_path / "root").manifest.description == "kept"
+    with pytest.raises(ModelArchiverError, match="already exists"):
+        ModelExportUtils.check_mar_already_exists("m", str(tmp_path), False)
+    with pytest.raises(ModelArchiverError, match="special characters"):
+        ModelExportUtils.validate_inputs("a b", str(tmp_path))

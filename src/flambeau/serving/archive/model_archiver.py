@@ -1,19 +1,27 @@
 """``model_archiver``'s Python interface over our packer: what build scripts import instead of calling the command.
 
-Re-exported by ``compat``; nothing else in flambeau calls it.
+Re-exported by ``compat``; ``torch-model-archiver`` parses its command line with it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from flambeau.foundation.errors import Conflict, InvalidInput, NotFound
+from flambeau.serving.archive.manifest import RUNTIMES
 from flambeau.serving.archive.pack import ArchiveFormat, ArchiveRequest, Runtime, pack
 
 
 class ModelArchiverError(Exception):
     """Say why no archive was made."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 @dataclass
@@ -34,9 +42,94 @@ class ModelArchiverConfig:
     requirements_file: str | None = None
     config_file: str | None = None
 
+    @classmethod
+    def from_args(cls, args: argparse.Namespace | ModelArchiverConfig) -> ModelArchiverConfig:
+        """Take what the command line's parser found; every field must be there."""
+        return cls(**{each.name: getattr(args, each.name) for each in fields(cls)})
 
-def generate_model_archive(config: ModelArchiverConfig) -> None:
+    def request(self) -> ArchiveRequest:
+        """Return what our packer wants to know."""
+
+        def path(text: str | None) -> Path | None:
+            return None if text is None else Path(text)
+
+        return ArchiveRequest(
+            model_name=self.model_name,
+            version=self.version,
+            handler=self.handler,
+            serialized_file=path(self.serialized_file),
+            model_file=path(self.model_file),
+            extra_files=tuple(item.strip() for item in (self.extra_files or "").split(",") if item.strip()),
+            requirements_file=path(self.requirements_file),
+            config_file=path(self.config_file),
+            runtime=self.runtime,
+            archive_format=self.archive_format,
+            export_path=Path(self.export_path),
+            force=self.force,
+        )
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> ModelArchiverConfig:
+    """Read ``torch-model-archiver``'s command line; argparse ends the process with status 2 where it is wrong.
+
+    Args:
+        arguments: its words; None: this process's own.
+    """
+    # argparse, not the library of our own commands: scripts rely on its abbreviations (`--model-n`).
+    parser = argparse.ArgumentParser(
+        prog="torch-model-archiver",
+        description="Package a PyTorch model and its handler as a model archive.",
+        epilog="Example: torch-model-archiver --model-name mnist --version 1.0 --model-file mnist.py --serialized-file mnist_cnn.pt "
+        "--handler mnist_handler.py --export-path model-store",
+    )
+    required = parser.add_argument_group("required arguments")
+    required.add_argument("--model-name", required=True, help="name of the model, and of the archive's file: mnist makes mnist.mar")
+    required.add_argument("-v", "--version", required=True, help="the model's version, any text: 1.0")
+    required.add_argument(
+        "--handler",
+        required=True,
+        help="a built-in handler's name or a Python file, perhaps with :function: image_classifier, my_handler.py, my_handler.py:entry",
+    )
+    parser.add_argument("--serialized-file", help="the weights, a state dict (.pt, .pth), TorchScript (.pt) or ONNX: resnet18.pth")
+    parser.add_argument("--model-file", help="the Python file whose one class builds the model; not for TorchScript: model.py")
+    parser.add_argument(
+        "--extra-files",
+        help="comma-separated files, folders and patterns that the handler needs: index_to_name.json,vocab/,*.txt",
+    )
+    parser.add_argument("--runtime", choices=RUNTIMES, default="python", help="what runs the handler (default: %(default)s): python3")
+    parser.add_argument("--export-path", default=".", help="folder to write to (default: the current one): model-store")
+    parser.add_argument(
+        "--archive-format",
+        choices=("tgz", "no-archive", "zip-store", "default"),
+        default="default",
+        help="tgz: .tar.gz; no-archive: a folder; zip-store: .mar without compression; default: .mar",
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite an archive of that name")
+    parser.add_argument("-r", "--requirements-file", help="a file with the handler's Python packages: requirements.txt")
+    parser.add_argument("-c", "--config-file", help="the model's settings: model-config.yaml")
+    return ModelArchiverConfig.from_args(parser.parse_args(arguments))
+
+
+def generate_model_archive(config: ModelArchiverConfig | None = None) -> None:
     """Write a model archive.
+
+    Args:
+        config: what to write; None: as this process's command line says.
+
+    Raises:
+        ModelArchiverError: the name is not allowed, the export path is no folder, or the archive exists and ``force`` is off.
+        FileNotFoundError: a file that was named isn't there.
+    """
+    logging.basicConfig(format="%(levelname)s - %(message)s")
+    package_model(parse_arguments() if config is None else config)
+
+
+def package_model(config: ModelArchiverConfig | argparse.Namespace, manifest: str | None = None) -> None:
+    """Write a model archive with a given manifest.
+
+    Args:
+        config: what to write.
+        manifest: MANIFEST.json's text; None: made from ``config``.
 
     Raises:
         ModelArchiverError: the name is not allowed, the export path is no folder, or the archive exists and ``force`` is off.
@@ -45,7 +138,7 @@ def generate_model_archive(config: ModelArchiverConfig) -> None:
     if not Path(config.export_path).is_dir():
         raise ModelArchiverError(f"Given export-path {config.export_path} is not a directory. Point to a valid export-path directory.")
     try:
-        pack(_request_of(config))
+        pack(ModelArchiverConfig.from_args(config).request(), manifest)
     except (InvalidInput, Conflict) as error:
         raise ModelArchiverError(str(error)) from error
     except NotFound as error:
@@ -56,23 +149,3 @@ class ModelArchiver:
     """Hold the same function, as the original does."""
 
     generate_model_archive = staticmethod(generate_model_archive)
-
-
-def _request_of(config: ModelArchiverConfig) -> ArchiveRequest:
-    def path(text: str | None) -> Path | None:
-        return None if text is None else Path(text)
-
-    return ArchiveRequest(
-        model_name=config.model_name,
-        version=config.version,
-        handler=config.handler,
-        serialized_file=path(config.serialized_file),
-        model_file=path(config.model_file),
-        extra_files=tuple(item.strip() for item in (config.extra_files or "").split(",") if item.strip()),
-        requirements_file=path(config.requirements_file),
-        config_file=path(config.config_file),
-        runtime=config.runtime,
-        archive_format=config.archive_format,
-        export_path=Path(config.export_path),
-        force=config.force,
-    )

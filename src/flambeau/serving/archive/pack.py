@@ -48,7 +48,7 @@ BUILT_IN_HANDLERS = frozenset(
 """Names that stand for no file; what a server doesn't have, it says when it loads the archive."""
 BUILT_IN_LSP_HANDLERS = frozenset({"BaseHandler", "TorchScriptHandler"})
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
+ALLOWED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 _SKIPPED_FOLDERS = ("__MACOSX", "__pycache__")
 _EARLIEST_TIME = (1980, 1, 1, 0, 0, 0)
 """What a zip can date at the earliest; every entry has it, so that equal files make equal archives."""
@@ -74,8 +74,12 @@ class ArchiveRequest:
     force: bool = False
 
 
-def pack(request: ArchiveRequest) -> Path:
+def pack(request: ArchiveRequest, manifest: str | None = None) -> Path:
     """Write an archive.
+
+    Args:
+        request: what goes into it, and where it goes.
+        manifest: MANIFEST.json's text; None: made from the request.
 
     Returns:
         The file, or with ``no-archive`` the folder. It appears whole or not at all.
@@ -88,9 +92,9 @@ def pack(request: ArchiveRequest) -> Path:
     ending, write = _WRITERS[request.archive_format]
     target = target_of(request.export_path, request.model_name, ending, what="model", force=request.force)
     entries = collect(request)
-    manifest = json.dumps(manifest_document(_manifest_of(request)), indent=2).encode()
+    text = manifest or json.dumps(manifest_document(_manifest_of(request)), indent=2)
     with appearing_whole(target) as made:
-        write(made, request.model_name, entries, manifest)
+        write(made, request.model_name, entries, text.encode())
     return target
 
 
@@ -102,9 +106,9 @@ def target_of(export_path: Path, name: str, ending: str, *, what: str, force: bo
         NotFound: the export path is no folder.
         Conflict: the target exists and ``force`` is off.
     """
-    if not _NAME.fullmatch(name):
+    if not ALLOWED_NAME.fullmatch(name):
         raise InvalidInput(
-            f"{what} name {name!r} is not allowed: it must match ^{_NAME.pattern}$",
+            f"{what} name {name!r} is not allowed: it must match ^{ALLOWED_NAME.pattern}$",
             hint="use letters, digits, underscores, dots and dashes, and begin with a letter or digit",
         )
     if not export_path.is_dir():
@@ -291,3 +295,5 @@ _WRITERS: dict[ArchiveFormat, tuple[str, Writer]] = {
     "tgz": (".tar.gz", _write_tgz),
     "no-archive": ("", _write_folder),
 }
+ENDINGS = {archive_format: ending for archive_format, (ending, _) in _WRITERS.items()}
+"""What each format's file name ends with."""

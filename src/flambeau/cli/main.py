@@ -20,6 +20,7 @@ _COMMANDS = (
     ("get", "get:get", "Show objects."),
     ("describe", "describe:describe", "Show objects in full, with their events."),
     ("wait", "wait:wait", "Wait until something is so."),
+    ("rollout", "rollout:rollout", "See how a change gets on, look back, go back."),
     ("logs", "logs:logs", "Show what a pod's programs wrote."),
     ("delete", "delete:delete", "Delete objects."),
     ("explain", "explain:explain", "Show which fields a kind has."),

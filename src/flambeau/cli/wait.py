@@ -42,7 +42,7 @@ def wait(
         what, _, name = what.partition("/")
     if not name:
         raise InvalidInput("say which object to wait for", hint="for example `flambeau wait isvc/mnist-torchserve`")
-    deadline = time.monotonic() + _seconds(timeout)
+    deadline = time.monotonic() + seconds_of(timeout)
     with target.open() as api:
         kind = api.type_named(what)
         shown = ""
@@ -88,7 +88,12 @@ def _condition(obj: dict[str, Any], name: str, wanted: str) -> tuple[bool, str]:
     return False, f"there is no condition {name} yet"
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
+    """Read a length of time: 30s, 2m, 1h, 500ms, or plain seconds.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
     units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
     for unit, factor in units.items():
         number = text.removesuffix(unit)

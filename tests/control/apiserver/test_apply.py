@@ -45,6 +45,15 @@ def test_what_others_set_stays() -> None:
     assert applied(other, config())["spec"] == {"defaulted": True}
 
 
+def test_our_own_commands_are_one_writer() -> None:
+    first = applied({}, config(a=1, percent=20), "flambeau")
+    undone = updated(first, {**first, "spec": {"a": 1, "percent": 0}}, "flambeau")
+    promoted = applied(undone, config(a=1), "flambeau")
+    assert promoted["spec"] == {"a": 1}
+    assert [(owner.manager, owner.operation) for owner in ownership.read(promoted)] == [("flambeau", "Apply")]
+    assert applied(promoted, config(a=1), "flambeau") == promoted
+
+
 def test_shared_fields_stay_until_both_let_go() -> None:
     one = applied({}, config(a=1), "one")
     both = applied(one, config(a=1), "two")

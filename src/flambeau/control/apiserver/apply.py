@@ -18,6 +18,8 @@ from flambeau.foundation.errors import Conflict
 
 _KUBECTL = "kubectl"
 """The manager that kubectl's server-side apply says it is."""
+_FLAMBEAU = "flambeau"
+"""The manager that our own commands say they are: what ``create`` or ``rollout undo`` wrote, ``apply`` may take back."""
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -63,6 +65,8 @@ def apply(live: Object, config: Object, manager: str, now: str, *, force: bool) 
     config.pop("status", None)  # written through /status
     wanted, there, owners = ownership.leaves(config), ownership.leaves(live), ownership.read(live)
     mine = next((owner for owner in owners if owner.is_same(manager, "Apply")), None)
+    if manager == _FLAMBEAU:
+        mine, owners = _with_own_updates(mine, owners)
     others = tuple(owner for owner in owners if owner is not mine)
     disputed = _disputed(others, wanted, there)
     if manager == _KUBECTL and disputed and not force:
@@ -82,6 +86,15 @@ def apply(live: Object, config: Object, manager: str, now: str, *, force: bool) 
     unchanged = mine is not None and mine.fields == fields
     me = mine if mine is not None and unchanged else Owner(manager, "Apply", fields, str(config.get("apiVersion", "")), now)
     return Applied(merged, tuple(owner for owner in (me, *others) if owner.fields))
+
+
+def _with_own_updates(mine: Owner | None, owners: Sequence[Owner]) -> tuple[Owner | None, tuple[Owner, ...]]:
+    """Return our commands' entry with what they wrote otherwise in it, and the owners with that in place of both."""
+    updates = next((owner for owner in owners if owner.is_same(_FLAMBEAU, "Update")), None)
+    if updates is None:
+        return mine, tuple(owners)
+    whole = replace(updates, operation="Apply", fields=updates.fields | (mine.fields if mine else frozenset()))
+    return whole, (whole, *(owner for owner in owners if owner is not mine and owner is not updates))
 
 
 def merge_only(live: Object, config: Object) -> Object:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.foundation.errors import FlambeauError, InvalidInput, NotFound, TooLarge
-from flambeau.serving.archive.guard import UnpackLimits
+from flambeau.foundation.unpack_guard import UnpackLimits
 from flambeau.serving.archive.manifest import Manifest
 from flambeau.serving.archive.unpack import unpack
 

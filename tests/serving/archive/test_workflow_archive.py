@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.foundation.errors import Conflict, InvalidInput, NotFound, TooLarge
-from flambeau.serving.archive.guard import UnpackLimits
+from flambeau.foundation.unpack_guard import UnpackLimits
 from flambeau.serving.archive.workflow import (
     WORKFLOW_MANIFEST_NAME,
     WorkflowArchiveRequest,

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Literal
 
 from flambeau.foundation.errors import Conflict, InvalidInput, NotFound, TooLarge
-from flambeau.serving.archive.guard import UnpackLimits
+from flambeau.foundation.unpack_guard import UnpackLimits
 from flambeau.serving.archive.manifest import ARCHIVER_VERSION, MANIFEST_NAME, Manifest, manifest_document
 
 logger = logging.getLogger(__name__)

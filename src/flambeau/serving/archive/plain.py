@@ -1,6 +1,7 @@
 """A plain folder as an archive: which of its files is the handler, which holds the weights.
 
-For folders that nobody has packed (``flambeau serve DIR``, ``flambeau test-handler DIR``). Python files are parsed, never run.
+For folders that nobody has packed (``flambeau serve DIR``, ``flambeau runtime``, ``flambeau test-handler DIR``). Python files are parsed,
+never run. A folder without a handler of its own gets one of ours, by the format of its model file (``formats``).
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import ast
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from flambeau.foundation.errors import InvalidInput
+from flambeau.serving.archive.formats import found_in, model_in
 from flambeau.serving.archive.manifest import MANIFEST_NAME, Manifest, manifest_document, parse_manifest
 
 WEIGHTS = (".pt", ".pth", ".pt2", ".onnx")
@@ -23,13 +25,43 @@ SOURCE_BYTES_MAX = 1_048_576
 
 def is_model_folder(directory: Path) -> bool:
     """Tell whether a folder is one model, rather than a store of models."""
-    return (directory / MANIFEST_NAME).is_file() or any(directory.glob("*.py"))
+    if (directory / MANIFEST_NAME).is_file() or any(directory.glob("*.py")):
+        return True
+    return not any(directory.glob("*.mar")) and bool(found_in(directory))
+
+
+def manifest_of_model(directory: Path, wanted: str | None, options: Mapping[str, object] | None = None) -> Manifest:
+    """Return a manifest for a folder's model file, run by our own handler for its format.
+
+    Args:
+        directory: the folder.
+        wanted: the format that somebody named; None: the files say.
+        options: for the handler, which reads them as the manifest's ``model.options``.
+
+    Raises:
+        InvalidInput: there is no such model file, or more than one.
+    """
+    found = model_in(directory, wanted)
+    model_file = None
+    if found.format == "torch" and found.file is not None:
+        model_file = _model_file_of(directory / found.file, sorted(directory.glob("*.py")))
+    manifest = Manifest(
+        model_name=re.sub(r"\W", "_", directory.resolve().name),
+        handler=found.handler,
+        serialized_file=found.file,
+        model_file=model_file,
+        config_file=_present(directory, "model-config.yaml"),
+        requirements_file=_present(directory, "requirements.txt"),
+    )
+    document = manifest_document(manifest)
+    return replace(manifest, document={**document, "model": {**document["model"], "options": dict(options or {})}})
 
 
 def manifest_of_folder(directory: Path) -> Manifest:
     """Return a folder's own manifest, completed by what its files say.
 
-    The handler is ``handler.py``, else the only file with ``handler`` in its name, else the only one that defines a handler.
+    The handler is ``handler.py``, else the only file with ``handler`` in its name, else the only one that defines a handler, else ours for
+    the format of the only model file.
 
     Raises:
         InvalidInput: no handler can be told, or the manifest is malformed; the text names the candidates.
@@ -37,6 +69,8 @@ def manifest_of_folder(directory: Path) -> Manifest:
     path = directory / MANIFEST_NAME
     own = parse_manifest(path.read_bytes(), directory.name) if path.is_file() else Manifest()
     sources = sorted(directory.glob("*.py"))
+    if not path.is_file() and not _candidates(sources) and found_in(directory):
+        return manifest_of_model(directory, None)
     handler = own.handler or _handler_of(directory, sources)
     weights = own.serialized_file or _weights_of(directory)
     model_file = own.model_file
@@ -73,19 +107,25 @@ def summary_of(manifest: Manifest) -> str:
 
 
 def _handler_of(directory: Path, sources: Sequence[Path]) -> str:
-    names = [source.name for source in sources]
-    if "handler.py" in names:
-        return "handler.py"
-    called = [name for name in names if "handler" in name.lower()]
-    defining = called if len(called) == 1 else [source.name for source in sources if _defines_handler(source)]
-    if len(defining) == 1:
-        return defining[0]
-    found = f"{' and '.join(defining)} both look like one" if defining else f"none of {', '.join(names) or 'its files'} looks like one"
+    candidates = _candidates(sources)
+    if len(candidates) == 1:
+        return candidates[0]
+    names = ", ".join(source.name for source in sources) or "its files"
+    found = f"{' and '.join(candidates)} both look like one" if candidates else f"none of {names} looks like one"
     raise InvalidInput(
         f"cannot tell the handler of {directory}: {found}",
         hint=f"call it handler.py, or name it in {MANIFEST_NAME}",
         reason="HandlerNotFound",
     )
+
+
+def _candidates(sources: Sequence[Path]) -> list[str]:
+    """Return the files that could be the handler, one where it is clear."""
+    names = [source.name for source in sources]
+    if "handler.py" in names:
+        return ["handler.py"]
+    called = [name for name in names if "handler" in name.lower()]
+    return called if len(called) == 1 else [source.name for source in sources if _defines_handler(source)]
 
 
 def _defines_handler(source: Path) -> bool:

@@ -2,32 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
-from pathlib import Path
-
-HEAD_BYTES = 512
-
-
-class Form(Enum):
-    """What a file can be unpacked as."""
-
-    ZIP = "zip"
-    TAR_GZ = "tar.gz"
-    OTHER = "other"
-
-
-def read_head(path: Path) -> bytes:
-    """Return a file's first bytes."""
-    with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
-
-
-def form_of(head: bytes) -> Form:
-    """Tell an archive's form; names don't count, as ``.mar`` files that are tarballs exist."""
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return Form.ZIP
-    return Form.TAR_GZ if head.startswith(b"\x1f\x8b") else Form.OTHER
-
 
 def looks_like(head: bytes) -> tuple[str, str]:
     """Say what a file that is no archive looks like, and what to do about it.

@@ -13,7 +13,7 @@ from typing import Any
 
 from flambeau.foundation.errors import InvalidInput
 from flambeau.foundation.files import is_safe_relative
-from flambeau.serving.archive.guard import UnpackLimits
+from flambeau.foundation.unpack_guard import UnpackLimits
 from flambeau.serving.archive.pack import add_entry, appearing_whole, existing, target_of, write_zip
 from flambeau.serving.archive.unpack import read_manifest_file, unpack_with
 

@@ -64,7 +64,7 @@ class Guard:
         if name.startswith("/") or not is_safe_relative(path):
             raise InvalidInput(
                 f"archive {self._archive} has the unsafe path {name!r}: entries must stay inside the archive",
-                hint="make the archive again with torch-model-archiver",
+                hint="make the archive again, with plain relative paths",
             )
         parts = path.split("/")
         for depth in range(1, len(parts)):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -99,3 +101,19 @@ def test_every_module_of_the_surface_imports() -> None:
         parts = path.relative_to(TORCHSERVE_SURFACE).with_suffix("").parts
         module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
         assert all(hasattr(module, name) for name in getattr(module, "__all__", ()))
+
+
+@pytest.mark.parametrize(
+    ("module", "status", "text"), [("ts.model_server", 0, "TorchServe Version is 0.12.0"), ("ts.llm_launcher", 1, "vllm serve")]
+)
+def test_modules_that_are_run(module: str, status: int, text: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"],
+        env={**os.environ, "PYTHONPATH": str(TORCHSERVE_SURFACE)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status
+    assert text in done.stdout + done.stderr

@@ -18,13 +18,13 @@ class RequestProcessor:
     """Hold one request's headers and what the handler sets for its answer.
 
     Args:
-        properties: the request's headers in the client's spelling; of a repeated name the last counts.
+        request_header: the request's headers in the client's spelling; of a repeated name the last counts.
     """
 
     __slots__ = ("_phrase", "_properties", "_response_headers", "_status")
 
-    def __init__(self, properties: Iterable[tuple[str, Any]] | dict[str, Any] = ()) -> None:
-        self._properties = dict(properties)
+    def __init__(self, request_header: Iterable[tuple[str, Any]] | dict[str, Any] = ()) -> None:
+        self._properties = dict(request_header)
         self._response_headers: dict[str, str] = {}
         self._status = 200
         self._phrase = ""
@@ -76,8 +76,9 @@ class Context:
         manifest: MANIFEST.json, whole.
         batch_size: the most rows of one batch.
         gpu: the device's number, None on the CPU.
-        metrics: where the handler's numbers go.
+        mms_version: the server's version, as handlers see it.
         limit_max_image_pixels: whether decompression bombs are refused.
+        metrics: where the handler's numbers go; None: nowhere.
         model_yaml_config: model-config.yaml, whole.
     """
 
@@ -92,22 +93,22 @@ class Context:
         manifest: dict[str, Any] | None,
         batch_size: int,
         gpu: int | None,
-        metrics: HandlerMetrics,
-        *,
+        mms_version: str = SERVER_VERSION,
         limit_max_image_pixels: bool = True,
+        metrics: HandlerMetrics | None = None,
         model_yaml_config: dict[str, Any] | None = None,
     ) -> None:
         self.model_name = model_name
         self.manifest = manifest
         self.model_yaml_config = model_yaml_config or {}
-        self.metrics = metrics
+        self.metrics = HandlerMetrics(model_name) if metrics is None else metrics
         self.system_properties: dict[str, Any] = {
             "model_dir": model_dir,
             "gpu_id": gpu,
             "batch_size": batch_size,
             # The name that handlers have seen since Multi Model Server, TorchServe's parent.
             "server_name": "MMS",
-            "server_version": SERVER_VERSION,
+            "server_version": mms_version,
             "limit_max_image_pixels": limit_max_image_pixels,
         }
         self.request_ids: dict[int, str] | None = None

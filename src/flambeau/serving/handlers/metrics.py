@@ -1,16 +1,21 @@
 """The numbers that handlers add with ``context.metrics``: checked, named and kept until the worker sends them to the front.
 
-Pure bookkeeping: nothing here prints, sends or knows a metrics format.
+Bookkeeping: nothing here is sent, and only a metric that a user's code made outside a model is printed.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from flambeau.serving.model import MetricDeclaration, MetricUpdate
+
+logger = logging.getLogger(__name__)
 
 UPDATES_MAX = 1000
 """The most updates that wait for the end of a batch; further ones are dropped and counted, because a handler that measures in a loop
@@ -70,13 +75,28 @@ class Dimension:
 
 
 class CachingMetric:
-    """Update one declared metric, as ``add_metric_to_cache`` returns it."""
+    """Update one declared metric, as ``add_metric_to_cache`` returns it.
 
-    def __init__(self, metrics: HandlerMetrics, name: str, unit: str, dimension_names: Sequence[str], kind: MetricTypes) -> None:
-        self.metric_name = name
-        self.unit = unit
-        self.dimension_names = list(dimension_names)
-        self.metric_type = kind
+    Args:
+        metric_name: the metric's name.
+        unit: its unit, whole or abbreviated.
+        dimension_names: what its values are told apart by.
+        metric_type: how updates add up.
+        metrics: takes the updates; None: each is a line of the log, in the form that TorchServe's front parses.
+    """
+
+    def __init__(
+        self,
+        metric_name: str,
+        unit: str,
+        dimension_names: Sequence[str] | None = None,
+        metric_type: MetricTypes = MetricTypes.COUNTER,
+        metrics: HandlerMetrics | None = None,
+    ) -> None:
+        self.metric_name = metric_name
+        self.unit = UNITS.get(unit or "", unit)
+        self.dimension_names = list(dimension_names or ())
+        self.metric_type = metric_type
         self._metrics = metrics
 
     def add_or_update(self, value: float, dimension_values: Sequence[str] = (), request_id: str = "") -> None:
@@ -90,14 +110,21 @@ class CachingMetric:
             request_id: the request that it is about.
         """
         if len(dimension_values) != len(self.dimension_names):
-            self._metrics.dropped += 1
+            if self._metrics is not None:
+                self._metrics.dropped += 1
             return
         dimensions = [Dimension(name, str(text)) for name, text in zip(self.dimension_names, dimension_values, strict=True)]
         self.update(value, request_id, dimensions)
 
     def update(self, value: float, request_id: str = "", dimensions: Sequence[Dimension] = ()) -> None:
         """Add a value with whole dimensions, declared or not."""
-        self._metrics.record(self.metric_name, value, self.unit, self.metric_type, dimensions, request_id)
+        if self._metrics is not None:
+            self._metrics.record(self.metric_name, value, self.unit, self.metric_type, dimensions, request_id)
+            return
+        about = ",".join(map(str, dimensions))
+        when = f"{int(time.time())}{f',{request_id}' if request_id else ''}"
+        kind, host = self.metric_type.name, socket.gethostname()
+        logger.info("[METRICS]%s.%s:%s|#%s|#type:%s|#hostname:%s,%s", self.metric_name, self.unit, value, about, kind, host, when)
 
 
 class HandlerMetrics:
@@ -111,7 +138,7 @@ class HandlerMetrics:
     def __init__(self, model_name: str, declared: Sequence[MetricDeclaration] = ()) -> None:
         self.model_name = model_name
         self._of_model = (Dimension("ModelName", model_name), Dimension("Level", "Model"))
-        self._declared: dict[tuple[str, MetricTypes], CachingMetric] = {}
+        self._declared: dict[MetricTypes, dict[str, CachingMetric]] = {}
         self._updates: list[MetricUpdate] = []
         self._request_ids: Mapping[int, str] = {}
         self.dropped = 0
@@ -197,8 +224,8 @@ class HandlerMetrics:
         self, metric_name: str, unit: str, dimension_names: Sequence[str] | None = None, metric_type: MetricTypes = MetricTypes.COUNTER
     ) -> CachingMetric:
         """Declare a metric and return the object that updates it."""
-        metric = CachingMetric(self, metric_name, UNITS.get(unit or "", unit), dimension_names or (), metric_type)
-        self._declared[metric_name, metric_type] = metric
+        metric = CachingMetric(metric_name, unit, dimension_names, metric_type, self)
+        self._declared.setdefault(metric_type, {})[metric_name] = metric
         return metric
 
     def get_metric(self, metric_name: str, metric_type: MetricTypes = MetricTypes.COUNTER) -> CachingMetric:
@@ -208,7 +235,7 @@ class HandlerMetrics:
             MetricsCacheKeyError: it wasn't declared.
         """
         try:
-            return self._declared[metric_name, metric_type]
+            return self._declared[metric_type][metric_name]
         except KeyError:
             raise MetricsCacheKeyError(f"metric {metric_name} of type {metric_type.value} was not declared") from None
 

@@ -239,7 +239,7 @@ def load_service(spec: ModelSpec) -> Service:
         spec.manifest,
         spec.config.batch_size,
         _gpu_of(spec.config.device),
-        HandlerMetrics(spec.name, spec.declared_metrics),
+        metrics=HandlerMetrics(spec.name, spec.declared_metrics),
         limit_max_image_pixels=spec.limit_max_image_pixels,
         model_yaml_config=spec.yaml,
     )

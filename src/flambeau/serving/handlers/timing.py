@@ -1,4 +1,4 @@
-"""``@timed``: a handler's steps as metrics, where its model-config.yaml asks for them."""
+"""``@timed``: a handler's steps as metrics, where its model-config.yaml asks for them; ``@timeit``: a function's times, printed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,20 @@ def timed(step: Callable[..., Any]) -> Callable[..., Any]:
         started = time.perf_counter()
         result = step(self, *args, **kwargs)
         self.context.metrics.add_time(f"ts_handler_{step.__name__}", (time.perf_counter() - started) * 1000, unit="ms")
+        return result
+
+    return wrapper
+
+
+def timeit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Print how long each call of a function takes, and how much of that its process computes."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        started, computed = time.perf_counter(), time.process_time()
+        result = function(*args, **kwargs)
+        took, computing = time.perf_counter() - started, time.process_time() - computed
+        print(f"func: {function.__name__!r} took a total of {took:2.4f} sec to run and {computing:2.4f} sec of CPU time")
         return result
 
     return wrapper

@@ -12,7 +12,7 @@ from flambeau.serving.handlers.older.envelopes import BaseEnvelope, BodyEnvelope
 
 
 def context(**headers: str) -> Context:
-    made = Context("m", "/nowhere", {"model": {"modelVersion": "1.0"}}, 1, None, HandlerMetrics("m"))
+    made = Context("m", "/nowhere", {"model": {"modelVersion": "1.0"}}, 1, None, metrics=HandlerMetrics("m"))
     made.begin([list(headers.items())], ["id-0"])
     return made
 

@@ -1,6 +1,6 @@
 """``from ts import launcher``: start, stop and fill a server from a script or notebook, with our own command.
 
-The one module here that is no re-export: what it stands for is a command line, which no room below offers.
+With ``model_server``, one of the two modules here that are no re-export: what it stands for is a command line, which no room below offers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import IO
 
 import httpx2
 
-_COMMAND = (sys.executable, "-m", "flambeau.cli.torchserve.server")
+COMMAND = (sys.executable, "-m", "flambeau.cli.torchserve.server")
+"""Our ``torchserve``, on this interpreter."""
 MANAGEMENT = "http://localhost:8081"
 """Where a server with the default configuration is managed."""
 LINES_KEPT_MAX = 10_000
@@ -29,7 +30,7 @@ def stop(wait: bool = True) -> None:
     Args:
         wait: kept for scripts: stopping always waits.
     """
-    subprocess.run([*_COMMAND, "--stop"], check=False)
+    subprocess.run([*COMMAND, "--stop"], check=False)
 
 
 def start(
@@ -56,7 +57,7 @@ def start(
         "--disable-token-auth": disable_token,
         "--enable-model-api": enable_model_api,
     }
-    command = [*_COMMAND, "--start"]
+    command = [*COMMAND, "--start"]
     for name, value in options.items():
         command += [name, value] if value else []
     command += [name for name, wanted in flags.items() if wanted]

@@ -11,6 +11,7 @@ import os
 import struct
 import sys
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -67,7 +68,7 @@ class Service:
             manifest,
             batch_size,
             gpu,
-            metrics_cache or HandlerMetrics(model_name),
+            metrics=metrics_cache,
             limit_max_image_pixels=limit_max_image_pixels,
             model_yaml_config=get_yaml_config(Path(model_dir, config_file)) if config_file else None,
         )
@@ -126,7 +127,25 @@ class Service:
         return create_predict_response(answers, ids, "Prediction success", 200, context)
 
 
-class TsModelLoader:
+class ModelLoader(ABC):
+    """Make a service out of a model's folder."""
+
+    @abstractmethod
+    def load(
+        self,
+        model_name: str,
+        model_dir: str,
+        handler: str,
+        gpu_id: int | None,
+        batch_size: int,
+        envelope: str | None = None,
+        limit_max_image_pixels: bool = True,
+        metrics_cache: HandlerMetrics | None = None,
+    ) -> Service:
+        """Return the service that runs the model's batches."""
+
+
+class TsModelLoader(ModelLoader):
     """Load a handler as TorchServe's worker does."""
 
     def load(

@@ -7,10 +7,17 @@ from typing import Any
 
 import yaml
 
-from flambeau.serving.handlers.metrics import HandlerMetrics, MetricsCacheIOError, MetricsCachePyYamlError, MetricTypes
+from flambeau.serving.handlers.metrics import CachingMetric, HandlerMetrics, MetricsCacheIOError, MetricsCachePyYamlError, MetricTypes
 
 
-class MetricsCacheYamlImpl(HandlerMetrics):
+class _KindOfCache(type):
+    """Count every handler's metrics as an instance: handlers ask whether ``context.metrics`` is one."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, HandlerMetrics)
+
+
+class MetricsCacheYamlImpl(HandlerMetrics, metaclass=_KindOfCache):
     """Keep what a handler measures; ``initialize_cache`` declares what the file lists under ``model_metrics``.
 
     Args:
@@ -32,6 +39,15 @@ class MetricsCacheYamlImpl(HandlerMetrics):
         if not isinstance(document, dict) or not isinstance(document.get("model_metrics"), dict):
             raise MetricsCachePyYamlError(f"{config_file_path} has no model_metrics")
         self._listed: dict[str, list[dict[str, Any]]] = document["model_metrics"]
+
+    @property
+    def cache(self) -> dict[MetricTypes, dict[str, CachingMetric]]:
+        """The declared metrics, by type and name."""
+        return self._declared
+
+    def cache_keys(self) -> list[str]:
+        """Return the declared metrics' types and names: ``counter:Hits``."""
+        return [f"{kind.value}:{name}" for kind, metrics in self._declared.items() for name in metrics]
 
     def initialize_cache(self) -> None:
         """Declare the file's metrics."""

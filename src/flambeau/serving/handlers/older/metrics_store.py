@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import time
@@ -19,6 +20,9 @@ class Units:
     def __init__(self) -> None:
         self.units: dict[str | None, str] = {None: UNITS[""]}
         self.units.update(UNITS)
+
+
+MetricUnit = Units()
 
 
 class Metric:
@@ -74,6 +78,18 @@ class Metric:
         dimensions = ",".join(map(str, self.dimensions))
         about = f",{self.request_id}" if self.request_id else ""
         return f"{self.name}.{self.unit}:{self.value}|#{dimensions}|#hostname:{socket.gethostname()},{int(time.time())}{about}"
+
+
+class MetricEncoder(json.JSONEncoder):
+    """Write metrics and dimensions as JSON: ``json.dumps(metrics, cls=MetricEncoder)``."""
+
+    def default(self, o: Any) -> Any:
+        """Return a metric's or a dimension's dict.
+
+        Raises:
+            TypeError: it is neither.
+        """
+        return o.to_dict() if isinstance(o, Metric | Dimension) else super().default(o)
 
 
 class MetricsStore(HandlerMetrics):

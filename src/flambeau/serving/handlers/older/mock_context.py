@@ -41,7 +41,7 @@ class MockContext(Context):
             {"model": {key: name for key, name in files.items() if name}},
             1,
             int(gpu_id) if gpu_id is not None and torch.cuda.is_available() else None,
-            MetricsStore({0: str(uuid.uuid4())}, model_name),
+            metrics=MetricsStore({0: str(uuid.uuid4())}, model_name),
             model_yaml_config=get_yaml_config(Path(model_dir, model_yaml_config_file)) if model_yaml_config_file else None,
         )
         self.explain = False

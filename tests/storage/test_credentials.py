@@ -98,7 +98,7 @@ def test_an_anonymous_secret_counts_without_keys(make_secret: MakeSecret) -> Non
             "awsSecretAccessKey must be spelt AWS_SECRET_ACCESS_KEY; aws_access_key_id must be spelt AWS_ACCESS_KEY_ID",
         ),
         ({"user": "a", "password": "b"}, {}, "found: data keys password, user;"),
-        ({"HF_TOKEN": "t"}, {}, "holds credentials for Hugging Face, which are not read"),
+        ({"MODELSCOPE_API_TOKEN": "t"}, {}, "holds credentials for ModelScope, which are not read"),
     ],
 )
 def test_a_secret_that_gives_nothing_says_why(

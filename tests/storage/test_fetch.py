@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from flambeau.foundation.errors import Conflict, Denied, InvalidInput, NotFound, Unavailable
-from flambeau.storage import s3
+from flambeau.storage import objects
 from flambeau.storage.cache import Cache
-from flambeau.storage.connection import connection
 from flambeau.storage.credentials import from_secrets
 from flambeau.storage.fetch import fetch
 from flambeau.storage.model import Credentials, Progress, Setting
-from flambeau.storage.s3 import S3Source
+from flambeau.storage.s3 import s3_source
 from flambeau.storage.uri import S3Uri
 from tests.fixtures.s3 import S3Server
 
@@ -168,8 +167,8 @@ async def test_a_closed_port_is_an_unreachable_endpoint(cache: Cache, login: Log
 
 
 async def test_an_endpoint_that_does_not_answer_is_reported_in_time(cache: Cache, login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert s3.ANSWER_SECONDS_MAX <= 8
-    monkeypatch.setattr(s3, "ANSWER_SECONDS_MAX", 1.0)
+    assert objects.ANSWER_SECONDS_MAX <= 8
+    monkeypatch.setattr(objects, "ANSWER_SECONDS_MAX", 1.0)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -202,8 +201,8 @@ async def test_the_platforms_own_environment_is_not_used(bucket: str, cache: Cac
 
 
 async def test_an_object_that_changes_meanwhile_is_a_conflict(s3_server: S3Server, bucket: str, login: Login) -> None:
-    source = S3Source(connection(bucket, login()))
-    (file,) = await source.list_files(S3Uri(bucket, "kserve/mnist/config/config.properties"))
+    source = s3_source(S3Uri(bucket, "kserve/mnist/config/config.properties"), login())
+    (file,) = await source.list_files()
     s3_server.put(bucket, file.key, b"changed")
     with pytest.raises(Conflict, match="changed while the model was fetched"):
         await anext(source.read(file, 0))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.foundation.errors import Unavailable
-from flambeau.storage import download, s3
+from flambeau.storage import download, objects
 from flambeau.storage.cache import Cache
 from flambeau.storage.fetch import fetch
 from flambeau.storage.model import Credentials, Fetched
@@ -95,7 +95,7 @@ async def test_a_cut_download_goes_on_where_it_stopped(uri: str, cache: Cache, l
 async def test_a_stalled_download_goes_on(
     uri: str, cache: Cache, login: Login, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "SILENCE_SECONDS_MAX", 0.7)
+    monkeypatch.setattr(objects, "SILENCE_SECONDS_MAX", 0.7)
     proxy.fail("stall", after_bytes=9_000_000, times=1)
     assert_whole(await fetch(uri, cache=cache, credentials=login(port=proxy.port)))
     assert len(proxy.gets("model.pt")) == 2

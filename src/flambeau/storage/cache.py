@@ -2,6 +2,7 @@
 
     objects/<sha256>        one file's bytes, read-only
     index/<identity>        which object a remote file is (``RemoteFile.identity`` -> sha256)
+    origins/<identity>      which files an archive or a commit consists of
     partial/<identity>      bytes of a download that has not ended
     staging/<random>/       a tree being built, with <random>.lock held by its builder
     trees/<digest>/         a model: hard links to objects, read-only, published by one rename
@@ -35,6 +36,8 @@ IDLE_SECONDS_MIN = 300.0
 """A tree that was fetched this recently is not evicted: its caller may be about to lease it."""
 PARTIAL_SECONDS_MAX = 24 * 3600.0
 """An unfinished download that nobody continued for this long is deleted when room is needed."""
+ORIGIN_SECONDS_MAX = 30 * 24 * 3600.0
+"""What came of an archive is forgotten when nobody asked for so long and room is needed."""
 DISK_BYTES_SPARE = 16 << 20
 """Left free on the disk, so that logs and the store can still be written."""
 DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
@@ -116,6 +119,22 @@ class Cache:
             return None
         self._touch_tree(path)
         return path
+
+    def remember(self, identity: str, files: Iterable[RemoteFile]) -> None:
+        """Note which files came of something (an archive, a commit), so that it need not be fetched to know them."""
+        lines = [{"name": file.name, "key": file.key, "size": file.size, "identity": file.identity} for file in files]
+        write_atomically(self.folder("origins") / _hash(identity), orjson.dumps(lines))
+
+    def remembered(self, identity: str) -> list[RemoteFile] | None:
+        """Return the files that came of something, None where that isn't known."""
+        path = self.folder("origins") / _hash(identity)
+        try:
+            files = [RemoteFile(**line, etag=None) for line in orjson.loads(path.read_bytes())]
+            now = self._clock.wall()
+            os.utime(path, (now, now))
+        except (OSError, ValueError, TypeError):
+            return None
+        return files
 
     def partial_path(self, file: RemoteFile) -> Path:
         """Return where an unfinished download of this very content is kept."""
@@ -297,6 +316,9 @@ class Cache:
             except (OSError, ValueError, KeyError, TypeError):
                 known = False
             if not known:
+                path.unlink(missing_ok=True)
+        for path, status in _entries(self.folder("origins")):
+            if status.st_mtime < self._clock.wall() - ORIGIN_SECONDS_MAX:
                 path.unlink(missing_ok=True)
 
     def _hide(self, tree: Path) -> Path:

@@ -1,14 +1,16 @@
-"""Decide how a bucket is reached: endpoint, identity, addressing. Pure."""
+"""Decide how a bucket of S3 is reached: endpoint, identity, addressing."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from flambeau.foundation.errors import Denied, InvalidInput
 from flambeau.storage import credentials as names
 from flambeau.storage.model import Credentials
+from flambeau.storage.place import Place
 
 REGION_DEFAULT = "us-east-1"
 _KEY_ID_CHARACTERS_SHOWN = 4
@@ -17,40 +19,22 @@ _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _AWS_GLOBAL_HOST = "s3.amazonaws.com"
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A bucket, where it is and who asks."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection(Place):
+    """A bucket of S3."""
 
-    bucket: str
-    endpoint: str
-    """With a scheme, without a trailing slash."""
-    endpoint_source: str
-    """Who said so, for people."""
-    region: str
     virtual_host: bool
     """The bucket is part of the host name instead of the path."""
-    verify_tls: bool
-    ca_bundle: str | None
-    """Path of a PEM file."""
     access_key_id: str | None
     """None: requests are not signed."""
     secret_access_key: str | None = field(repr=False)
     session_token: str | None = field(repr=False)
-    identity: str
-    """Who asks, for people: the Secret and the beginning of the key id."""
-    warnings: tuple[str, ...] = ()
 
     @property
     def base_url(self) -> str:
         """Where requests go."""
         scheme, _, rest = self.endpoint.partition("://")
         return f"{scheme}://{self.bucket}.{rest}" if self.virtual_host else self.endpoint
-
-    @property
-    def address(self) -> str:
-        """``host:port`` of the endpoint."""
-        parts = urlsplit(self.base_url)
-        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def connection(bucket: str, credentials: Credentials) -> Connection:
@@ -60,7 +44,7 @@ def connection(bucket: str, credentials: Credentials) -> Connection:
         Denied: there is neither a key nor the wish to be anonymous (StorageAccessDenied); the hint repeats the credentials' warnings.
         InvalidInput: the endpoint, region or a key can't be what it should be (reason InvalidStorageConfig).
     """
-    endpoint = _endpoint(credentials)
+    endpoint = endpoint_of(credentials, names.ENDPOINT_URL)
     region = credentials.get(names.REGION) or REGION_DEFAULT
     if not _REGION.fullmatch(region):
         raise _invalid(credentials, names.REGION, f"{region!r} is no region")
@@ -75,24 +59,33 @@ def connection(bucket: str, credentials: Credentials) -> Connection:
         accelerate = _is_true(credentials, names.ACCELERATE)
         endpoint = "https://s3-accelerate.amazonaws.com" if accelerate else f"https://s3.{region}.amazonaws.com"
     return Connection(
+        store="S3",
+        root=f"s3://{bucket}",
         bucket=bucket,
         endpoint=endpoint,
-        endpoint_source=_source(credentials, names.ENDPOINT_URL) or "the default",
+        endpoint_source=credentials.source(names.ENDPOINT_URL) or "the default",
         region=region,
         # A dot in the bucket would break the certificate's wildcard.
         virtual_host=_is_true(credentials, names.VIRTUAL_BUCKET) or (on_aws and "." not in bucket),
         verify_tls=(credentials.get(names.VERIFY_SSL) or "1").lower() not in ("0", "false"),
-        ca_bundle=credentials.get(names.CA_BUNDLE),
+        ca_bundle=ca_bundle(credentials),
         access_key_id=key_id,
         secret_access_key=secret,
         session_token=token,
         identity=identity,
         warnings=credentials.warnings,
+        ca_hint="name its CA in the Secret's annotation serving.kserve.io/s3-cabundle, or set serving.kserve.io/s3-verifyssl to '0'",
+        plain_hint="set the Secret's annotation serving.kserve.io/s3-usehttps to '0' for a plain HTTP endpoint",
     )
 
 
-def _endpoint(credentials: Credentials) -> str | None:
-    url = credentials.get(names.ENDPOINT_URL)
+def endpoint_of(credentials: Credentials, name: str) -> str | None:
+    """Return an endpoint's URL without a trailing slash, None where none is set.
+
+    Raises:
+        InvalidInput: it is none (InvalidStorageConfig).
+    """
+    url = credentials.get(name)
     if not url:
         return None
     try:
@@ -101,8 +94,32 @@ def _endpoint(credentials: Credentials) -> str | None:
     except ValueError:
         usable = False
     if not usable or not _HEADER_SAFE.fullmatch(url):
-        raise _invalid(credentials, names.ENDPOINT_URL, f"{url!r} is no endpoint: write HOST:PORT or http(s)://HOST:PORT")
+        raise _invalid(credentials, name, f"{url!r} is no endpoint: write HOST:PORT or http(s)://HOST:PORT")
     return url.rstrip("/")
+
+
+def ca_bundle(credentials: Credentials) -> bytes | None:
+    """Return the PEM certificates to trust besides this machine's: a ConfigMap's text, or a file of this machine. Reads that file.
+
+    Raises:
+        InvalidInput: there is no such file, or no certificate in it (InvalidStorageConfig).
+    """
+    text, path = credentials.get(names.CA_BUNDLE_TEXT), credentials.get(names.CA_BUNDLE)
+    if not text and not path:
+        return None
+    try:
+        bundle = text.encode() if text else Path(path or "").read_bytes()
+        cause = "" if b"-----BEGIN CERTIFICATE-----" in bundle else "it holds no PEM certificate"
+    except OSError as error:
+        cause = str(error.strerror)
+    if cause:
+        raise InvalidInput(
+            f"cannot use the CA bundle {credentials.source(names.CA_BUNDLE_TEXT) if text else path}: {cause}",
+            hint="the Secret's annotation serving.kserve.io/s3-cabundle names a PEM file of this machine, "
+            "serving.kserve.io/s3-cabundle-configmap a ConfigMap with the key cabundle.crt",
+            reason="InvalidStorageConfig",
+        )
+    return bundle
 
 
 def _keys(bucket: str, credentials: Credentials) -> tuple[str, str, str | None]:
@@ -123,11 +140,6 @@ def _keys(bucket: str, credentials: Credentials) -> tuple[str, str, str | None]:
 def _holder(credentials: Credentials) -> str:
     """Return where the key came from, without the data key's name: ``secret torchserve/s3creds``."""
     return credentials.settings[names.ACCESS_KEY_ID].source.split(" data key ")[0]
-
-
-def _source(credentials: Credentials, name: str) -> str | None:
-    setting = credentials.settings.get(name)
-    return None if setting is None else setting.source
 
 
 def _is_true(credentials: Credentials, name: str) -> bool:

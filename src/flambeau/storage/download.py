@@ -10,15 +10,16 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from flambeau.foundation.errors import Unavailable
 from flambeau.storage.cache import DISK_FULL_ERRORS, Cache, Staging, disk_error, tree_digest
 from flambeau.storage.model import Fetched, OnProgress, Progress, RemoteFile
 from flambeau.storage.parallel import for_each
+from flambeau.storage.source import Bytes
 
 DOWNLOADS_PARALLEL_MAX = 4
 ATTEMPTS_MAX = 5
@@ -34,20 +35,7 @@ _MD5_ETAG = re.compile(r'"([0-9a-f]{32})"')
 Result = TypeVar("Result")
 
 
-class Source(Protocol):
-    """Where bytes come from."""
-
-    def read(self, file: RemoteFile, offset: int) -> AsyncGenerator[bytes, None]:
-        """Yield a file's bytes from an offset.
-
-        Raises:
-            Unavailable: it was cut; trying again can help.
-            FlambeauError: trying again can't help.
-        """
-        ...
-
-
-async def obtain(files: Sequence[RemoteFile], source: Source, cache: Cache, on_progress: OnProgress | None = None) -> Fetched:
+async def obtain(files: Sequence[RemoteFile], source: Bytes, cache: Cache, on_progress: OnProgress | None = None) -> Fetched:
     """Return a directory with these files, downloading what isn't here.
 
     Raises:
@@ -65,7 +53,7 @@ async def obtain(files: Sequence[RemoteFile], source: Source, cache: Cache, on_p
 class _Fetch:
     """One call of ``obtain``."""
 
-    def __init__(self, files: Sequence[RemoteFile], source: Source, cache: Cache, on_progress: OnProgress | None) -> None:
+    def __init__(self, files: Sequence[RemoteFile], source: Bytes, cache: Cache, on_progress: OnProgress | None) -> None:
         self._files = files
         self._source = source
         self._cache = cache

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flambeau.foundation.errors import InvalidInput
 from flambeau.storage import files
+from flambeau.storage.azure import azure_source
 from flambeau.storage.cache import Cache
-from flambeau.storage.connection import connection
-from flambeau.storage.download import in_thread, obtain
-from flambeau.storage.model import Credentials, Fetched, OnProgress
-from flambeau.storage.s3 import S3Source
-from flambeau.storage.uri import FileUri, parse_uri
+from flambeau.storage.download import in_thread
+from flambeau.storage.gcs import gcs_source
+from flambeau.storage.git import clone, commit_of
+from flambeau.storage.hdfs import HdfsSource
+from flambeau.storage.hub import HubSource
+from flambeau.storage.model import SIZE_UNKNOWN, Credentials, Fetched, OnProgress, RemoteFile
+from flambeau.storage.s3 import s3_source
+from flambeau.storage.source import Source
+from flambeau.storage.unpacked import ARCHIVE_SUFFIXES, FolderBytes, bring
+from flambeau.storage.uri import AzureUri, ClaimUri, FileUri, GcsUri, GitUri, HdfsUri, HubUri, S3Uri, Uri, parse_uri
+from flambeau.storage.web import WebSource
 
 
-async def fetch(uri: str, *, cache: Cache, credentials: Credentials, on_progress: OnProgress | None = None) -> Fetched:
+async def fetch(
+    uri: str, *, cache: Cache, credentials: Credentials, volumes: Path | None = None, on_progress: OnProgress | None = None
+) -> Fetched:
     """Return the directory of a model, downloading what isn't in the cache.
 
     The store is asked each time, so a wrong secret or a deleted model shows even where all is cached. The directory is not evicted for
-    ``cache.IDLE_SECONDS_MIN``: lease its digest within that time to keep it.
+    ``cache.IDLE_SECONDS_MIN``: lease its digest within that time to keep it. A model that is one archive (ARCHIVE_SUFFIXES) is unpacked.
 
     Args:
-        uri: ``s3://bucket/prefix``, ``file:///path`` or an absolute path.
+        uri: see ``uri.SCHEMES``; or an absolute path.
         cache: where models are kept.
         credentials: for stores that ask for them.
+        volumes: the namespace's folder of persistent volumes, one folder a claim.
         on_progress: called on the loop, often; must return at once.
 
     Raises:
@@ -36,16 +47,65 @@ async def fetch(uri: str, *, cache: Cache, credentials: Credentials, on_progress
     Cancel: what was downloaded stays for the next fetch to go on with.
     """
     where = parse_uri(uri)
-    if isinstance(where, FileUri):
-        return await in_thread(files.use_in_place, Path(where.path), cache)
-    source = S3Source(connection(where.bucket, credentials))
-    return await obtain(await source.list_files(where), source, cache, on_progress)
+    if isinstance(where, FileUri | ClaimUri):
+        path = _path(where, volumes)
+        if path.is_file() and path.name.lower().endswith(ARCHIVE_SUFFIXES):
+            return await bring(await in_thread(_one_file, path), FolderBytes(path.parent), cache, on_progress)
+        return await in_thread(files.use_in_place, path, cache)
+    if isinstance(where, GitUri):
+        return await clone(where, credentials, cache, on_progress)
+    source = source_of(where, credentials)
+    return await bring(await source.list_files(), source, cache, on_progress)
 
 
-async def survey(uri: str, *, credentials: Credentials) -> tuple[int, int]:
-    """Return how many files and bytes a fetch would bring, without bringing them; raises what ``fetch`` raises."""
+async def survey(uri: str, *, credentials: Credentials, volumes: Path | None = None) -> tuple[int, int | None]:
+    """Return how many files and bytes a fetch would bring, without bringing them; raises what ``fetch`` raises.
+
+    The bytes are None where the server doesn't say; of a git repository, only whether it is there can be told.
+    """
     where = parse_uri(uri)
+    if isinstance(where, FileUri | ClaimUri):
+        return await in_thread(files.survey, _path(where, volumes))
+    if isinstance(where, GitUri):
+        await commit_of(where, credentials)
+        return 1, None
+    found = await source_of(where, credentials).list_files()
+    sizes = [file.size for file in found]
+    return len(found), None if SIZE_UNKNOWN in sizes else sum(sizes)
+
+
+def source_of(where: Uri, credentials: Credentials) -> Source:
+    """Return where a remote model's files come from.
+
+    Raises:
+        Denied, InvalidInput: the credentials are missing or can't be used.
+    """
+    match where:
+        case S3Uri():
+            return s3_source(where, credentials)
+        case GcsUri():
+            return gcs_source(where, credentials)
+        case AzureUri():
+            return azure_source(where, credentials)
+        case HubUri():
+            return HubSource(where, credentials)
+        case HdfsUri():
+            return HdfsSource(where, credentials)
+        case FileUri() | ClaimUri() | GitUri():
+            raise AssertionError(f"{where} is no place of remote files")
+    return WebSource(where, credentials)
+
+
+def _path(where: FileUri | ClaimUri, volumes: Path | None) -> Path:
     if isinstance(where, FileUri):
-        return await in_thread(files.survey, Path(where.path))
-    found = await S3Source(connection(where.bucket, credentials)).list_files(where)
-    return len(found), sum(file.size for file in found)
+        return Path(where.path)
+    if volumes is None:
+        raise InvalidInput(f"cannot read {where}: claims are volumes of a namespace, and none is given", reason="InvalidStorageUri")
+    return volumes / where.claim / where.path
+
+
+def _one_file(path: Path) -> list[RemoteFile]:
+    """Return an archive of this machine as a remote file; its time of change tells one content from another."""
+    status = path.stat()
+    identity = "\n".join((f"file://{path}", str(status.st_size), str(status.st_mtime_ns)))
+    return [RemoteFile(name=path.name, key=path.name, size=status.st_size, etag=None, identity=identity)]

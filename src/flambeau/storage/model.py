@@ -32,6 +32,11 @@ class Credentials:
         setting = self.settings.get(name)
         return None if setting is None else setting.value
 
+    def source(self, name: str) -> str:
+        """Return where a value came from, empty where it isn't set."""
+        setting = self.settings.get(name)
+        return "" if setting is None else setting.source
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -46,6 +51,10 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+SIZE_UNKNOWN = -1
+"""Of a file whose server doesn't say."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """One file of a model, where it lies."""
@@ -55,11 +64,12 @@ class RemoteFile:
     key: str
     """What the store calls it."""
     size: int
-    """In bytes."""
+    """In bytes, or SIZE_UNKNOWN."""
     etag: str | None
     """The store's word for this very content, quotes included; None where the store gives none."""
     identity: str
-    """Names the content on this machine: endpoint, bucket, key, etag and size. Equal identities, equal bytes."""
+    """Names the content on this machine: endpoint, bucket, key, etag and size. Equal identities, equal bytes.
+    Empty where nothing tells one content from another."""
 
 
 @dataclass(frozen=True, slots=True)

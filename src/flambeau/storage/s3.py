@@ -1,266 +1,54 @@
-"""Read models from S3: what lies under a URI, and its bytes from an offset. Nothing here touches the disk.
-
-A URI is an object or a directory, never a bare prefix: ``s3://models/mnist`` does not match ``mnist2/``. All of obstore, and every one of
-its exceptions, stays in this module.
-"""
+"""Make a client for S3 and whatever speaks like it."""
 
 from __future__ import annotations
 
-import asyncio
-import difflib
-from collections.abc import AsyncGenerator
-from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import obstore
-from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import S3Store
 
-from flambeau.foundation.errors import Conflict, InvalidInput, NotFound, TooLarge
-from flambeau.foundation.files import is_safe_relative
-from flambeau.storage.connection import Connection
-from flambeau.storage.model import RemoteFile
-from flambeau.storage.parallel import for_each
-from flambeau.storage.s3_errors import translate, unsafe_key
+from flambeau.storage.connection import connection
+from flambeau.storage.model import Credentials
+from flambeau.storage.objects import FOREIGN, ObjectSource, client_options, retry_options, unusable
 from flambeau.storage.uri import S3Uri
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig, S3Credential
-
-CONNECT_SECONDS_MAX = 5.0
-ANSWER_SECONDS_MAX = 8.0
-"""For one page of a listing or one HEAD, retries included."""
-SILENCE_SECONDS_MAX = 10.0
-"""Without a byte, in the middle of an object."""
-OBJECT_SECONDS_MAX = 6 * 3600.0
-"""For one object; a download that was cut is resumed by its caller."""
-RETRIES_MAX = 2
-OBJECTS_MAX = 100_000
-"""Under one URI."""
-PAGE_OBJECTS = 1000
-CHUNK_BYTES = 1 << 20
-NAME_BYTES_MAX = 255
-"""Of one step of a path, as Linux has it."""
-MARKER_CHECKS_PARALLEL_MAX = 8
-SIMILAR_NAMES_MAX = 5
-
-_FOREIGN = (BaseError, OSError, ValueError)
-"""What obstore raises: its own tree, FileNotFoundError and, for configuration, ValueError."""
+    from obstore.store import S3Credential
 
 
-class S3Source:
-    """A bucket as one identity sees it."""
+def s3_source(uri: S3Uri, credentials: Credentials) -> ObjectSource:
+    """Return the bucket that a URI names, as some credentials see it.
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._questions = _store(connection, answer_seconds=ANSWER_SECONDS_MAX, retries=RETRIES_MAX)
-        # Downloads are not retried here: their caller resumes them, and counts.
-        self._downloads = _store(connection, answer_seconds=OBJECT_SECONDS_MAX, retries=0)
+    The client takes nothing from this process's environment: obstore reads the AWS_* variables for whatever isn't given, so each one that
+    could redirect or sign a request is given. A model's owner must not act with the platform's identity.
 
-    async def list_files(self, uri: S3Uri) -> list[RemoteFile]:
-        """Return the files of the directory or the object that a URI names. This always asks the store, so it also checks the credentials.
-
-        Empty files count; the empty ``dir/`` objects that browsers and consoles make do not.
-
-        Raises:
-            Denied, Unavailable: see ``s3_errors``.
-            NotFound: nothing is there (NoObjects, with similar names where there are), or no bucket (BucketNotFound).
-            InvalidInput: a key is no safe file name.
-            TooLarge: more than OBJECTS_MAX objects.
-        """
-        directory = uri.prefix.rstrip("/")
-        try:
-            found = await self._list(uri, directory)
-            if found:
-                return await self._files(uri, directory, found)
-            if directory and not uri.prefix.endswith("/"):
-                single = await self._head(directory)
-                if single is not None:
-                    return [self._file(directory.rpartition("/")[2], single)]
-        except _FOREIGN as error:
-            raise translate(error, self._connection, str(uri)) from error
-        raise await self._nothing(uri, directory)
-
-    async def read(self, file: RemoteFile, offset: int) -> AsyncGenerator[bytes, None]:
-        """Yield an object's bytes from an offset, as long as it is still the one that was listed.
-
-        Raises:
-            Conflict: the object changed or vanished since it was listed.
-            Denied, Unavailable: see ``s3_errors``.
-        """
-        what = f"s3://{self._connection.bucket}/{file.key}"
-        options: dict[str, Any] = {}
-        if offset:
-            options["range"] = {"offset": offset}
-        if file.etag:
-            options["if_match"] = file.etag
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                result = await obstore.get_async(self._downloads, file.key, options=options)  # type: ignore[arg-type]
-            async for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
-                yield bytes(chunk)
-        except (PreconditionError, FileNotFoundError) as error:
-            raise Conflict(
-                f"cannot read {what}: it changed while the model was fetched",
-                hint="upload models under a new prefix, or try again once the upload has ended",
-                reason="ObjectChanged",
-            ) from error
-        except _FOREIGN as error:
-            raise translate(error, self._connection, what) from error
-
-    async def _list(self, uri: S3Uri, directory: str) -> list[dict[str, Any]]:
-        """Return what is below ``directory/``, page by page, each with its own deadline."""
-        found: list[dict[str, Any]] = []
-        pages = obstore.list(self._questions, f"{directory}/" if directory else None, chunk_size=PAGE_OBJECTS)
-        while True:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                page = await anext(pages, None)
-            if page is None:
-                return found
-            found.extend(dict(entry) for entry in page)
-            if len(found) > OBJECTS_MAX:
-                raise TooLarge(
-                    f"cannot read {uri}: there are more than {OBJECTS_MAX} objects", hint="name a longer prefix", reason="TooManyObjects"
-                )
-
-    async def _head(self, key: str) -> dict[str, Any] | None:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                return dict(await obstore.head_async(self._questions, key))
-        except FileNotFoundError:
-            return None
-
-    async def _files(self, uri: S3Uri, directory: str, found: list[dict[str, Any]]) -> list[RemoteFile]:
-        """Turn a listing into files: leave out directory markers, refuse what can't be laid out on a disk."""
-        base = f"{directory}/" if directory else ""
-        parents = {base + parent for entry in found for parent in _parents(entry["path"].removeprefix(base))}
-        # obstore drops a key's trailing slash, so the marker of the directory itself appears under the directory's own name.
-        entries = [entry for entry in found if entry["path"] != directory and not (entry["size"] == 0 and entry["path"] in parents)]
-        markers = await self._markers([entry["path"] for entry in entries if entry["size"] == 0])
-        files = [self._file(entry["path"].removeprefix(base), entry) for entry in entries if entry["path"] not in markers]
-        for file in files:
-            steps = file.name.split("/")
-            if not is_safe_relative(file.name) or any(len(step.encode()) > NAME_BYTES_MAX for step in steps):
-                raise unsafe_key(file.key, str(uri))
-            if file.key in parents:
-                raise InvalidInput(
-                    f"cannot read {uri}: {file.key!r} is an object and a directory at once",
-                    hint="rename one of them",
-                    reason="UnsafeObjectKey",
-                )
-        if not files:
-            raise await self._nothing(uri, directory)
-        return sorted(files, key=lambda file: file.name)
-
-    async def _markers(self, empty: list[str]) -> set[str]:
-        """Return which of the empty objects are markers of empty directories: ``dir/``, which under the name ``dir`` isn't there."""
-        markers: set[str] = set()
-
-        async def check(key: str) -> None:
-            if await self._head(key) is None:
-                markers.add(key)
-
-        await for_each(empty, check, parallel_max=MARKER_CHECKS_PARALLEL_MAX, name="storage/markers")
-        return markers
-
-    def _file(self, name: str, entry: dict[str, Any]) -> RemoteFile:
-        connection = self._connection
-        content = entry["e_tag"] or f"modified {entry['last_modified'].isoformat()}"
-        identity = "\n".join((connection.endpoint, connection.bucket, entry["path"], content, str(entry["size"])))
-        return RemoteFile(name=name, key=entry["path"], size=entry["size"], etag=entry["e_tag"], identity=identity)
-
-    async def _nothing(self, uri: S3Uri, directory: str) -> NotFound:
-        """Return the error for an empty place, naming its neighbours."""
-        similar = await self._similar(directory)
-        return NotFound(
-            f"no objects under {uri} at {self._connection.endpoint}",
-            hint=f"similar names there: {', '.join(similar)}" if similar else "check the storage URI and that the upload has ended",
-            reason="NoObjects",
-        )
-
-    async def _similar(self, directory: str) -> list[str]:
-        """Return a few names that stand beside a directory and look like it. An error here never hides the one being told."""
-        parent, _, wanted = directory.rpartition("/")
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                beside = await obstore.list_with_delimiter_async(self._questions, parent or None)
-        except _FOREIGN:
-            return []
-        folders = [prefix.rpartition("/")[2] for prefix in beside["common_prefixes"]]
-        objects = [entry["path"].rpartition("/")[2] for entry in beside["objects"]]
-        names = {name: f"{name}/" for name in folders if name} | {name: name for name in objects if name and name not in folders}
-        # "mnist/" where "mnist" is an object finds nothing; the object is the likely one meant. A folder of that name holds markers only.
-        if wanted in folders:
-            del names[wanted]
-        near = [name for name in names if wanted and name.startswith(wanted)]
-        near += [name for name in difflib.get_close_matches(wanted, names, n=SIMILAR_NAMES_MAX) if name not in near]
-        return [names[name] for name in near[:SIMILAR_NAMES_MAX]]
-
-
-def _parents(name: str) -> list[str]:
-    steps = name.split("/")[:-1]
-    return ["/".join(steps[: count + 1]) for count in range(len(steps))]
-
-
-def _store(connection: Connection, *, answer_seconds: float, retries: int) -> S3Store:
-    """Return a client that takes nothing from this process's environment.
-
-    obstore reads the AWS_* variables for whatever isn't given, so each one that could redirect or sign a request is given: a model's
-    owner must not act with the platform's identity.
+    Raises:
+        Denied, InvalidInput: see ``connection``.
     """
-    client: ClientConfig = {
-        "allow_http": True,
-        "connect_timeout": timedelta(seconds=CONNECT_SECONDS_MAX),
-        "read_timeout": timedelta(seconds=min(answer_seconds, SILENCE_SECONDS_MAX)),
-        "timeout": timedelta(seconds=answer_seconds),
-        "allow_invalid_certificates": not connection.verify_tls,
-    }
-    if connection.ca_bundle:
-        client["root_certificate"] = _ca_bundle(connection.ca_bundle)
-    retry: RetryConfig = {
-        "max_retries": retries,
-        "retry_timeout": timedelta(seconds=answer_seconds / 2),
-        "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
-    }
+    place = connection(uri.bucket, credentials)
 
     def identity() -> S3Credential:
         return {
-            "access_key_id": connection.access_key_id or "",
-            "secret_access_key": connection.secret_access_key or "",
-            "token": connection.session_token,
+            "access_key_id": place.access_key_id or "",
+            "secret_access_key": place.secret_access_key or "",
+            "token": place.session_token,
             "expires_at": None,
         }
 
-    try:
-        return S3Store(
-            connection.bucket,
-            endpoint=connection.base_url,
-            aws_endpoint_url_s3=connection.base_url,
-            region=connection.region,
-            virtual_hosted_style_request=connection.virtual_host,
-            skip_signature=connection.access_key_id is None,
-            request_payer=False,
-            credential_provider=identity,
-            client_options=client,
-            retry_config=retry,
-        )
-    except _FOREIGN as error:
-        raise InvalidInput(
-            f"cannot use the S3 endpoint {connection.endpoint}: {str(error).partition(chr(10))[0]}", reason="InvalidStorageConfig"
-        ) from error
+    def client(answer_seconds: float, retries: int) -> S3Store:
+        try:
+            return S3Store(
+                place.bucket,
+                endpoint=place.base_url,
+                aws_endpoint_url_s3=place.base_url,
+                region=place.region,
+                virtual_hosted_style_request=place.virtual_host,
+                skip_signature=place.access_key_id is None,
+                request_payer=False,
+                credential_provider=identity,
+                client_options=client_options(place, answer_seconds),
+                retry_config=retry_options(answer_seconds, retries),
+            )
+        except FOREIGN as error:
+            raise unusable(place, error) from error
 
-
-def _ca_bundle(path: str) -> bytes:
-    try:
-        bundle = Path(path).read_bytes()
-        cause = "" if b"-----BEGIN CERTIFICATE-----" in bundle else "it holds no PEM certificate"
-    except OSError as error:
-        cause = str(error.strerror)
-    if cause:
-        raise InvalidInput(
-            f"cannot use the CA bundle {path}: {cause}",
-            hint="the Secret's annotation serving.kserve.io/s3-cabundle names a PEM file of this machine",
-            reason="InvalidStorageConfig",
-        )
-    return bundle
+    return ObjectSource(uri, place, client)

@@ -1,0 +1,141 @@
+"""Read a model from a git repository over HTTPS: the newest commit of one branch or tag, without its history.
+
+Git itself is run, with nothing of this machine's own configuration or credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import shutil
+from dataclasses import replace
+
+from flambeau.foundation.errors import Denied, FlambeauError, NotFound, Unavailable
+from flambeau.storage import credentials as names
+from flambeau.storage.cache import Cache, disk_error
+from flambeau.storage.connection import ca_bundle
+from flambeau.storage.download import in_thread, obtain
+from flambeau.storage.model import Credentials, Fetched, OnProgress
+from flambeau.storage.unpacked import FolderBytes, Gone, files_of, known_files
+from flambeau.storage.uri import GitUri
+
+ANSWER_SECONDS_MAX = 30.0
+CLONE_SECONDS_MAX = 3600.0
+SLOW_BYTES_PER_SECOND = 1000
+SLOW_SECONDS_MAX = 20
+"""A clone that is slower than SLOW_BYTES_PER_SECOND for so long is ended."""
+MESSAGE_CHARACTERS_MAX = 300
+_COMMIT_CHARACTERS = 40
+
+
+async def clone(uri: GitUri, credentials: Credentials, cache: Cache, on_progress: OnProgress | None = None) -> Fetched:
+    """Return a directory with a commit's files; one that is in the cache is not cloned again.
+
+    Raises:
+        NotFound: no such repository or revision (NoObjects).
+        Denied: access is refused (StorageAccessDenied).
+        Unavailable: git is not installed (GitNotInstalled), or the repository can't be had (EndpointUnreachable).
+    """
+    commit = await commit_of(uri, credentials)
+    identity = f"{uri.url}\n{commit}"
+    try:
+        known = await in_thread(known_files, cache, identity)
+        if known is not None:
+            return await obtain(known, Gone(), cache, on_progress)
+        with cache.staging() as staging:
+            folder = staging.place("repository/.").parent
+            branch = ("--branch", uri.revision) if uri.revision else ()
+            command = ("clone", "--quiet", "--depth", "1", "--single-branch", "--no-tags", *branch, "--", uri.url, str(folder))
+            await _git(command, uri, credentials, seconds_max=CLONE_SECONDS_MAX)
+            found = await in_thread(files_of, folder, identity)
+            fetched = await obtain(found, FolderBytes(folder), cache, on_progress)
+            await in_thread(cache.remember, identity, found)
+    except OSError as error:
+        raise disk_error(cache.root, error) from error
+    return replace(fetched, from_cache=False)
+
+
+async def commit_of(uri: GitUri, credentials: Credentials) -> str:
+    """Return the commit that a revision names now; raises what ``clone`` raises."""
+    wanted = uri.revision or "HEAD"
+    listing = await _git(("ls-remote", "--", uri.url, wanted, f"{wanted}^{{}}"), uri, credentials, seconds_max=ANSWER_SECONDS_MAX)
+    commits = [line.partition("\t")[0] for line in listing.splitlines()]
+    if not commits or len(commits[-1]) < _COMMIT_CHARACTERS:
+        raise NotFound(f"cannot read {uri}: it has no branch or tag {wanted}", hint="check the name after the @", reason="NoObjects")
+    return commits[-1]  # an annotated tag is listed first as itself, then as the commit it leads to
+
+
+async def _git(arguments: tuple[str, ...], uri: GitUri, credentials: Credentials, *, seconds_max: float) -> str:
+    program = shutil.which("git")
+    if program is None:
+        raise Unavailable(f"cannot read {uri}: git is not installed on this machine", hint="install git", reason="GitNotInstalled")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(credentials),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Unavailable(f"cannot start git: {error}", reason="GitNotInstalled") from error
+    try:
+        async with asyncio.timeout(seconds_max):
+            output, errors = await process.communicate()
+    except TimeoutError as error:
+        raise Unavailable(f"cannot read {uri}: git did not end within {seconds_max:.0f} s", reason="EndpointUnreachable") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise _failed(errors.decode(errors="replace"), uri, credentials)
+    return output.decode(errors="replace")
+
+
+def _environment(credentials: Credentials) -> dict[str, str]:
+    """Return git's environment: nobody is asked for a password, no helper gives one, and only the web is talked to."""
+    own = {name: os.environ[name] for name in ("PATH", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY") if name in os.environ}
+    settings = {
+        "credential.helper": "",
+        "core.hooksPath": "/dev/null",
+        "http.lowSpeedLimit": str(SLOW_BYTES_PER_SECOND),
+        "http.lowSpeedTime": str(SLOW_SECONDS_MAX),
+    }
+    user, password = credentials.get(names.GIT_USERNAME) or "", credentials.get(names.GIT_PASSWORD)
+    if password:
+        login = base64.b64encode(f"{user}:{password}".encode()).decode()
+        settings["http.extraHeader"] = f"Authorization: Basic {login}"  # in the environment, so that no process list shows it
+    if ca_bundle(credentials) is not None and (path := credentials.get(names.CA_BUNDLE)):
+        settings["http.sslCAInfo"] = path
+    numbered = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(settings)}
+    values = {f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(settings.values())}
+    fixed = {
+        "GIT_CONFIG_COUNT": str(len(settings)),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ALLOW_PROTOCOL": "http:https",
+        "GIT_LFS_SKIP_SMUDGE": "1",
+        "LC_ALL": "C",
+    }
+    return {**own, **fixed, **numbered, **values}
+
+
+def _failed(errors: str, uri: GitUri, credentials: Credentials) -> FlambeauError:
+    lines = [line for line in errors.splitlines() if line.strip()]
+    cause = (lines[-1] if lines else "git gave no reason").removeprefix("fatal: ")[:MESSAGE_CHARACTERS_MAX]
+    lowered = errors.lower()
+    if "could not read username" in lowered or "authentication failed" in lowered or "error: 403" in lowered or "error: 401" in lowered:
+        identity = credentials.source(names.GIT_PASSWORD) or "no GIT_PASSWORD is given"
+        return Denied(
+            f"cannot read {uri}: access is refused ({identity})",
+            hint="a Secret with GIT_USERNAME and GIT_PASSWORD gives access",
+            reason="StorageAccessDenied",
+        )
+    if "not found" in lowered:
+        return NotFound(f"cannot read {uri}: {cause}", hint="check the repository's address", reason="NoObjects")
+    return Unavailable(f"cannot read {uri}: {cause}", hint="check the repository's address", reason="EndpointUnreachable")

@@ -1,0 +1,49 @@
+"""Where objects are and who asks for them: what every object store's connection has in common. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A bucket (Azure: a container), where it is and who asks."""
+
+    store: str
+    """``S3``, for people."""
+    root: str
+    """What URIs of its objects begin with: ``s3://models``."""
+    bucket: str
+    endpoint: str
+    """With a scheme, without a trailing slash."""
+    endpoint_source: str
+    """Who said so, for people."""
+    region: str = ""
+    """Empty for stores without regions."""
+    verify_tls: bool = True
+    ca_bundle: bytes | None = None
+    """PEM certificates to trust; None: those of this machine."""
+    identity: str
+    """Who asks, for people: the Secret and the beginning of the key id."""
+    warnings: tuple[str, ...] = ()
+    ca_hint: str
+    """What to do where the certificate is not trusted."""
+    plain_hint: str
+    """What to do where the endpoint speaks no TLS."""
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go."""
+        return self.endpoint
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the endpoint."""
+        return address_of(self.base_url)
+
+
+def address_of(url: str) -> str:
+    """Return ``host:port`` of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"

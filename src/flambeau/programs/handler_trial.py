@@ -102,7 +102,7 @@ def _answer(service: Service, spec: ModelSpec, job: Job, parts: list[bytes]) -> 
 
 
 async def _answer_in_loop(service: Service, spec: ModelSpec, job: Job, parts: list[bytes]) -> Answer:
-    item = item_of(job, spec)
+    item = item_of(job, spec, whole=service.takes_tensors)
     if isinstance(item, Answer):
         return item
     began, count = time.perf_counter(), len(item.rows.rows)

@@ -16,7 +16,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from flambeau.foundation.tasks import TaskOwner
 from flambeau.programs.folder import with_folder, with_folders_model
 from flambeau.programs.grpc_doors import GrpcDoors
 from flambeau.programs.reload import Reloader
+from flambeau.programs.runtime import runtime_flags, with_runtime_model
 from flambeau.programs.server_logs import ServerLogs
 from flambeau.programs.settings.models import config_merger, wish_merger
 from flambeau.programs.settings.mounts import parse_mounts
@@ -86,11 +87,37 @@ def run(flags: Flags, *, on_started: Callable[[], None] = lambda: None) -> int:
         The exit status: 0 after a signal, 1 if it could not start; the reason is then on standard error and in
         FLAMBEAU_TERMINATION_LOG.
     """
+
+    def settings() -> ServerSettings:
+        completed = with_folder(flags)
+        return with_folders_model(load_settings(completed, os.environ, directory=Path.cwd()), completed.folder)
+
+    return _run(settings, on_started, reloads=flags.reload)
+
+
+def run_runtime(words: Sequence[str], *, on_started: Callable[[], None] = lambda: None) -> int:
+    """Run the server as one of KServe's runtimes.
+
+    Args:
+        words: the runtime and its flags.
+        on_started: called when the doors are open.
+
+    Returns:
+        The exit status, as ``run`` does.
+    """
+
+    def settings() -> ServerSettings:
+        flags, model = runtime_flags(words, os.environ)
+        return with_runtime_model(load_settings(flags, os.environ, directory=Path.cwd()), model)
+
+    return _run(settings, on_started)
+
+
+def _run(read_settings: Callable[[], ServerSettings], on_started: Callable[[], None], *, reloads: bool = False) -> int:
     logs: ServerLogs | None = None
     try:
-        flags = with_folder(flags)
-        settings = with_folders_model(load_settings(flags, os.environ, directory=Path.cwd()), flags.folder)
-        if flags.reload:
+        settings = read_settings()
+        if reloads:
             # A second edit within a second, of the same length, would be taken for the first one's bytecode.
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         logs = ServerLogs(settings.logs)
@@ -98,7 +125,7 @@ def run(flags: Flags, *, on_started: Callable[[], None] = lambda: None) -> int:
         for note in settings.notes:
             _log.warning("%s", note)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(ModelServer(settings, logs, reloads=flags.reload).serve(on_started))
+            runner.run(ModelServer(settings, logs, reloads=reloads).serve(on_started))
     except FlambeauError as error:
         _tell_why(error)
         return 1
@@ -239,6 +266,7 @@ class ModelServer:
             workflows=workflows,
             tokens=tokens,
             cors=doors.cors,
+            transforms_max=doors.transforms_max,
         )
 
     def _grpc_doors(self, front: HttpFrontend, management: Management) -> GrpcDoors:

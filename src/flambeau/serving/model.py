@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 
 class Protocol(IntEnum):
@@ -46,6 +47,22 @@ class Job:
     body: bytes
     parameters: tuple[tuple[str, str], ...] = ()
     """Query parameters, only on the routes where TorchServe adds them to the row; of FIELDS what the body holds."""
+
+
+class Tensors(dict[str, Any]):
+    """One V2 request's inputs by name, in their order; a handler's answer of this type names the outputs.
+
+    Only handlers with ``takes_tensors`` are handed one: as a whole row, where the others get a row for each input. Numbers are arrays of
+    the input's shape and datatype, BYTES are lists of strings (bytes where they came in binary).
+
+    Args:
+        arrays: by name.
+        parameters: the request's own.
+    """
+
+    def __init__(self, arrays: dict[str, Any], parameters: dict[str, Any] | None = None) -> None:
+        super().__init__(arrays)
+        self.parameters = parameters or {}
 
 
 @dataclass(frozen=True, slots=True)

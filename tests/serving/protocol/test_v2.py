@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flambeau.foundation.errors import Internal, InvalidInput, TooLarge
-from flambeau.serving.model import Job, Method, Protocol
+from flambeau.serving.model import Job, Method, Protocol, Tensors
 from flambeau.serving.protocol.form import Rows
-from flambeau.serving.protocol.v2 import decode, encode
+from flambeau.serving.protocol.v2 import decode, decode_whole, encode
 from flambeau.serving.protocol.v2_tensor import DIMENSIONS_MAX, ELEMENTS_MAX, INPUTS_MAX
 
 
@@ -146,3 +146,46 @@ def test_flat_and_nested_data_mean_the_same(shape: list[int], random: Any) -> No
     assert flat.rows[0]["data"] == array.tolist()
     if array.size:
         assert rows(tensor(array.tolist(), shape, "INT8")).rows == flat.rows
+
+
+def whole(*inputs: Any, **fields: Any) -> Rows:
+    body = json.dumps({"inputs": list(inputs), **fields}).encode()
+    return decode_whole(Job("our-id", Protocol.V2, Method.PREDICT, "", (), body))
+
+
+def outputs(value: Tensors, rows: Rows) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(encode([value], rows, model_name="m", model_version="2").body)["outputs"]
+    return found
+
+
+def test_a_handler_that_takes_tensors_gets_the_request_whole() -> None:
+    found = whole(
+        tensor([1, 2, 3, 4], [2, 2], "INT32", "a"),
+        tensor(["x", "y"], [2], "BYTES", "b"),
+        tensor(["z"], [1], "BYTES", "c"),
+        parameters={"content_type": "pd"},
+    )
+    [row] = found.rows
+    assert isinstance(row, Tensors)
+    assert (row["a"].tolist(), row["a"].dtype, row["b"], row["c"]) == ([[1, 2], [3, 4]], numpy.int32, ["x", "y"], ["z"])
+    assert row.parameters == {"content_type": "pd"}
+
+
+def test_such_a_handler_names_its_outputs() -> None:
+    value = Tensors({"label": numpy.array([1]), "score": numpy.array([[0.5]], "float32"), "text": ["a"]})
+    everything = outputs(value, whole(tensor([1], [1])))
+    assert [(each["name"], each["datatype"], each["shape"]) for each in everything] == [
+        ("label", "INT64", [1]),
+        ("score", "FP32", [1, 1]),
+        ("text", "BYTES", [1]),
+    ]
+    assert [each["name"] for each in outputs(value, whole(tensor([1], [1]), outputs=[{"name": "score"}]))] == ["score"]
+    assert len(outputs(value, whole(tensor([1], [1]), outputs=[{"name": "unknown"}]))) == 3
+
+
+@pytest.mark.parametrize(
+    "asked", [{"parameters": {"binary_data_output": True}}, {"outputs": [{"name": "o", "parameters": {"binary_data": True}}]}]
+)
+def test_its_outputs_go_out_in_binary_where_asked(asked: dict[str, Any]) -> None:
+    encoded = encode([Tensors({"o": numpy.array([1, 2], "int32")})], whole(tensor([1], [1]), **asked), model_name="m", model_version="1")
+    assert encoded.body.endswith(b"\x01\x00\x00\x00\x02\x00\x00\x00")

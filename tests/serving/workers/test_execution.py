@@ -18,6 +18,8 @@ SPEC = ModelSpec("m", "1.0", Path("/nowhere"), "m.mar", "handler.py", config=Mod
 class Handling:
     """A handler from a function of one row; remembers what it was given."""
 
+    takes_tensors = False
+
     def __init__(self, answer: Callable[[Any], Outcome]) -> None:
         self.answer = answer
         self.rows: list[object] = []

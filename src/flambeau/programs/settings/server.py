@@ -72,10 +72,12 @@ class Flags:
     """``flambeau serve DIR``: one model's folder, or a model store."""
     reload: bool = False
     """Load models anew when their files change."""
+    keys: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """What flags of another server mean: key -> (value, the flag's spelling)."""
 
     def as_keys(self) -> dict[str, tuple[str, str]]:
         """Return the keys these flags set: key -> (value, the flag's spelling)."""
-        keys: dict[str, tuple[str, str]] = {}
+        keys = dict(self.keys)
         if self.model_store is not None:
             keys["model_store"] = (self.model_store, "--model-store")
         if self.workflow_store is not None:
@@ -124,6 +126,8 @@ class DoorSettings:
     tls: TlsFiles | None = None
     """For the doors whose address is https."""
     grpc: GrpcSettings = field(default_factory=GrpcSettings)
+    transforms_max: int = 1
+    """NUM_WORKERS: what SageMaker's batch transform is told of."""
     service_name: str | None = None
     """INFERENCE_SERVICE_NAME: a single model answers under this name too."""
 
@@ -269,6 +273,7 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
         cors=cors_headers(values),
         tls=tls,
         grpc=grpc_settings(values, pod_address, addresses),
+        transforms_max=values["NUM_WORKERS"].integer(least=1),
         service_name=environment.get("INFERENCE_SERVICE_NAME") or None,
     )
 

@@ -20,14 +20,20 @@ BUILT_IN = {
     "dali_handler": ("defaults.elsewhere", "DALIHandler"),
     "dali_image_classifier": ("defaults.elsewhere", "DALIImageClassifier"),
     "densenet_handler": ("defaults.densenet", "DenseNetHandler"),
+    "huggingface_model": ("defaults.huggingface", "HuggingFaceHandler"),
     "image_classifier": ("defaults.image_classifier", "ImageClassifier"),
     "image_segmenter": ("defaults.image_segmenter", "ImageSegmenter"),
+    "lightgbm_model": ("defaults.tables", "LightGBMHandler"),
     "object_detector": ("defaults.object_detector", "ObjectDetector"),
+    "onnx_model": ("defaults.onnx_model", "OnnxHandler"),
+    "sklearn_model": ("defaults.tables", "SklearnHandler"),
     "text_classifier": ("defaults.text_classifier", "TextClassifier"),
     "text_handler": ("defaults.text", "TextHandler"),
+    "torch_model": ("defaults.torch_model", "TorchHandler"),
     "trt_llm_handler": ("defaults.elsewhere", "TRTLLMHandler"),
     "vision_handler": ("defaults.vision", "VisionHandler"),
     "vllm_handler": ("defaults.elsewhere", "VLLMHandler"),
+    "xgboost_model": ("defaults.tables", "XGBoostHandler"),
 }
 """Handlers that need no file in the archive, by the names that manifests use: our module and class."""
 

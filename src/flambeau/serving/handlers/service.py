@@ -76,6 +76,11 @@ class Service:
         """The handler's instance; None where the handler is a function."""
         return getattr(self._entry, "__self__", None)
 
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether the handler wants a V2 request as one row, its inputs by name (``takes_tensors = True`` in its class)."""
+        return getattr(self.handler, "takes_tensors", False) is True
+
     def take_updates(self) -> list[MetricUpdate]:
         """Return what the handler measured since the last call."""
         return self.context.metrics.take_updates()

@@ -90,7 +90,7 @@ class Asynchronous:
             self._stop.set()
 
     async def _answer(self, job: Job, send: SendPart) -> Answer:
-        item = item_of(job, self._spec)
+        item = item_of(job, self._spec, whole=self._service.takes_tensors)
         if isinstance(item, Answer):
             return item
         seconds = self._spec.config.response_timeout_seconds

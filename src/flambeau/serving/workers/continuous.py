@@ -115,7 +115,7 @@ class Continuous:
         """Return a request that can run step by step, or the answer to another."""
         if job.method is not Method.PREDICT:
             return run_batch(self._service, self._spec, [job], time.perf_counter)[0]
-        item = item_of(job, self._spec)
+        item = item_of(job, self._spec, whole=self._service.takes_tensors)
         if isinstance(item, Item) and len(item.rows.rows) != 1:
             text = f"a request to a model with continuousBatching must have one instance, this one has {len(item.rows.rows)}"
             return Answer(400, None, text.encode(), (), BAD_REQUEST)

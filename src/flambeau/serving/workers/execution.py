@@ -36,6 +36,11 @@ SendPart = Callable[[int, Answer | None, bytes], None]
 class Handler(Interface):
     """What runs a batch: ``handlers.service.Service``."""
 
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether a V2 request is one row, its inputs by name, and not a row for each input."""
+        ...
+
     def predict(
         self,
         rows: list[object],
@@ -82,7 +87,7 @@ def run_batch(
     headers: list[list[tuple[str, Any]]] = []
     request_ids: list[str] = []
     for index, job in enumerate(jobs):
-        found = item_of(job, spec, len(rows))
+        found = item_of(job, spec, len(rows), whole=handler.takes_tensors)
         if isinstance(found, Answer):
             answers[index] = found
             continue
@@ -104,18 +109,19 @@ def run_batch(
     return [answer for answer in answers if answer is not None]
 
 
-def item_of(job: Job, spec: ModelSpec, first: int = 0) -> Item | Answer:
+def item_of(job: Job, spec: ModelSpec, first: int = 0, *, whole: bool = False) -> Item | Answer:
     """Return a job with its rows decoded, or the answer that refuses it.
 
     Args:
         job: the job.
         spec: the model.
         first: where its rows begin in the handler's batch.
+        whole: a V2 request is one row.
     """
     if job.protocol is Protocol.TORCHSERVE and ENVELOPES.get(spec.envelope or "") in (Protocol.V1, Protocol.V2):
         job = envelope.unwrapped(job)
     protocol = _protocol_of(job, spec)
-    decoded = _decoded(job, protocol, spec)
+    decoded = _decoded(job, protocol, spec, whole=whole)
     if isinstance(decoded, Answer):
         return decoded
     return Item(job, protocol, decoded, _headers_of(job, decoded), first)
@@ -168,13 +174,13 @@ def _protocol_of(job: Job, spec: ModelSpec) -> Protocol:
     return enveloped
 
 
-def _decoded(job: Job, protocol: Protocol, spec: ModelSpec) -> Rows | Answer:
+def _decoded(job: Job, protocol: Protocol, spec: ModelSpec, *, whole: bool) -> Rows | Answer:
     """Return a job's rows, or the answer that refuses it."""
     try:
         if protocol is Protocol.V1:
             return v1.decode(job)
         if protocol is Protocol.V2:
-            return v2.decode(job)
+            return v2.decode_whole(job) if whole else v2.decode(job)
         rows = torchserve.decode_fields(job) if job.protocol is Protocol.FIELDS else torchserve.decode(job, parsed=spec.decode_input)
         return envelope.opened(rows, spec.envelope) if _is_enveloped(job, spec) and spec.envelope else rows
     except TooLarge as error:

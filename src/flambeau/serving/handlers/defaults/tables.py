@@ -1,0 +1,131 @@
+"""Rows of a table in, one prediction a row: scikit-learn, XGBoost and LightGBM, as KServe's servers for them answer.
+
+Columns with names (V1 instances that are objects, V2 with several inputs or content type ``pd``) reach the model as a DataFrame.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from flambeau.serving.handlers.context import Context
+from flambeau.serving.handlers.defaults.requirement import required
+from flambeau.serving.handlers.defaults.tensors import OUTPUT, UNNAMED, TensorHandler
+from flambeau.serving.model import Tensors
+
+logger = logging.getLogger(__name__)
+
+PROBABILITY_SWITCH = "PREDICT_PROBA"
+"""Environment variable, as of KServe's server: answer with probabilities instead of classes."""
+
+
+class TableHandler(TensorHandler):
+    """Serve a model of tables; a subclass loads it and predicts."""
+
+    extra = "sklearn"
+    """Of flambeau, which brings pandas too."""
+
+    def predict(self, table: Any) -> Any:
+        """Return one prediction a row.
+
+        Args:
+            table: an array ``(rows, features)``, or a DataFrame where the columns have names.
+        """
+        raise NotImplementedError
+
+    def inputs_of(self, tensors: Tensors) -> dict[str, Any]:
+        """Return one input as the whole table, several as its columns."""
+        inputs = super().inputs_of(tensors)
+        if len(inputs) == 1 and tensors.parameters.get("content_type") != "pd":
+            return {UNNAMED: next(iter(inputs.values()))}
+        # A column comes as (rows,) or as (rows, 1).
+        return {name: array.reshape(len(array)) if array.ndim == 2 and array.shape[1] == 1 else array for name, array in inputs.items()}
+
+    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Return the predictions."""
+        name = str(self.options.get("output_name", OUTPUT))
+        if inputs.keys() == {UNNAMED}:
+            return {name: self.predict(inputs[UNNAMED])}
+        pandas = required("pandas", self.extra)
+        # An object may hold a column's values as a list, as it does for KServe's server.
+        columns = {name: array[0] if array.ndim == 2 and len(array) == 1 else array for name, array in inputs.items()}
+        return {name: self.predict(pandas.DataFrame(columns))}
+
+    def _signature(self, platform: str, features: int | None) -> dict[str, Any]:
+        inputs = [{"name": "input-0", "datatype": "FP64", "shape": [-1, features]}] if features else []
+        return {"platform": platform, "inputs": inputs}
+
+
+class SklearnHandler(TableHandler):
+    """Serve an estimator or pipeline that joblib or pickle saved.
+
+    Loading such a file runs the code in it, as loading an archive's handler does: the file is as trusted as a handler. It is read once,
+    in the worker, from the model's own folder, and never from a request.
+    """
+
+    def load(self, path: Path, context: Context) -> Any:
+        """Return the estimator; the log has the file's digest, because what it holds is code."""
+        required("sklearn", self.extra)
+        import joblib  # noqa: PLC0415 - comes with scikit-learn
+
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        logger.info("%s is a pickle, and loading it runs the code in it; sha256:%s", path.name, digest)
+        return joblib.load(path)
+
+    def predict(self, table: Any) -> Any:
+        """Return classes or numbers, or with PREDICT_PROBA=true each class's probability."""
+        if os.environ.get(PROBABILITY_SWITCH, "false").lower() == "true" and hasattr(self.model, "predict_proba"):
+            found = self.model.predict_proba(table)
+            return numpy.stack(found, axis=1) if isinstance(found, list) else found  # a list has an array for each of several targets
+        return self.model.predict(table)
+
+    def signature(self) -> dict[str, Any]:
+        """Return the number of features, where the estimator knows it."""
+        return self._signature("sklearn", getattr(self.model, "n_features_in_", None))
+
+
+class XGBoostHandler(TableHandler):
+    """Serve a booster that XGBoost saved as ``.bst``, ``.json`` or ``.ubj``."""
+
+    extra = "xgboost"
+
+    def load(self, path: Path, context: Context) -> Any:
+        """Return the booster, on as many threads as ``nthread`` says."""
+        booster = required("xgboost", self.extra).Booster(params={"nthread": int(self.options.get("nthread", 1))})
+        booster.load_model(path)
+        return booster
+
+    def predict(self, table: Any) -> Any:
+        """Return the booster's predictions."""
+        matrix = required("xgboost", self.extra).DMatrix(table, nthread=int(self.options.get("nthread", 1)))
+        # Whoever sends numbers without names means the columns in their order.
+        return self.model.predict(matrix, validate_features=matrix.feature_names is not None)
+
+    def signature(self) -> dict[str, Any]:
+        """Return the number of features."""
+        return self._signature("xgboost", self.model.num_features())
+
+
+class LightGBMHandler(TableHandler):
+    """Serve a booster that LightGBM saved as text, ``.bst`` or ``.txt``."""
+
+    extra = "lightgbm"
+
+    def load(self, path: Path, context: Context) -> Any:
+        """Return the booster."""
+        return required("lightgbm", self.extra).Booster(model_file=str(path))
+
+    def predict(self, table: Any) -> Any:
+        """Return the booster's predictions, of columns in the order in which it learned them."""
+        ordered = table[self.model.feature_name()] if hasattr(table, "columns") else table
+        return self.model.predict(ordered, num_threads=int(self.options.get("nthread", 1)))
+
+    def signature(self) -> dict[str, Any]:
+        """Return the number of features."""
+        return self._signature("lightgbm", self.model.num_feature())

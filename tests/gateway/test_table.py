@@ -197,7 +197,7 @@ def test_a_catastrophic_pattern_is_linear() -> None:
         ((Host("m", (rule(RequestMatch(uri=regex("(?=x)"))),)),), r"host m, rule 0: regular expression .*invalid perl operator"),
         ((Host("m", (rule(RequestMatch(uri=regex("a" * 2000))),)),), "2000 characters"),
         ((Host("m", (rule(backend=Backend("gone", ())),)),), "there is no backend 'gone'"),
-        ((Host("m", (rule(destinations=()),)),), "no destination"),
+        ((Host("m", (rule(destinations=()),)),), "needs destinations"),
         ((Host("m", (rule(destinations=(to(MNIST, 0), to(OTHER, 0))),)),), "sum to 0"),
         ((Host("m", (rule(destinations=(to(MNIST, -1), to(OTHER, 2))),)),), "negative"),
         ((Host("m", (rule(destinations=(Destination(weight=1),)),)),), "either a backend or reroute"),

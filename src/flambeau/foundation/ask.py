@@ -1,6 +1,6 @@
-"""One HTTP/1.1 question to a neighbour on this machine: a probe of a pod, a ring at the gateway's door.
+"""One HTTP/1.1 question on a connection of its own: a probe of a pod, a ring at the gateway's door, a copy for a logger.
 
-For rare and small questions only; the gateway's and the doors' own HTTP is ``http1``.
+For questions that nobody waits for in a hurry; the gateway's and the doors' own HTTP is ``http1``.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,15 +27,24 @@ class Answer:
 
 
 async def ask(
-    place: tuple[str, int] | Path, path: str, *, method: str = "GET", headers: tuple[tuple[str, str], ...] = (), timeout_seconds: float
+    place: tuple[str, int] | Path,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: tuple[tuple[str, str], ...] = (),
+    body: bytes = b"",
+    tls: ssl.SSLContext | None = None,
+    timeout_seconds: float,
 ) -> Answer:
-    """Send one request without a body on a connection of its own and read the answer to its end.
+    """Send one request on a connection of its own and read the answer to its end.
 
     Args:
         place: host and port, or the path of a Unix socket.
         path: of the request, with its query.
         method: GET or POST.
-        headers: beside Host, Connection and User-Agent; a ``Host`` here replaces ours.
+        headers: beside Host, Connection and User-Agent; a ``Host`` or ``User-Agent`` here replaces ours.
+        body: of a POST.
+        tls: speak TLS by these rules; None: in plain text.
         timeout_seconds: for connecting, asking and reading together.
 
     Raises:
@@ -45,26 +55,31 @@ async def ask(
     where = str(place) if isinstance(place, Path) else f"{place[0]}:{place[1]}"
     try:
         async with asyncio.timeout(timeout_seconds):
-            return _parse(await _exchange(place, path, method, headers), where)
+            return _parse(await _exchange(place, path, method, headers, body, tls), where)
     except TimeoutError:
         raise Unavailable(f"no answer from {where} within {timeout_seconds:g} s", reason="Timeout") from None
     except OSError as error:
         raise Unavailable(f"{where}: {os.strerror(error.errno) if error.errno else error}", reason="ConnectionFailed") from error
 
 
-async def _exchange(place: tuple[str, int] | Path, path: str, method: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+async def _exchange(
+    place: tuple[str, int] | Path, path: str, method: str, headers: tuple[tuple[str, str], ...], body: bytes, tls: ssl.SSLContext | None
+) -> bytes:
     if isinstance(place, Path):
         reader, writer = await asyncio.open_unix_connection(str(place))
     else:
-        reader, writer = await asyncio.open_connection(*place)
+        reader, writer = await asyncio.open_connection(*place, ssl=tls)
     try:
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
-        if all(name.lower() != "host" for name, _ in headers):
+        named = {name.lower() for name, _ in headers}
+        if "host" not in named:
             lines.append(f"Host: {'localhost' if isinstance(place, Path) else f'{place[0]}:{place[1]}'}")
-        lines += ["User-Agent: kube-probe/flambeau", "Accept: */*", "Connection: close"]
+        if "user-agent" not in named:
+            lines.append("User-Agent: kube-probe/flambeau")
+        lines += ["Accept: */*", "Connection: close"]
         if method != "GET":
-            lines.append("Content-Length: 0")
-        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+            lines.append(f"Content-Length: {len(body)}")
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
         await writer.drain()
         return await _read(reader)
     finally:

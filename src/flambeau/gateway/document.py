@@ -37,6 +37,8 @@ class RequestMatch:
     method: TextMatch | None = None
     authority: TextMatch | None = None
     headers: tuple[tuple[str, TextMatch], ...] = ()
+    without_headers: tuple[tuple[str, TextMatch], ...] = ()
+    """None of these holds."""
     query: tuple[tuple[str, TextMatch], ...] = ()
 
 
@@ -48,6 +50,80 @@ class Rewrite:
     """Replaces the matched prefix, or the whole path for exact and regex matches."""
     authority: str | None = None
     """The new Host."""
+    pattern: str = ""
+    """Every match of this regular expression in the path becomes ``replacement``; instead of ``uri``."""
+    replacement: str = ""
+    """``\\1`` is what the first group matched."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChanges:
+    """Headers to be changed on their way: removed first, then set, then added."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What happens to headers in both directions."""
+
+    request: HeaderChanges = field(default_factory=HeaderChanges)
+    response: HeaderChanges = field(default_factory=HeaderChanges)
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """An answer that sends the client elsewhere; what is not set stays as the client asked."""
+
+    uri: str | None = None
+    prefix: bool = False
+    """``uri`` replaces the matched prefix only."""
+    authority: str | None = None
+    scheme: str | None = None
+    port: int = 0
+    """0: the authority's own, or the client's."""
+    code: int = 301
+
+
+@dataclass(frozen=True, slots=True)
+class DirectResponse:
+    """An answer of the gateway's own."""
+
+    status: int
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Trouble on purpose, for a share of the requests."""
+
+    delay_seconds: float = 0.0
+    delay_percent: float = 0.0
+    abort_status: int = 0
+    abort_percent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Where copies of requests go; nobody waits for their answers."""
+
+    backend: str
+    percent: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """What pages of other origins may do."""
+
+    origins: tuple[TextMatch, ...]
+    methods: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    expose: tuple[str, ...] = ()
+    credentials: bool = False
+    max_age_seconds: int = 0
+    """How long a browser may remember the answer; 0: nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +137,30 @@ class Destination:
     """Look the (rewritten) authority up again among the hosts: what ``knative-local-gateway`` does in the original."""
     host: str = ""
     """With reroute: the host to look up when authority was not rewritten; for messages otherwise."""
+    headers: Headers | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The first rule with a match wins; a rule without matches takes everything."""
+    """The first rule with a match wins; a rule without matches takes everything.
 
-    destinations: tuple[Destination, ...]
+    It leads to its destinations, or else answers by a redirect or a direct response.
+    """
+
+    destinations: tuple[Destination, ...] = ()
     matches: tuple[RequestMatch, ...] = ()
     rewrite: Rewrite = field(default_factory=Rewrite)
     timeout_seconds: float | None = None
     source: str = ""
     """Who asked for it, for messages: ``VirtualService torchserve/mnist``, ``InferenceService torchserve/mnist``."""
+    attempts: int = 0
+    """Connections to try before a byte of the request is sent; 0: as many as usual."""
+    redirect: Redirect | None = None
+    direct: DirectResponse | None = None
+    headers: Headers | None = None
+    fault: Fault | None = None
+    mirrors: tuple[Mirror, ...] = ()
+    cors: Cors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +184,44 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Logger:
+    """Where copies of requests and answers go, as CloudEvents."""
+
+    url: str
+    requests: bool = True
+    responses: bool = True
+    headers: tuple[str, ...] = ()
+    """Of the request, to be sent along; lower case."""
+    annotations: tuple[tuple[str, str], ...] = ()
+    """Of the service, to be sent along."""
+    service: str = ""
+    namespace: str = ""
+    component: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batcher:
+    """How requests are gathered into one call of the model."""
+
+    size_max: int = 32
+    """Instances per call."""
+    wait_seconds: float = 5.0
+    """For company, at most, and only while the model is busy."""
+    timeout_seconds: float = 0.0
+    """Until a batch must be answered; 0: as the backend's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """Who gets copies of requests so that the answers can be compared; clients never notice."""
+
+    name: str
+    """As the annotation says it, for messages."""
+    backends: tuple[str, ...]
+    percent: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """Replicas that are interchangeable: a revision's ready pods."""
 
@@ -110,6 +236,9 @@ class Backend:
     """When there are no endpoints: a request waits up to so long for one, since the replicas are asleep or waking; 0: it is refused."""
     why_empty: str = ""
     """When there are no endpoints: a sentence for the 503."""
+    logger: Logger | None = None
+    batcher: Batcher | None = None
+    shadow: Shadow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +248,5 @@ class Document:
     version: int
     hosts: tuple[Host, ...] = ()
     backends: tuple[Backend, ...] = ()
+    addresses: tuple[str, ...] = ()
+    """Loopback addresses to listen on beside the gateway's own, on the same port: the cluster addresses of services."""

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from flambeau.foundation.http1 import ANSWERED, Exchange, Head
 from flambeau.gateway import answers, grpc_answers
+from flambeau.gateway.effects import Reply, changed_head
 from flambeau.gateway.http2_front import Stream
 from flambeau.gateway.http2_head import call_headers
 from flambeau.gateway.http2_link import Codes, Flow, HeaderList, Link
 from flambeau.gateway.passage import Passage
-from flambeau.gateway.table import Miss, MissReason, Route
+from flambeau.gateway.table import Detour, Miss, MissReason, Route
+from flambeau.gateway.treatment import delayed
 from flambeau.gateway.upstream import Replica, Service
 
 if TYPE_CHECKING:
@@ -25,12 +27,41 @@ if TYPE_CHECKING:
 
 
 def begin_call(gateway: Gateway, head: Head, stream: Stream) -> Exchange:
-    """Begin a call, or refuse it."""
+    """Begin a call, or refuse it.
+
+    Of what rules do beside leading somewhere, faults and changes of the request's headers are done to calls.
+    """
     found = gateway.route(head)
-    if isinstance(found, Miss):
-        code = grpc_answers.code_of(answers.miss_status(found))
-        stream.send_head(grpc_answers.error_head(code, _told(found)), end=True)
+    if not isinstance(found, Route):
+        status = (
+            answers.miss_status(found) if isinstance(found, Miss) else found.redirect.code if isinstance(found, Detour) else found.status
+        )
+        why = _told(found) if isinstance(found, Miss) else f"the route answers {status} itself, which is nothing for gRPC ({found.source})"
+        stream.send_head(grpc_answers.error_head(grpc_answers.code_of(status), why), end=True)
         return ANSWERED
+    effects = found.effects
+    if effects is None:
+        return _begin(gateway, head, stream, found)
+    if effects.request:
+        head = changed_head(head, effects.request)
+    fault = effects.fault
+    if fault is not None and fault.abort_status and gateway.draw() * 100 < fault.abort_percent:
+        stream.send_head(grpc_answers.error_head(grpc_answers.code_of(fault.abort_status), "fault filter abort"), end=True)
+        return ANSWERED
+    if fault is not None and fault.delay_seconds and gateway.draw() * 100 < fault.delay_percent:
+        return delayed(gateway, stream, fault.delay_seconds, lambda _: _begin(gateway, head, stream, found))
+    return _begin(gateway, head, stream, found)
+
+
+def _refuse(found: Detour | Reply | Miss, stream: Stream) -> None:
+    if isinstance(found, Miss):
+        code, why = grpc_answers.code_of(answers.miss_status(found)), _told(found)
+    else:
+        code, why = grpc_answers.UNIMPLEMENTED, f"the route answers by itself, which is nothing for gRPC ({found.source})"
+    stream.send_head(grpc_answers.error_head(code, why), end=True)
+
+
+def _begin(gateway: Gateway, head: Head, stream: Stream, found: Route) -> Exchange:
     service = gateway.services[found.backend.name]
     why = gateway.refusal(service)
     if why is not None:

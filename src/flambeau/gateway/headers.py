@@ -12,14 +12,14 @@ from flambeau.foundation.http1_head import Head
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"upgrade")
 )
-_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _WRITTEN_HERE = frozenset(
-    (b"host", b"expect", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", *_HOP_BY_HOP, *_FRAMING)
+    (b"host", b"expect", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", *HOP_BY_HOP, *FRAMING)
 )
-_NOT_FORWARDED_BACK = frozenset((b"server", b"date", *_HOP_BY_HOP, *_FRAMING))
+_NOT_FORWARDED_BACK = frozenset((b"server", b"date", *HOP_BY_HOP, *FRAMING))
 """The gateway's server core writes its own server and date."""
 
 REQUEST_ID_BYTES_MAX = 128

@@ -20,9 +20,6 @@ from flambeau.gateway.upstream import Replica, Service
 if TYPE_CHECKING:
     from flambeau.gateway.proxy import Gateway
 
-ATTEMPTS_MAX = 3
-"""Connections that are tried for one request before the first byte of it is written."""
-
 _NEVER = float("inf")
 _log = logging.getLogger(__name__)
 
@@ -163,7 +160,7 @@ class Passage(ABC):
         self.last_cause = cause
         self._replica = None
         self._give_back(replica)
-        if self._attempts >= ATTEMPTS_MAX:
+        if self._attempts >= self._route.attempts:
             self.fail(503, f"cannot connect to a replica after {self._attempts} attempts: {cause}")
         else:
             self._gateway.dispatch(self)

@@ -17,13 +17,17 @@ from flambeau.foundation.http1 import ANSWERED, Connection, Exchange, Head
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.gateway import answers
 from flambeau.gateway.balance import Load, choose
+from flambeau.gateway.clients import Budget
 from flambeau.gateway.document import Document
+from flambeau.gateway.effects import Reply
 from flambeau.gateway.forward import Forward
 from flambeau.gateway.grpc_call import begin_call
 from flambeau.gateway.http2_front import Front, Stream
 from flambeau.gateway.metrics import Numbers, Reading
 from flambeau.gateway.passage import Client, Passage
-from flambeau.gateway.table import Miss, Route, Table
+from flambeau.gateway.sidecar import Sidecar
+from flambeau.gateway.table import Detour, Miss, Route, Table
+from flambeau.gateway.treatment import Delayed, treat
 from flambeau.gateway.upstream import Replica, Service
 
 IN_FLIGHT_MAX = 4096
@@ -55,6 +59,11 @@ class Gateway:
         self.tasks = TaskOwner("gateway")
         self.wakers: set[Callable[[str], None]] = set()
         """Called with a backend's name when a request begins to wait for its first replica."""
+        self.budget = Budget()
+        """Of bodies that are kept to be copied, logged, compared or put into batches."""
+        self.delayed: set[Delayed] = set()
+        self.copies_under_way = 0
+        self.copies_dropped = 0
         self._active: set[Passage] = set()
         self._fronts: set[Front] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -67,6 +76,8 @@ class Gateway:
         """Cut what still runs, close idle connections, end tasks."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        for held in self.delayed:
+            held.timer.cancel()
         for passage in tuple(self._active):
             passage.client.abort()
             passage.on_abort()
@@ -79,13 +90,17 @@ class Gateway:
         for name in [name for name in self.services if name not in table.backends]:
             gone = self.services.pop(name)
             gone.retire()
+            if gone.sidecar is not None:
+                gone.sidecar.close()
             self._fail_waiting(gone, f"backend {name} is gone")
         for name, backend in table.backends.items():
             service = self.services.get(name)
             if service is None:
-                self.services[name] = Service(backend)
+                service = self.services[name] = Service(backend)
+                service.sidecar = self._sidecar(service)
                 continue
             service.update(backend)
+            service.sidecar = self._sidecar(service)
             if not backend.endpoints and not backend.hold_seconds:
                 self._fail_waiting(service, backend.why_empty or f"backend {name} has no replica")
             self.dispatch_waiting(service)
@@ -99,16 +114,25 @@ class Gateway:
     def application(self, head: Head, client: Client) -> Exchange:
         """Begin an HTTP request."""
         found = self.route(head)
-        if isinstance(found, Miss):
-            client.respond(answers.miss_status(found), answers.JSON_HEADERS, answers.miss_body(found, self.address, head.target))
-            return ANSWERED
-        service = self.services[found.backend.name]
+        if not isinstance(found, Route) or found.effects is not None:
+            return treat(self, head, client, found)
+        return self.enter(found, head, client)
+
+    def enter(self, route: Route, head: Head, client: Client) -> Exchange:
+        """Bring a request to its backend."""
+        service = self.services[route.backend.name]
+        if service.sidecar is not None:
+            return service.sidecar.begin(route, head, client)
+        return self.forward(service, route, head, client)
+
+    def forward(self, service: Service, route: Route, head: Head, client: Client) -> Exchange:
+        """Give a request to a replica of its backend."""
         why = self.refusal(service)
         if why is not None:
             service.numbers.count(503, 0.0)
-            client.respond(503, answers.headers(503), answers.error(why, backend=found.backend.name, route=found.source))
+            client.respond(503, answers.headers(503), answers.error(why, backend=route.backend.name, route=route.source))
             return ANSWERED
-        forward = Forward(self, service, found, head, client)
+        forward = Forward(self, service, route, head, client)
         self.dispatch(forward)
         return forward
 
@@ -123,8 +147,8 @@ class Gateway:
         for front in tuple(self._fronts):
             front.drain()
 
-    def route(self, head: Head) -> Route | Miss:
-        """Return where a request goes; one that goes nowhere is counted."""
+    def route(self, head: Head) -> Route | Detour | Reply | Miss:
+        """Return where a request goes, or what answers it; one that goes nowhere is counted."""
         found = self.table.route(head.host, head.path, head.query, head.method, head.headers, self.draw())
         if isinstance(found, Miss):
             self.misses.count(answers.miss_status(found), 0.0)
@@ -177,6 +201,13 @@ class Gateway:
 
     def _call(self, head: Head, stream: Stream) -> Exchange:
         return begin_call(self, head, stream)
+
+    def _sidecar(self, service: Service) -> Sidecar | None:
+        if Sidecar.is_wanted(service.backend):
+            return Sidecar(self, service, service.sidecar)
+        if service.sidecar is not None:
+            service.sidecar.close()
+        return None
 
     def _choose(self, service: Service, tried: set[Replica], now: float) -> int | None:
         limit = service.backend.concurrency

@@ -9,14 +9,22 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import re2
 
 from flambeau.foundation.errors import InvalidInput
-from flambeau.gateway.document import Backend, Destination, Document, Host, MatchType, RequestMatch, Rewrite, Rule, TextMatch
+from flambeau.gateway.document import Backend, Destination, Document, Host, MatchType, Redirect, RequestMatch, Rewrite, Rule, TextMatch
+from flambeau.gateway.effects import Effects, Reply, compile_answer, compile_effects, compile_headers, direct_reply
 
+ATTEMPTS_USUAL = 3
+"""Connections that are tried for one request before the first byte of it is written."""
+ATTEMPTS_MAX = 10
+"""As many as a rule may ask for."""
+REWRITTEN_CHARACTERS_MAX = 16384
+"""Longest path that a pattern's replacement may make."""
 REROUTES_MAX = 4
 """Times a request may be looked up again."""
 HOSTS_SHOWN_MAX = 50
@@ -30,6 +38,7 @@ PATTERN_MEMORY_BYTES_MAX = 1 << 20
 
 _AUTHORITY = re.compile(r"[A-Za-z0-9._\-\[\]:]{1,255}")
 _REWRITTEN_URI = re.compile(r"/[!-~]*")
+_REPLACEMENT = re.compile(r"[!-~]{0,1024}")
 
 
 class MissReason(StrEnum):
@@ -52,6 +61,21 @@ class Route:
     timeout_seconds: float
     source: str
     """Who asked for the rule, for messages."""
+    attempts: int = ATTEMPTS_USUAL
+    """Connections to try before a byte of the request is sent."""
+    effects: Effects | None = None
+    """What else is done to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detour:
+    """A redirect, to be put into words with what the client said."""
+
+    redirect: Redirect
+    path: bytes
+    prefix: str | None
+    source: str
+    effects: Effects | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +122,8 @@ class _Share:
     destination: Destination
     begin: float
     end: float
+    effects: Effects | None = None
+    """The destination's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +131,10 @@ class _Rule:
     rule: Rule
     alternatives: tuple[_Alternative, ...]
     shares: tuple[_Share, ...]
+    effects: Effects | None
+    direct: Reply | None
+    substitute: Callable[[str], str] | None
+    """Rewrites a path by a pattern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +163,10 @@ class Table:
         self._any: _Host | None = None
         for host in document.hosts:
             self._add(_compile_host(host, self.backends))
+        for backend in document.backends:
+            for name in backend.shadow.backends if backend.shadow is not None else ():
+                if name not in self.backends:
+                    raise InvalidInput(f"routes document: backend {backend.name}: there is no backend {name!r} for its shadow")
         self._suffixes.sort(key=lambda pair: len(pair[0]), reverse=True)
 
     @property
@@ -141,8 +175,10 @@ class Table:
         names = [*self._exact, *("*" + suffix for suffix, _ in self._suffixes)]
         return sorted([*names, "*"] if self._any is not None else names)
 
-    def route(self, host: str, path: bytes, query: bytes, method: str, headers: Sequence[tuple[bytes, bytes]], draw: float) -> Route | Miss:
-        """Return where a request goes, or why nowhere.
+    def route(
+        self, host: str, path: bytes, query: bytes, method: str, headers: Sequence[tuple[bytes, bytes]], draw: float
+    ) -> Route | Detour | Reply | Miss:
+        """Return where a request goes, or what answers it at once, or why it goes nowhere.
 
         Args:
             host: lower case, without port.
@@ -156,6 +192,8 @@ class Table:
         authority: str | None = None
         timeout: float | None = None
         source = ""
+        effects: Effects | None = None
+        attempts = 0
         seen = {(host, request.path)}
         for _ in range(REROUTES_MAX + 1):
             found = self._host(request.host)
@@ -165,17 +203,28 @@ class Table:
             if matched is None:
                 return _no_rule(found, request)
             rule, prefix = matched
-            destination, draw = _choose(rule.shares, draw)
-            rewrite = rule.rule.rewrite
-            rewritten = _rewrite_path(request.path, rewrite, prefix)
-            authority = rewrite.authority or authority
             source = source or rule.rule.source
+            if rule.effects is not None:
+                effects = rule.effects if effects is None else effects.and_then(rule.effects)
+            if not rule.shares:
+                return _answer(rule, request, prefix, source, effects)
+            share, draw = _choose(rule.shares, draw)
+            destination = share.destination
+            if share.effects is not None:
+                effects = share.effects if effects is None else effects.and_then(share.effects)
+            rewrite = rule.rule.rewrite
+            rewritten = _rewrite_path(request.path, rewrite, prefix) if rule.substitute is None else rule.substitute(request.path)
+            if len(rewritten) > REWRITTEN_CHARACTERS_MAX:
+                return Miss(MissReason.NO_RULE, f"the path gets over {REWRITTEN_CHARACTERS_MAX} characters when it is rewritten ({source})")
+            authority = rewrite.authority or authority
+            attempts = attempts or rule.rule.attempts
             if rule.rule.timeout_seconds is not None:
                 timeout = rule.rule.timeout_seconds if timeout is None else min(timeout, rule.rule.timeout_seconds)
             if destination.backend is not None:
                 backend = self.backends[destination.backend]
                 target = rewritten.encode("latin-1") + (b"?" + query if query else b"")
-                return Route(backend, target, authority, backend.timeout_seconds if timeout is None else timeout, source)
+                seconds = backend.timeout_seconds if timeout is None else timeout
+                return Route(backend, target, authority, seconds, source, attempts or ATTEMPTS_USUAL, effects)
             request = _Request(_bare_host(rewrite.authority or destination.host), rewritten, method, query, headers)
             if (request.host, request.path) in seen:
                 break
@@ -222,12 +271,19 @@ def _first_match(host: _Host, request: _Request) -> tuple[_Rule, str | None] | N
     return None
 
 
-def _choose(shares: tuple[_Share, ...], draw: float) -> tuple[Destination, float]:
-    """Return the destination whose share holds the draw, and what is left of the draw's randomness for a next choice."""
+def _answer(rule: _Rule, request: _Request, prefix: str | None, source: str, effects: Effects | None) -> Reply | Detour:
+    if rule.rule.redirect is not None:
+        return Detour(rule.rule.redirect, request.path.encode("latin-1"), prefix, source, effects)
+    assert rule.direct is not None, "checked when the table was built"
+    return replace(rule.direct, effects=effects)
+
+
+def _choose(shares: tuple[_Share, ...], draw: float) -> tuple[_Share, float]:
+    """Return the share that holds the draw, and what is left of the draw's randomness for a next choice."""
     for share in shares:
         if share.begin <= draw < share.end:
-            return share.destination, (draw - share.begin) / (share.end - share.begin)
-    return shares[-1].destination, draw
+            return share, (draw - share.begin) / (share.end - share.begin)
+    return shares[-1], draw
 
 
 def _rewrite_path(path: str, rewrite: Rewrite, prefix: str | None) -> str:
@@ -270,6 +326,12 @@ def _compile_rule(rule: Rule, place: str, backends: dict[str, Backend]) -> _Rule
         raise InvalidInput(f"{place}: rewrite.uri {rule.rewrite.uri!r} is no path of printable ASCII characters")
     if rule.rewrite.authority is not None and not _AUTHORITY.fullmatch(rule.rewrite.authority):
         raise InvalidInput(f"{place}: rewrite.authority {rule.rewrite.authority!r} is no host name")
+    if rule.attempts and not 1 <= rule.attempts <= ATTEMPTS_MAX:
+        raise InvalidInput(f"{place}: attempts {rule.attempts} is not from 1 to {ATTEMPTS_MAX}")
+    compile_answer(rule, place)
+    for mirror in rule.mirrors:
+        if mirror.backend not in backends:
+            raise InvalidInput(f"{place}: there is no backend {mirror.backend!r} for a mirror")
     if rule.timeout_seconds is not None and rule.timeout_seconds <= 0:
         raise InvalidInput(f"{place}: timeout_seconds {rule.timeout_seconds} is not over 0")
     for destination in rule.destinations:
@@ -279,24 +341,57 @@ def _compile_rule(rule: Rule, place: str, backends: dict[str, Backend]) -> _Rule
             raise InvalidInput(f"{place}: there is no backend {destination.backend!r}")
         if destination.reroute and not (rule.rewrite.authority or destination.host):
             raise InvalidInput(f"{place}: a reroute names no host")
-    return _Rule(rule, tuple(_compile_match(match, place) for match in rule.matches), _compile_shares(rule.destinations, place))
+    effects = compile_effects(rule, place, _compile_text)
+    return _Rule(
+        rule,
+        tuple(_compile_match(match, place) for match in rule.matches),
+        _compile_shares(rule.destinations, place) if rule.destinations else (),
+        effects,
+        direct_reply(rule.direct, rule.source, effects) if rule.direct is not None else None,
+        _compile_substitution(rule.rewrite, place) if rule.rewrite.pattern else None,
+    )
+
+
+def _compile_substitution(rewrite: Rewrite, place: str) -> Callable[[str], str]:
+    compiled = _compiled_pattern(rewrite.pattern, False, place)
+    replacement = rewrite.replacement
+    if not _REPLACEMENT.fullmatch(replacement):
+        raise InvalidInput(f"{place}: the replacement {replacement!r} is no text of printable ASCII characters")
+    try:
+        compiled.sub(replacement, "")
+        if any(int(group) > compiled.groups for group in re.findall(r"\\(\d)", replacement)):
+            raise InvalidInput(f"{place}: the replacement {replacement!r} names a group that the pattern hasn't got")
+    except (re2.error, IndexError, KeyError) as error:
+        raise InvalidInput(f"{place}: the replacement {replacement!r} can't be used: {error}") from error
+
+    def substitute(path: str) -> str:
+        made = str(compiled.sub(replacement, path))
+        return made if made.startswith("/") else "/" + made
+
+    return substitute
 
 
 def _compile_shares(destinations: tuple[Destination, ...], place: str) -> tuple[_Share, ...]:
     weights = [destination.weight for destination in destinations]
-    if not weights or min(weights) < 0:
-        raise InvalidInput(f"{place}: no destination, or a negative weight")
+    if min(weights) < 0:
+        raise InvalidInput(f"{place}: a negative weight")
     if len(weights) == 1:
-        return (_Share(destinations[0], 0.0, 1.0),)
+        return (_Share(destinations[0], 0.0, 1.0, _own_effects(destinations[0], place)),)
     total = sum(weights)
     if total == 0:
         raise InvalidInput(f"{place}: the weights sum to 0")
     shares, reached = [], 0
     for destination, weight in zip(destinations, weights, strict=True):
         if weight:
-            shares.append(_Share(destination, reached / total, (reached + weight) / total))
+            shares.append(_Share(destination, reached / total, (reached + weight) / total, _own_effects(destination, place)))
         reached += weight
     return tuple(shares)
+
+
+def _own_effects(destination: Destination, place: str) -> Effects | None:
+    if destination.headers is None:
+        return None
+    return Effects(*compile_headers(destination.headers, place))
 
 
 def _compile_match(match: RequestMatch, place: str) -> _Alternative:
@@ -310,6 +405,7 @@ def _compile_match(match: RequestMatch, place: str) -> _Alternative:
     if match.authority is not None:
         conditions.append(_on_host(_compile_text(match.authority, place)))
     conditions.extend(_on_header(name.lower().encode(), _compile_text(text, place)) for name, text in match.headers)
+    conditions.extend(_not(_on_header(name.lower().encode(), _compile_text(text, place))) for name, text in match.without_headers)
     conditions.extend(_on_query(name, _compile_text(text, place)) for name, text in match.query)
     return _Alternative(tuple(conditions), prefix)
 
@@ -327,18 +423,22 @@ def _compile_text(match: TextMatch, place: str) -> _Test:
 
 
 def _compile_pattern(match: TextMatch, place: str) -> _Test:
-    if len(match.value) > PATTERN_CHARACTERS_MAX:
-        raise InvalidInput(f"{place}: a regular expression has {len(match.value)} characters; at most {PATTERN_CHARACTERS_MAX} are allowed")
+    fullmatch = _compiled_pattern(match.value, match.ignore_case, place).fullmatch
+    return lambda text: fullmatch(text) is not None
+
+
+def _compiled_pattern(pattern: str, ignore_case: bool, place: str) -> Any:
+    if len(pattern) > PATTERN_CHARACTERS_MAX:
+        raise InvalidInput(f"{place}: a regular expression has {len(pattern)} characters; at most {PATTERN_CHARACTERS_MAX} are allowed")
     options = re2.Options()
-    options.case_sensitive = not match.ignore_case
+    options.case_sensitive = not ignore_case
     options.max_mem = PATTERN_MEMORY_BYTES_MAX
     options.log_errors = False
     try:
-        fullmatch = re2.compile(match.value, options).fullmatch
+        return re2.compile(pattern, options)
     except re2.error as error:
         cause = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
-        raise InvalidInput(f"{place}: regular expression {match.value!r}: {cause}", hint="the syntax is RE2's, as Istio's") from error
-    return lambda text: fullmatch(text) is not None
+        raise InvalidInput(f"{place}: regular expression {pattern!r}: {cause}", hint="the syntax is RE2's, as Istio's") from error
 
 
 def _on_path(test: _Test) -> _Condition:
@@ -360,6 +460,10 @@ def _on_header(name: bytes, test: _Test) -> _Condition:
     return holds
 
 
+def _not(condition: _Condition) -> _Condition:
+    return lambda request: not condition(request)
+
+
 def _on_query(name: str, test: _Test) -> _Condition:
     def holds(request: _Request) -> bool:
         pairs = urllib.parse.parse_qsl(request.query.decode("latin-1"), keep_blank_values=True)
@@ -374,11 +478,13 @@ def _on_query(name: str, test: _Test) -> _Condition:
 def _describe(rule: Rule) -> str:
     conditions = " or ".join(_describe_match(match) for match in rule.matches) or "everything"
     goal = ", ".join(destination.backend or destination.host or "reroute" for destination in rule.destinations)
+    goal = goal or ("redirect" if rule.redirect is not None else "direct response")
     return f"{conditions} -> {goal}" + (f" ({rule.source})" if rule.source else "")
 
 
 def _describe_match(match: RequestMatch) -> str:
     named = [("uri", match.uri), ("method", match.method), ("authority", match.authority)]
     named += [(f"header {name}", text) for name, text in match.headers]
+    named += [(f"no header {name}", text) for name, text in match.without_headers]
     named += [(f"query {name}", text) for name, text in match.query]
     return " and ".join(f"{name} {text.type.value} {text.value}" for name, text in named if text is not None) or "everything"

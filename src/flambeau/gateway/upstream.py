@@ -19,6 +19,7 @@ from flambeau.gateway.metrics import Numbers
 
 if TYPE_CHECKING:
     from flambeau.gateway.passage import Passage
+    from flambeau.gateway.sidecar import Sidecar
 
 CONNECT_SECONDS_MAX = 5.0
 """To open a connection."""
@@ -112,7 +113,7 @@ class Replica:
 class Service:
     """A backend's replicas, and the requests that wait for one."""
 
-    __slots__ = ("_counted_at", "backend", "begun", "in_flight", "load_seconds", "numbers", "present", "replicas", "waiting")
+    __slots__ = ("_counted_at", "backend", "begun", "in_flight", "load_seconds", "numbers", "present", "replicas", "sidecar", "waiting")
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -122,6 +123,8 @@ class Service:
         self.waiting: deque[Passage] = deque()
         """Requests that wait for a replica with room; bounded by the proxy."""
         self.numbers = Numbers()
+        self.sidecar: Sidecar | None = None
+        """What is done beside passing requests on; None: nothing."""
         self.present = 0
         """Requests that have begun and not ended, waiting ones included."""
         self.begun = 0

@@ -1,0 +1,173 @@
+"""Copies of requests to other backends: mirrors, whose answers nobody reads, and shadows, whose answers are compared.
+
+A copy is sent once its request has arrived whole, beside the real one; it never holds that up, and what there is no room for is dropped
+and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import orjson
+
+from flambeau.foundation.http1 import Head
+from flambeau.gateway.clients import Answer, Nobody, Tap
+from flambeau.gateway.effects import changed_head
+from flambeau.gateway.forward import Forward
+from flambeau.gateway.table import Route
+
+if TYPE_CHECKING:
+    from flambeau.gateway.proxy import Gateway
+
+COPIES_MAX = 128
+"""Copies on their way at once."""
+_OWN_NAMES = frozenset(("id", "model_name", "model_version"))
+"""What a V2 answer says of itself; two models that agree still differ in it."""
+
+
+def send_copy(
+    gateway: Gateway, name: str, route: Route, head: Head, body: bytes, on_answer: Callable[[Answer | None], None], peer: str
+) -> None:
+    """Send a whole request to a backend, at a time when nobody waits for it.
+
+    Args:
+        gateway: whose backend it is.
+        name: of the backend.
+        route: how the real request goes: target, authority and timeout hold for the copy as well.
+        head: of the real request.
+        body: of the real request.
+        on_answer: called once, with None if there was no room or no such backend.
+        peer: who asked.
+    """
+    service = gateway.services.get(name)
+    if service is None or gateway.copies_under_way >= COPIES_MAX or gateway.refusal(service) is not None:
+        gateway.copies_dropped += 1
+        on_answer(None)
+        return
+
+    def answered(answer: Answer) -> None:
+        gateway.copies_under_way -= 1
+        on_answer(answer)
+
+    gateway.copies_under_way += 1
+    send_whole(gateway, Forward(gateway, service, route, whole_head(head, body), Nobody(gateway.budget, answered, peer)), body)
+
+
+def whole_head(head: Head, body: bytes) -> Head:
+    """Return a request's head as that of one whose body is there already."""
+    whole = changed_head(head, ())
+    whole.content_length, whole.chunked, whole.expect_continue = len(body), False, False
+    return whole
+
+
+def send_whole(gateway: Gateway, passage: Forward, body: bytes) -> None:
+    """Begin a request of the gateway's own, whose client is Nobody."""
+    gateway.dispatch(passage)
+    if body:
+        passage.on_body(body)
+    passage.on_end()
+
+
+class MirrorTap(Tap):
+    """Send a copy whose answer is dropped."""
+
+    def __init__(self, gateway: Gateway, head: Head, route: Route, name: str, peer: str) -> None:
+        self._gateway = gateway
+        self._head = head
+        self._route = route
+        self._name = name
+        self._peer = peer
+
+    def on_request(self, body: bytes | None) -> None:
+        """Send the copy."""
+        if body is None:
+            self._gateway.copies_dropped += 1
+        else:
+            send_copy(self._gateway, self._name, self._route, self._head, body, lambda answer: None, self._peer)
+
+
+class Comparison:
+    """What is known of a shadow's answers beside the real ones; kept for each backend that has a shadow."""
+
+    __slots__ = ("different", "dropped", "last", "real_seconds", "same", "shadow_seconds")
+
+    def __init__(self) -> None:
+        self.same = 0
+        self.different = 0
+        self.dropped = 0
+        """Copies that could not be sent, or whose answers could not be compared."""
+        self.real_seconds = 0.0
+        self.shadow_seconds = 0.0
+        self.last = ""
+        """The last difference."""
+
+    def compare(self, what: str, real: Answer | None, shadow: Answer | None) -> None:
+        """Count a pair of answers."""
+        if real is None or shadow is None or real.body is None or shadow.body is None:
+            self.dropped += 1
+            return
+        self.real_seconds += real.seconds
+        self.shadow_seconds += shadow.seconds
+        found = difference(real, shadow)
+        if found:
+            self.different += 1
+            self.last = f"{what}: {found}"
+        else:
+            self.same += 1
+
+
+def difference(real: Answer, shadow: Answer) -> str:
+    """Return how two answers differ; empty if they say the same."""
+    if real.status != shadow.status:
+        return f"status {real.status}, the shadow's {shadow.status}"
+    if real.body == shadow.body or _content(real.body) == _content(shadow.body):
+        return ""
+    return f"the bodies differ ({len(real.body or b'')} bytes, the shadow's {len(shadow.body or b'')})"
+
+
+def _content(body: bytes | None) -> object:
+    try:
+        content = orjson.loads(body or b"")
+    except orjson.JSONDecodeError:
+        return body
+    if isinstance(content, dict):
+        return {name: value for name, value in content.items() if name not in _OWN_NAMES}
+    return content
+
+
+class ShadowTap(Tap):
+    """Send a copy, and compare its answer with the real one when both are there."""
+
+    def __init__(self, gateway: Gateway, comparison: Comparison, head: Head, route: Route, name: str, peer: str) -> None:
+        self._gateway = gateway
+        self._comparison = comparison
+        self._head = head
+        self._route = route
+        self._name = name
+        self._peer = peer
+        self._real: Answer | None = None
+        self._shadow: Answer | None = None
+        self._awaited = 2
+
+    def on_request(self, body: bytes | None) -> None:
+        """Send the copy."""
+        if body is None:
+            self._take_shadow(None)
+        else:
+            send_copy(self._gateway, self._name, self._route, self._head, body, self._take_shadow, self._peer)
+
+    def on_answer(self, answer: Answer | None) -> None:
+        """Take the real answer."""
+        self._real = answer
+        self._compare()
+
+    def _take_shadow(self, answer: Answer | None) -> None:
+        self._shadow = answer
+        self._compare()
+
+    def _compare(self) -> None:
+        self._awaited -= 1
+        if self._awaited == 0:
+            what = f"{self._head.method} {self._head.path.decode('latin-1')}"
+            self._comparison.compare(what, self._real, self._shadow)

@@ -1,0 +1,213 @@
+"""Copies of requests and answers for a collector: CloudEvents 1.0 in binary mode, one POST each.
+
+Traffic never waits: events stand in a bounded queue for each collector, and what finds no room, or no collector, is counted and forgotten.
+Nothing is sent twice. Source: specification 6.8.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import orjson
+
+from flambeau.foundation.ask import ask
+from flambeau.foundation.errors import InvalidInput, Unavailable
+from flambeau.foundation.http1 import Head
+from flambeau.foundation.tasks import TaskOwner
+from flambeau.gateway.clients import Answer, Budget, Tap
+from flambeau.gateway.document import Logger
+
+QUEUE_EVENTS_MAX = 100
+"""Events that wait for one collector."""
+SENDERS_MAX = 5
+"""Events on their way to one collector at once."""
+SEND_SECONDS_MAX = 10.0
+"""For one event, from connecting to the collector's answer."""
+HEADER_CHARACTERS_MAX = 8192
+"""Longest attribute: chosen headers or annotations as JSON."""
+
+_REQUEST = "org.kubeflow.serving.inference.request"
+_RESPONSE = "org.kubeflow.serving.inference.response"
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Where events go."""
+
+    host: str
+    port: int
+    target: str
+    tls: bool
+
+    @property
+    def authority(self) -> str:
+        """What the Host header says."""
+        return self.host if self.port == (443 if self.tls else 80) else f"{self.host}:{self.port}"
+
+
+def collector_of(url: str) -> Collector:
+    """Return the place that a URL names.
+
+    Raises:
+        InvalidInput: it is no http or https URL, or one with a password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidInput(f"the logger's url {url!r} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or not url.isprintable() or " " in url:
+        raise InvalidInput(f"the logger's url {url!r} is no http or https URL without user name and password")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Collector(parts.hostname, port or (443 if parts.scheme == "https" else 80), target, parts.scheme == "https")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One copy."""
+
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class EventLog:
+    """Send events to one collector.
+
+    Args:
+        collector: where to.
+        tasks: the owner of the senders, which live only while there is something to send.
+        budget: of bytes that wait.
+    """
+
+    def __init__(self, collector: Collector, tasks: TaskOwner, budget: Budget) -> None:
+        self.collector = collector
+        self._tasks = tasks
+        self._budget = budget
+        self._queue: deque[Event] = deque()
+        self._senders = 0
+        self._tls: ssl.SSLContext | None = None
+        self.sent = 0
+        self.dropped = 0
+        """There was no room."""
+        self.failed = 0
+        """The collector was not there, or refused."""
+        self.last_failure = ""
+
+    def offer(self, event: Event) -> None:
+        """Queue an event, or count it as dropped."""
+        if len(self._queue) >= QUEUE_EVENTS_MAX or not self._budget.take(len(event.body)):
+            self.dropped += 1
+            return
+        self._queue.append(event)
+        if self._senders < SENDERS_MAX:
+            self._senders += 1
+            self._tasks.start(f"events to {self.collector.authority}", self._send())
+
+    async def _send(self) -> None:
+        try:
+            while self._queue:
+                event = self._queue.popleft()
+                try:
+                    await self._post(event)
+                finally:
+                    self._budget.give(len(event.body))
+        finally:
+            self._senders -= 1
+
+    async def _post(self, event: Event) -> None:
+        to = self.collector
+        if to.tls and self._tls is None:
+            self._tls = ssl.create_default_context()
+        headers = (("Host", to.authority), ("User-Agent", "flambeau"), *event.headers)
+        try:
+            answer = await ask(
+                (to.host, to.port),
+                to.target,
+                method="POST",
+                headers=headers,
+                body=event.body,
+                tls=self._tls if to.tls else None,
+                timeout_seconds=SEND_SECONDS_MAX,
+            )
+        except Unavailable as error:
+            self.failed += 1
+            self.last_failure = error.message
+            return
+        if answer.status < 300:
+            self.sent += 1
+        else:
+            self.failed += 1
+            self.last_failure = f"{to.authority} answered {answer.status}"
+
+
+class LogTap(Tap):
+    """Make events of one request and its answer.
+
+    Args:
+        logger: what is wanted.
+        head: of the request.
+        send: takes the events.
+        lost: called for each that can't be made, because the body was too long.
+    """
+
+    def __init__(self, logger: Logger, head: Head, send: Callable[[Event], None], lost: Callable[[], None]) -> None:
+        self._logger = logger
+        self._head = head
+        self._send = send
+        self._lost = lost
+        incoming = (head.get(b"ce-id") or b"").decode("latin-1")
+        self._id = incoming if 0 < len(incoming) <= 256 and incoming.isprintable() else str(uuid.uuid4())
+
+    def on_request(self, body: bytes | None) -> None:
+        """Send the request's event."""
+        if self._logger.requests:
+            self._emit(_REQUEST, self._head.get(b"content-type"), body)
+
+    def on_answer(self, answer: Answer | None) -> None:
+        """Send the answer's event, if it went well, as the original has it."""
+        if self._logger.responses and answer is not None and answer.status == 200:
+            kind = next((value for name, value in answer.headers if name.lower() == b"content-type"), None)
+            self._emit(_RESPONSE, kind, answer.body)
+
+    def _emit(self, type: str, content_type: bytes | None, body: bytes | None) -> None:
+        if body is None:
+            self._lost()
+            return
+        logger = self._logger
+        kind = (content_type or b"application/json").decode("latin-1")
+        attributes = [
+            ("ce-specversion", "1.0"),
+            ("ce-id", self._id),
+            ("ce-source", f"/{logger.namespace}/{logger.service}"),
+            ("ce-type", type),
+            ("ce-time", datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")),
+            ("ce-inferenceservicename", logger.service),
+            ("ce-namespace", logger.namespace),
+            ("ce-component", logger.component),
+            ("ce-endpoint", ""),
+            ("Content-Type", kind),
+        ]
+        if logger.headers:
+            chosen: dict[str, list[str]] = {}
+            for name, value in self._head.headers:
+                if name.lower().decode("latin-1") in logger.headers:
+                    chosen.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+            attributes.append(("ce-metadata", _json(chosen)))
+        if logger.annotations:
+            attributes.append(("ce-annotations", _json(dict(logger.annotations))))
+        self._send(Event(_sendable(attributes), body))
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode().encode("ascii", "backslashreplace").decode()
+
+
+def _sendable(attributes: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Leave out what can't be a header: empty, too long, or with a control character."""
+    return tuple((name, value) for name, value in attributes if value and len(value) <= HEADER_CHARACTERS_MAX and value.isprintable())

@@ -1,0 +1,91 @@
+"""What stands beside a backend's replicas for its requests of HTTP: logger, batcher, shadow.
+
+In the original an agent in each pod does this; here the gateway does, so that pods stay as they are, a batch gathers over all replicas,
+and who asks a pod directly is neither logged nor batched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flambeau.foundation.http1 import Exchange, Head
+from flambeau.gateway.batcher import Batcher, is_batchable
+from flambeau.gateway.clients import Tap, Tapped
+from flambeau.gateway.copies import Comparison, ShadowTap
+from flambeau.gateway.document import Backend
+from flambeau.gateway.event_log import EventLog, LogTap, collector_of
+from flambeau.gateway.headers import asked_protocol
+from flambeau.gateway.passage import Client
+from flambeau.gateway.table import Route
+
+if TYPE_CHECKING:
+    from flambeau.gateway.proxy import Gateway
+    from flambeau.gateway.upstream import Service
+
+
+class Sidecar:
+    """Do what a backend asks for beside its replicas.
+
+    Args:
+        gateway: whom requests pass.
+        service: the backend's.
+        before: what the backend had until now; its counters go on where the settings are the same.
+    """
+
+    def __init__(self, gateway: Gateway, service: Service, before: Sidecar | None) -> None:
+        backend = service.backend
+        self._gateway = gateway
+        self._service = service
+        self.log = _log(gateway, backend, before)
+        self.comparison: Comparison = before.comparison if before is not None else Comparison()
+        kept = before.batcher if before is not None else None
+        if kept is not None and kept.settings != backend.batcher:
+            kept.close()
+            kept = None
+        self.batcher: Batcher | None = kept or (Batcher(gateway, service, backend.batcher) if backend.batcher is not None else None)
+
+    @staticmethod
+    def is_wanted(backend: Backend) -> bool:
+        """Tell whether a backend asks for anything."""
+        return not (backend.logger is None and backend.batcher is None and backend.shadow is None)
+
+    def begin(self, route: Route, head: Head, client: Client) -> Exchange:
+        """Begin a request."""
+        backend = self._service.backend
+        if asked_protocol(head) is not None:
+            return self._gateway.forward(self._service, route, head, client)
+        taps: list[Tap] = []
+        if self.log is not None and backend.logger is not None and head.method == "POST":
+            taps.append(LogTap(backend.logger, head, self.log.offer, self._lost_event))
+        if backend.shadow is not None and self._gateway.draw() * 100 < backend.shadow.percent:
+            names = backend.shadow.backends
+            name = names[int(self._gateway.draw() * len(names))]
+            taps.append(ShadowTap(self._gateway, self.comparison, head, route, name, client.peer))
+        if not taps:
+            return self._serve(route, head, client)
+        tapped = Tapped(client, taps, self._gateway.budget)
+        tapped.exchange = self._serve(route, head, tapped)
+        return tapped
+
+    def close(self) -> None:
+        """Let what gathered go on: the backend is gone."""
+        if self.batcher is not None:
+            self.batcher.close()
+
+    def _serve(self, route: Route, head: Head, client: Client) -> Exchange:
+        if self.batcher is not None and is_batchable(head):
+            return self.batcher.begin(route, head, client)
+        return self._gateway.forward(self._service, route, head, client)
+
+    def _lost_event(self) -> None:
+        if self.log is not None:
+            self.log.dropped += 1
+
+
+def _log(gateway: Gateway, backend: Backend, before: Sidecar | None) -> EventLog | None:
+    if backend.logger is None:
+        return None
+    collector = collector_of(backend.logger.url)
+    if before is not None and before.log is not None and before.log.collector == collector:
+        return before.log
+    return EventLog(collector, gateway.tasks, gateway.budget)

@@ -1,0 +1,285 @@
+"""What stands beside replicas: requests are logged, put into batches, and compared with a shadow's; clients never wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from flambeau.foundation.http1 import Connection, Exchange, Head, Server
+from flambeau.gateway.document import Backend, Batcher, Destination, Document, Endpoint, Host, Logger, Rule, Shadow
+from flambeau.gateway.table import Table
+from tests.fixtures.raw_http import Answer
+from tests.fixtures.waiting import until
+from tests.gateway.conftest import NAME, World
+
+
+class Model:
+    """A replica that doubles numbers, or a collector that remembers; it waits while it is closed."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[dict[str, str], bytes]] = []
+        self.open = True
+        self.status = 200
+        self.factor = 2
+        self.lost = 0
+        """Predictions that it forgets."""
+        self.waiting: list[Calling] = []
+        self.server = Server(self._application)
+        self.endpoint = Endpoint("127.0.0.1", 0, "ns/pod")
+
+    def _application(self, head: Head, connection: Connection) -> Exchange:
+        return Calling(self, head, connection)
+
+    async def start(self) -> Model:
+        _, port = await self.server.start(host="127.0.0.1", port=0)
+        self.endpoint = Endpoint("127.0.0.1", port, "ns/pod")
+        return self
+
+    def release(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for calling in waiting:
+            calling.answer()
+
+    def instances(self) -> list[Any]:
+        return [json.loads(body)["instances"] for _, body in self.calls]
+
+
+class Calling:
+    def __init__(self, model: Model, head: Head, connection: Connection) -> None:
+        self.model = model
+        self.head = head
+        self.connection = connection
+        self.body = b""
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_end(self) -> None:
+        self.model.calls.append(({name.decode().lower(): value.decode() for name, value in self.head.headers}, self.body))
+        if self.model.open:
+            self.answer()
+        else:
+            self.model.waiting.append(self)
+
+    def answer(self) -> None:
+        try:
+            instances = json.loads(self.body)["instances"][self.model.lost :]
+            said = {"predictions": [self.model.factor * each for each in instances], "id": str(id(self))}
+        except (ValueError, KeyError):
+            said = {"error": "no instances"}
+        self.connection.respond(self.model.status, [(b"content-type", b"application/json")], json.dumps(said).encode())
+
+    def on_abort(self) -> None: ...
+
+    def on_writable(self, writable: bool) -> None: ...
+
+
+@pytest.fixture
+async def models() -> AsyncIterator[list[Model]]:
+    started = [await Model().start() for _ in range(2)]
+    try:
+        yield started
+    finally:
+        for model in started:
+            await model.server.close()
+
+
+def serve(world: World, *models: Model, others: tuple[Backend, ...] = (), **extras: Any) -> None:
+    backend = Backend(NAME, tuple(model.endpoint for model in models), 30.0, **extras)
+    world.gateway.serve(
+        Table(Document(1, (Host("m", (Rule((Destination(1, backend=NAME),), source="InferenceService ns/m"),)),), (backend, *others)))
+    )
+
+
+def post(*instances: Any, path: str = "/v1/models/m:predict", headers: str = "") -> bytes:
+    body = json.dumps({"instances": list(instances)})
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: m\r\nContent-Type: application/json\r\n{headers}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    )
+
+
+def said(answer: Answer) -> Any:
+    return json.loads(answer.body)
+
+
+# The logger.
+
+
+def logger(collector: Model, **fields: Any) -> Logger:
+    return Logger(f"http://127.0.0.1:{collector.endpoint.port}/events?a=1", service="m", namespace="ns", component="predictor", **fields)
+
+
+async def test_requests_and_answers_become_events(world: World, models: list[Model]) -> None:
+    model, collector = models
+    serve(world, model, logger=logger(collector, headers=("x-user",), annotations=(("team", "ä"),)))
+    answer = await world.client.ask(post(1, headers="X-User: me\r\nX-Other: no\r\n"))
+    assert (answer.status, said(answer)["predictions"]) == (200, [2])
+    await until(lambda: len(collector.calls) == 2)
+    events = {headers["ce-type"].rpartition(".")[2]: (headers, body) for headers, body in collector.calls}
+    headers, body = events["request"]
+    assert json.loads(body) == {"instances": [1]}
+    assert (headers["ce-specversion"], headers["ce-source"], headers["content-type"]) == ("1.0", "/ns/m", "application/json")
+    assert (headers["ce-inferenceservicename"], headers["ce-namespace"], headers["ce-component"]) == ("m", "ns", "predictor")
+    assert json.loads(headers["ce-metadata"]) == {"X-User": ["me"]}
+    assert events["response"][1] == answer.body
+    assert events["response"][0]["ce-id"] == headers["ce-id"]
+    assert headers["host"] == f"127.0.0.1:{collector.endpoint.port}"
+
+
+async def test_only_what_is_wanted_is_logged(world: World, models: list[Model]) -> None:
+    model, collector = models
+    serve(world, model, logger=logger(collector, requests=False))
+    await world.client.ask(b"GET /v1/models/m HTTP/1.1\r\nHost: m\r\n\r\n")
+    model.status = 500
+    await world.client.ask(post(1))
+    model.status = 200
+    await world.client.ask(post(2, headers="Ce-Id: mine\r\n"))
+    await until(lambda: collector.calls)
+    assert [(headers["ce-type"].rpartition(".")[2], headers["ce-id"]) for headers, _ in collector.calls] == [("response", "mine")]
+
+
+async def test_a_collector_that_hangs_or_is_gone_costs_no_request(world: World, models: list[Model]) -> None:
+    model, collector = models
+    collector.open = False
+    serve(world, model, logger=logger(collector))
+    for _ in range(60):
+        assert (await world.client.ask(post(1))).status == 200
+    sidecar = world.gateway.services[NAME].sidecar
+    assert sidecar is not None
+    log = sidecar.log
+    assert log is not None
+    await until(lambda: log.dropped > 0)
+    collector.open = True
+    collector.release()
+    await until(lambda: log.sent == 120 - log.dropped)
+    await collector.server.close()
+    await world.client.ask(post(1))
+    await until(lambda: log.failed == 2)
+    assert "127.0.0.1" in log.last_failure
+
+
+# The batcher.
+
+
+async def test_requests_gather_while_the_model_is_busy(world: World, models: list[Model]) -> None:
+    model = models[0]
+    model.open = False
+    serve(world, model, batcher=Batcher(size_max=4, wait_seconds=30))
+    first = asyncio.create_task(world.client.ask(post(1)))
+    await until(lambda: model.calls)  # it goes at once: nobody is busy
+    more = []
+    for number in (2, 3):
+        more.append(asyncio.create_task(world.client.ask(post(number))))
+        await until(lambda: world.gateway.services[NAME].sidecar.batcher.members == len(more) + 1)  # type: ignore[union-attr]
+    model.release()
+    assert said(await first)["predictions"] == [2]
+    await until(lambda: len(model.calls) == 2)
+    model.release()
+    answers = [said(await each) for each in more]
+    assert [each["predictions"] for each in answers] == [[4], [6]]
+    assert answers[0]["batchId"] == answers[1]["batchId"]
+    assert model.instances() == [[1], [2, 3]]
+
+
+async def test_a_full_batch_goes_and_so_does_one_that_waited(world: World, models: list[Model]) -> None:
+    model = models[0]
+    model.open = False
+    serve(world, model, batcher=Batcher(size_max=3, wait_seconds=0.3))
+    tasks = [asyncio.create_task(world.client.ask(post(0)))]
+    await until(lambda: len(model.calls) == 1)
+    tasks += [asyncio.create_task(world.client.ask(post(1, 2)))]
+    await until(lambda: world.gateway.services[NAME].sidecar.batcher.members == 2)  # type: ignore[union-attr]
+    tasks += [asyncio.create_task(world.client.ask(post(3)))]
+    await until(lambda: len(model.calls) == 2)  # three instances
+    tasks += [asyncio.create_task(world.client.ask(post(4)))]
+    await until(lambda: len(model.calls) == 3)  # after 0.3 s
+    model.release()
+    assert [said(await task)["predictions"] for task in tasks] == [[0], [2, 4], [6], [8]]
+    assert model.instances() == [[0], [1, 2, 3], [4]]
+
+
+async def test_a_status_reaches_everybody_and_what_cannot_be_shared_is_told(world: World, models: list[Model]) -> None:
+    model = models[0]
+    model.status = 418
+    serve(world, model, batcher=Batcher())
+    answer = await world.client.ask(post(1))
+    assert (answer.status, said(answer)["predictions"]) == (418, [2])
+    model.status = 200
+    model.lost = 1
+    answer = await world.client.ask(post(1, 2))
+    assert (answer.status, "not one prediction for each" in said(answer)["error"]) == (502, True)
+
+
+async def test_what_is_no_batch_passes_by(world: World, models: list[Model]) -> None:
+    serve(world, models[0], batcher=Batcher(size_max=2))
+    big = await world.client.ask(post(1, 2, 3))
+    assert (big.status, "batchId" in said(big)) == (200, False)
+    other = await world.client.ask(post(1, path="/predictions/m"))
+    assert (other.status, "batchId" in said(other)) == (200, False)
+    odd = await world.client.ask(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\nContent-Length: 1\r\n\r\nx")
+    assert said(odd) == {"error": "no instances"}
+    size = 5_000_000
+    chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size)
+    long = await world.client.ask(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk)
+    assert (said(long), len(models[0].calls[-1][1])) == ({"error": "no instances"}, size)
+    assert world.gateway.budget.take(64 * 1024 * 1024), "everything was given back"
+
+
+async def test_a_client_that_leaves_costs_the_others_nothing(world: World, models: list[Model]) -> None:
+    model = models[0]
+    model.open = False
+    serve(world, model, batcher=Batcher(size_max=8, wait_seconds=30))
+    first = asyncio.create_task(world.client.ask(post(1)))
+    await until(lambda: model.calls)
+    batcher = world.gateway.services[NAME].sidecar.batcher  # type: ignore[union-attr]
+    assert batcher is not None
+    _, writer = await world.client.open()
+    writer.write(post(2))
+    await until(lambda: batcher.members == 2)
+    second = asyncio.create_task(world.client.ask(post(3)))
+    await until(lambda: batcher.members == 3)
+    writer.transport.abort()
+    await until(lambda: world.front.connections == 2)
+    model.release()
+    assert (await first).status == 200
+    await until(lambda: len(model.calls) == 2)
+    model.release()
+    assert said(await second)["predictions"] == [6]
+    assert batcher.members == 0
+
+
+# Shadows.
+
+
+async def test_a_shadow_is_asked_the_same_and_compared(world: World, models: list[Model]) -> None:
+    model, shadow = models
+    serve(world, model, others=(Backend("ns/other", (shadow.endpoint,)),), shadow=Shadow("other", ("ns/other",)))
+    assert said(await world.client.ask(post(1)))["predictions"] == [2]
+    sidecar = world.gateway.services[NAME].sidecar
+    assert sidecar is not None
+    seen = sidecar.comparison
+    await until(lambda: seen.same == 1)  # ids differ, answers don't
+    shadow.factor = 3
+    assert said(await world.client.ask(post(1)))["predictions"] == [2]
+    await until(lambda: seen.different == 1)
+    assert seen.last.startswith("POST /v1/models/m:predict: the bodies differ")
+    shadow.status = 500
+    assert (await world.client.ask(post(1))).status == 200
+    await until(lambda: seen.different == 2)
+    assert seen.last == "POST /v1/models/m:predict: status 200, the shadow's 500"
+    shadow.open = False
+    assert (await world.client.ask(post(1))).status == 200  # while the shadow hangs
+    assert len(model.calls) == 4
+    shadow.release()
+
+
+async def test_a_shadow_that_is_not_there_costs_nothing(world: World, models: list[Model]) -> None:
+    serve(world, models[0], others=(Backend("ns/other", ()),), shadow=Shadow("other", ("ns/other",)))
+    assert (await world.client.ask(post(1))).status == 200
+    sidecar = world.gateway.services[NAME].sidecar
+    assert sidecar is not None
+    await until(lambda: sidecar.comparison.dropped == 1)

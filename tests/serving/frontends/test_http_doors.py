@@ -323,3 +323,10 @@ async def test_base64_instances_reach_the_handler_as_bytes(house: House) -> None
 
 def _children() -> set[int]:
     return {child.pid for child in psutil.Process(os.getpid()).children(recursive=True)}
+
+
+async def test_sagemakers_batch_transform_is_told_how_to_ask(house: House) -> None:
+    response = await house.client.get("/execution-parameters")
+    expected = {"MaxConcurrentTransforms": 1, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": REQUEST_BYTES_MAX // 2**20}
+    assert response.json() == expected
+    assert (await house.client.post("/execution-parameters")).status_code == 405

@@ -17,6 +17,7 @@ V1, V2, EXPLAIN = Protocol.V1, Protocol.V2, Method.EXPLAIN
         (b"/ping/", Route(Page.PING)),
         (b"/metrics", Route(Page.METRICS)),
         (b"/metrics/x", Route(Page.METRICS)),
+        (b"/execution-parameters", Route(Page.EXECUTION_PARAMETERS)),
         (b"/predictions/m", Route(Page.INFER, "m")),
         (b"/predictions/m/1.0", Route(Page.INFER, "m", "1.0")),
         (b"/predictions/m/1.0/x/y", Route(Page.INFER, "m", "1.0", url_path="x/y")),

@@ -116,7 +116,7 @@ _ALL = (
     _key("model_server_home", "path", note=NO_JAVA),
     _key("vmargs", "text", environment=None, note="only the file that -Dlog4j.configurationFile names counts: its levels"),
     _key("plugins_path", "path", environment=None, note=LATER),
-    _key("NUM_WORKERS", "integer", environment=None, note="no effect: only a SageMaker plug-in reads it"),
+    _key("NUM_WORKERS", "integer", "1", environment=None),
     _key("python", "text", environment=None, note="no effect: workers run on the server's interpreter"),
     _key("version", "text", environment=None, note=IN_SNAPSHOTS),
     _key("tsConfigFile", "text", environment=None, note=IN_SNAPSHOTS),

@@ -79,7 +79,7 @@ PROPERTIES: dict[str, str] = {
     "model_server_home": "where TorchServe is installed",
     "vmargs": "arguments of the Java machine",
     "plugins_path": "directory of Java plug-ins",
-    "NUM_WORKERS": "workers that SageMaker is told of",
+    "NUM_WORKERS": "requests at once that `/execution-parameters` tells SageMaker's batch transform of",
     "python": "the interpreter that ran workers",
     "version": "of the server that wrote a snapshot",
     "tsConfigFile": "the file that the snapshot's server had read",

@@ -18,7 +18,7 @@ from flambeau.serving.batching.queue import Ticket
 from flambeau.serving.dataplane import DataPlane
 from flambeau.serving.frontends.access_log import AccessLog
 from flambeau.serving.frontends.page_request import PageRequest, Rendered, query_pairs
-from flambeau.serving.frontends.pages import Pages
+from flambeau.serving.frontends.pages import Pages, Transforms
 from flambeau.serving.frontends.request_id import request_id
 from flambeau.serving.frontends.routes import Page, Plane, Route, nowhere, route_of
 from flambeau.serving.frontends.status import error_answer, error_body
@@ -68,6 +68,7 @@ class HttpFrontend:
         workflows: what workflows there are.
         tokens: looks at the keys of requests; None: nobody needs one.
         cors: headers of every answer.
+        transforms_max: requests at once that SageMaker's batch transform is told of.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class HttpFrontend:
         workflows: Workflows,
         tokens: Tokens | None = None,
         cors: tuple[tuple[bytes, bytes], ...] = (),
+        transforms_max: int = 1,
     ) -> None:
         self.dataplane = dataplane
         self.metrics = metrics
@@ -90,7 +92,8 @@ class HttpFrontend:
         self.tokens = tokens
         self.cors = cors
         self.torchserve_headers = (*_NO_CACHE, *cors)
-        self.pages = Pages(dataplane, management, metrics, tokens, workflows=workflows, model_api=model_api)
+        transforms = Transforms(transforms_max, request_bytes_max)
+        self.pages = Pages(dataplane, management, metrics, tokens, workflows=workflows, model_api=model_api, transforms=transforms)
         self.tasks = TaskOwner("http")
         self._routes: dict[bytes, Route] = {}
 

@@ -22,6 +22,7 @@ _ERROR = {
     "properties": {"code": {"type": "integer"}, "type": {"type": "string"}, "message": {"type": "string"}},
 }
 _ANY: dict[str, Any] = {}
+_OBJECT = {"type": "object"}
 _LIST = {"type": "array", "items": {"type": "object"}}
 
 
@@ -58,6 +59,13 @@ _REGISTER = (
     ("synchronous", "boolean", "Answer when the workers have loaded. On where it is not given."),
     ("response_timeout", "integer", "Seconds for one batch."),
     ("startup_timeout", "integer", "Seconds for one load."),
+    ("s3_sse_kms", "boolean", "Sign the download with AWS's credentials."),
+)
+_REGISTER_WORKFLOW = (
+    ("url", "string", "Workflow archive in the workflow store, or an address that allowed_urls allows. Required."),
+    ("workflow_name", "string", "In place of the manifest's."),
+    ("response_timeout", "integer", "Seconds for one batch of a node."),
+    ("startup_timeout", "integer", "Seconds for one load of a node's model."),
     ("s3_sse_kms", "boolean", "Sign the download with AWS's credentials."),
 )
 _VERSION_QUERY = (("model_version", "string", "The default version where it is not given."),)
@@ -137,7 +145,19 @@ OPERATIONS = (
         statuses=(200, *_FAILURES),
         takes_body=True,
     ),
-    Operation(_MANAGEMENT, "/models", "get", "listModels", "List the models.", query=_PAGE, answer={"type": "object"}),
+    Operation(
+        _INFERENCE, "/execution-parameters", "get", "executionParameters", "Tell SageMaker's batch transform how to ask.", answer=_OBJECT
+    ),
+    Operation(
+        _INFERENCE,
+        "/wfpredict/{workflow_name}",
+        "post",
+        "predictWorkflow",
+        "Take a request through a workflow.",
+        statuses=(200, *_FAILURES),
+        takes_body=True,
+    ),
+    Operation(_MANAGEMENT, "/models", "get", "listModels", "List the models.", query=_PAGE, answer=_OBJECT),
     Operation(
         _MANAGEMENT,
         "/models",
@@ -215,6 +235,29 @@ OPERATIONS = (
         statuses=(200, 404),
         answer=_STATUS,
     ),
+    Operation(_MANAGEMENT, "/workflows", "get", "listWorkflows", "List the workflows.", query=_PAGE, answer=_OBJECT),
+    Operation(
+        _MANAGEMENT,
+        "/workflows",
+        "post",
+        "registerWorkflow",
+        "Register a workflow and start its models.",
+        query=_REGISTER_WORKFLOW,
+        statuses=(200, 400, 404, 405, 409, 500),
+        answer=_STATUS,
+    ),
+    Operation(
+        _MANAGEMENT, "/workflows/{workflow_name}", "get", "describeWorkflow", "Describe a workflow.", statuses=(200, 404), answer=_LIST
+    ),
+    Operation(
+        _MANAGEMENT,
+        "/workflows/{workflow_name}",
+        "delete",
+        "unregisterWorkflow",
+        "Unregister a workflow and its models.",
+        statuses=(200, 404, 405),
+        answer=_STATUS,
+    ),
     Operation(
         _MANAGEMENT,
         "/token",
@@ -224,7 +267,14 @@ OPERATIONS = (
         query=(("type", "string", "inference or management."),),
         statuses=(200, 400),
     ),
-    Operation(_METRICS, "/metrics", "get", "metrics", "Read the metrics in Prometheus' text form."),
+    Operation(
+        _METRICS,
+        "/metrics",
+        "get",
+        "metrics",
+        "Read the metrics in Prometheus' text form.",
+        query=(("name[]", "string", "Only the metrics of this name; may be repeated."),),
+    ),
 )
 """Everything that a door may have; paths are spelled as in TorchServe's description, for generated clients."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -25,6 +26,22 @@ from flambeau.serving.workflow.registry import Workflows
 _RETRY = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS_DEFAULT)
 
 
+@dataclass(frozen=True, slots=True)
+class Transforms:
+    """How SageMaker's batch transform should ask."""
+
+    at_once_max: int
+    body_bytes_max: int
+
+    def as_json(self) -> dict[str, object]:
+        """Return the answer of ``/execution-parameters``."""
+        return {
+            "MaxConcurrentTransforms": self.at_once_max,
+            "BatchStrategy": "MULTI_RECORD",
+            "MaxPayloadInMB": self.body_bytes_max // 2**20,
+        }
+
+
 class Pages:
     """Answer pages.
 
@@ -35,6 +52,7 @@ class Pages:
         tokens: who may see more, and get new keys; None: everybody may.
         workflows: what workflows there are.
         model_api: whether models may be registered and unregistered.
+        transforms: what SageMaker's batch transform is told.
     """
 
     def __init__(
@@ -46,6 +64,7 @@ class Pages:
         *,
         workflows: Workflows,
         model_api: bool,
+        transforms: Transforms,
     ) -> None:
         self._dataplane = dataplane
         self._tokens = tokens
@@ -70,6 +89,7 @@ class Pages:
             Page.WORKFLOWS: flows.workflows,
             Page.WORKFLOW: flows.workflow,
             Page.WORKFLOW_PREDICT: flows.predict,
+            Page.EXECUTION_PARAMETERS: lambda request: _pretty(transforms.as_json()),
             Page.TOKEN: self._token,
             Page.API_DESCRIPTION: lambda request: _pretty(describe_doors(request.planes)),
             Page.METRICS: self._metrics_text,

@@ -43,6 +43,7 @@ class Page(Enum):
     WORKFLOWS = auto()
     WORKFLOW = auto()
     WORKFLOW_PREDICT = auto()
+    EXECUTION_PARAMETERS = auto()
     TOKEN = auto()
     API_DESCRIPTION = auto()
     METRICS = auto()
@@ -73,6 +74,7 @@ _PAGES: dict[Page, tuple[frozenset[Plane], frozenset[str] | None]] = {
     Page.WORKFLOWS: (_MANAGEMENT, _READ | {"POST"}),
     Page.WORKFLOW: (_MANAGEMENT, _READ | {"DELETE"}),
     Page.WORKFLOW_PREDICT: (_INFERENCE, None),
+    Page.EXECUTION_PARAMETERS: (_INFERENCE, _READ),
     Page.TOKEN: (_MANAGEMENT, None),
     Page.API_DESCRIPTION: (_ANY, None),
     Page.METRICS: (frozenset({Plane.METRICS}), None),
@@ -160,6 +162,8 @@ def _of_segments(segments: list[str]) -> Route | None:
             return Route(Page.API_DESCRIPTION)
         case ["invocations"]:
             return Route(Page.INFER, query_is_input=True)
+        case ["execution-parameters"]:
+            return Route(Page.EXECUTION_PARAMETERS)
         case ["predictions", model]:
             return Route(Page.INFER, model)
         case ["predictions", model, version, *rest]:

@@ -128,8 +128,6 @@ class DoorSettings:
     grpc: GrpcSettings = field(default_factory=GrpcSettings)
     transforms_max: int = 1
     """NUM_WORKERS: what SageMaker's batch transform is told of."""
-    transforms_max: int = 1
-    """NUM_WORKERS: what SageMaker's batch transform is told of."""
     service_name: str | None = None
     """INFERENCE_SERVICE_NAME: a single model answers under this name too."""
 
@@ -275,7 +273,6 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
         cors=cors_headers(values),
         tls=tls,
         grpc=grpc_settings(values, pod_address, addresses),
-        transforms_max=values["NUM_WORKERS"].integer(least=1),
         transforms_max=values["NUM_WORKERS"].integer(least=1),
         service_name=environment.get("INFERENCE_SERVICE_NAME") or None,
     )

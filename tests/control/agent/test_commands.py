@@ -26,7 +26,7 @@ async def test_a_terminal_is_one_with_a_size(tmp_path: Path) -> None:
     directory.create()
     environment = {"PATH": os.environ["PATH"]}
     process, record = start_detached(["sleep", "600"], environment=environment, directory=directory.work, log=directory.path / "log")
-    directory.write_record(record)
+    directory.write_record("server", record)
     try:
         commands = PodCommands(tmp_path)
         command = await commands.start("ns", "pod", "server", ["sh", "-c", "read word; stty size; echo said $word"], terminal=True)

@@ -63,19 +63,21 @@ async def test_old_lines_are_left_out_and_times_are_shown(pod: Path) -> None:
 
 
 async def test_following_goes_on_until_the_process_ends(pod: Path) -> None:
-    (pod / "process.json").touch()
+    (pod / "processes").mkdir()
+    (pod / "processes" / "kserve-container.json").touch()
     path = write(pod, "one\n")
     source = PodLogs(pod.parents[1], SystemClock()).stream("ns", "p", "kserve-container", follow=True)
     assert await anext(source) == b"one\n"
     with path.open("a") as file:
         file.write("two\n")
     assert await anext(source) == b"two\n"
-    (pod / "process.json").unlink()
+    (pod / "processes" / "kserve-container.json").unlink()
     assert [piece async for piece in source] == []
 
 
 async def test_following_a_log_that_is_cut_begins_anew(pod: Path) -> None:
-    (pod / "process.json").touch()
+    (pod / "processes").mkdir()
+    (pod / "processes" / "kserve-container.json").touch()
     path = write(pod, "a long line\n")
     source = PodLogs(pod.parents[1], SystemClock()).stream("ns", "p", "kserve-container", follow=True)
     assert await anext(source) == b"a long line\n"

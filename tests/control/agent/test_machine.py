@@ -126,3 +126,37 @@ def test_a_process_that_never_gets_ready_is_told_and_not_killed() -> None:
 def test_the_grace_is_the_pods_own() -> None:
     state, _ = play(*UP, Deleted(7), Dropped())
     assert state.deadline == 7
+
+
+TOO_LARGE = machine.Condemned(machine.OUT_OF_MEMORY, "too large", 0.0)
+NOT_ALIVE = machine.Condemned("Unhealthy", "not alive", 5.0)
+KILLED = Exited(None, 9, "Error", "server was killed by SIGKILL")
+
+
+def test_a_condemned_process_ends_and_is_started_again_with_its_fault_told() -> None:
+    state, acts = play(*UP, TOO_LARGE)
+    assert (state.phase, acts) == (Phase.ENDING, [Act.CANCEL_PROBE, Act.KILL])
+    state, _ = play(*UP, TOO_LARGE, KILLED)
+    assert (state.phase, state.restarts, state.fault) == (Phase.BACKOFF, 1, None)
+    assert state.last_exit is not None
+    assert (state.last_exit.reason, state.last_exit.message) == ("OOMKilled", "too large")
+    assert state.trouble == machine.Trouble(machine.Stage.SERVE, "OOMKilled", "too large")
+
+
+def test_a_condemned_process_has_its_grace_and_is_killed_after_it() -> None:
+    state, acts = play(*UP, NOT_ALIVE)
+    assert (state.deadline, acts) == (5.0, [Act.CANCEL_PROBE, Act.TERMINATE])
+    assert play(*UP, NOT_ALIVE, Passed())[1] == [Act.KILL]
+    state, acts = play(*UP, NOT_ALIVE, Passed(), Deleted(1))
+    assert (state.phase, state.killed, acts) == (Phase.STOPPING, False, [Act.CANCEL_PROBE, Act.TERMINATE])
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "phase"),
+    [("Always", 0, Phase.BACKOFF), ("OnFailure", 0, Phase.ENDED), ("OnFailure", 1, Phase.BACKOFF), ("Never", 1, Phase.ENDED)],
+)
+def test_the_restart_policy_decides_what_is_started_again(policy: str, code: int, phase: Phase) -> None:
+    state = machine.initial(0.0, source="", restart_policy=policy)
+    for event in (Begun(), Spawned(1), Exited(code, None, "Error", "ended")):
+        state, _ = step(state, event, 0.0)
+    assert state.phase is phase

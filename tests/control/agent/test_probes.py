@@ -24,7 +24,13 @@ from flambeau.control.agent.probes import OUR_PATH, Probe, Verdict, check, probe
             False,
             Probe(2, None),
         ),
-        ({"readinessProbe": {"exec": {"command": ["true"]}}}, False, Probe(8080, None)),
+        ({"readinessProbe": {"exec": {"command": ["true"]}}}, False, Probe(8080, None, command=("true",))),
+        ({"readinessProbe": {"grpc": {"port": 9}}}, False, Probe(9, None, grpc_service="")),
+        (
+            {"readinessProbe": {"tcpSocket": {"port": 1}, "periodSeconds": 5, "failureThreshold": 2, "initialDelaySeconds": 4}},
+            False,
+            Probe(1, None, delay_seconds=4, period_seconds=5, failures_max=2),
+        ),
     ],
 )
 def test_a_container_is_asked_as_its_yaml_says(container: dict[str, Any], ours: bool, wanted: Probe) -> None:

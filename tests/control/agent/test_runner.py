@@ -18,7 +18,7 @@ from tests.control.agent.world import World, condition, is_ready, server_status
 
 
 def process_of(world: World, pod: Object) -> ProcessRecord:
-    record = ProcessRecord.load(world.directory(pod) / "process.json")
+    record = ProcessRecord.load(world.directory(pod) / "processes" / "kserve-container.json")
     assert record is not None
     return record
 

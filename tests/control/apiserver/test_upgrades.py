@@ -37,7 +37,7 @@ async def pod(cluster: Cluster, namespace: str) -> AsyncIterator[str]:
     directory.create()
     environment = {"PATH": os.environ["PATH"], "MODEL": "mnist"}
     process, record = start_detached(["sleep", "600"], environment=environment, directory=directory.work, log=directory.path / "log")
-    directory.write_record(record)
+    directory.write_record("kserve-container", record)
     yield "worker"
     process.kill()
     process.wait()

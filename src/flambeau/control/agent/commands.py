@@ -120,10 +120,10 @@ class PodCommands:
             NotReady: the container doesn't run.
             Unavailable: the system refused.
         """
-        if container in (PROXY_CONTAINER, INITIALIZER_CONTAINER):
+        if container in (PROXY_CONTAINER, INITIALIZER_CONTAINER):  # the agent does their work
             raise NotFound(f"container {container} has no process of its own on this machine", hint="leave out -c")
         directory = next((each for each in directories(self._pods) if each.id[:2] == (namespace, pod)), None)
-        environment = _environment(directory)
+        environment = environment_of(directory, container)
         if directory is None or environment is None:
             raise NotReady(f"container {container} of pod {pod} isn't running")
         program = shutil.which(command[0], path=environment.get("PATH"))
@@ -135,9 +135,9 @@ class PodCommands:
             raise Unavailable(f"cannot run {command[0]}: {error.strerror or error}") from error
 
 
-def _environment(directory: PodDirectory | None) -> dict[str, str] | None:
-    """Return the environment that a pod's process has; None where there is no process."""
-    record = directory.record() if directory is not None else None
+def environment_of(directory: PodDirectory | None, container: str) -> dict[str, str] | None:
+    """Return the environment that a container's process has; None where there is no process."""
+    record = directory.record(container) if directory is not None else None
     if record is None or not record.is_alive():
         return None
     try:

@@ -2,11 +2,11 @@
 
 HOME/pods/<namespace>_<name>_<uid>/
   pod.json          Notes
-  process.json      how its process is known (foundation.processes)
-  termination-log   one sentence from a program that ended because of an error
+  processes/        <container>.json: how a container's process is known (foundation.processes)
+  terminations/     <container>: one sentence from a program that ended because of an error
   logs/             <container>.log, <container>.previous.log
   mnt/models        a link into the cache
-  volumes/, work/   other volumes; the process's working directory
+  volumes/, work/   other volumes; the processes' working directory
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Notes:
     address: str
     digest: str = ""
     """Of the model in the cache; empty without one."""
-    ours: bool = False
-    """The process is our own server, and is probed as such."""
+    ours: tuple[str, ...] = ()
+    """Containers that are our own server, and are probed as such."""
 
 
 class PodDirectory:
@@ -65,14 +65,14 @@ class PodDirectory:
     def __init__(self, pods: Path, id: PodId) -> None:
         self.id = id
         self.path = pods / "_".join(id)
-        self.termination_log = self.path / "termination-log"
+        self.processes = self.path / "processes"
         self.model = self.path / "mnt" / "models"
         self.work = self.path / "work"
 
     def create(self) -> None:
         """Make the folders; those that are there stay as they are. Only this user may look into them."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (self.path / "logs", self.path / "mnt", self.work):
+        for folder in (self.path / "logs", self.path / "mnt", self.path / "terminations", self.processes, self.work):
             folder.mkdir(exist_ok=True)
 
     def remove(self) -> None:
@@ -83,7 +83,7 @@ class PodDirectory:
         """Return what was written down; None if nothing was."""
         try:
             fields = orjson.loads((self.path / "pod.json").read_bytes())
-            return Notes(str(fields["address"]), str(fields["digest"]), bool(fields["ours"]))
+            return Notes(str(fields["address"]), str(fields["digest"]), tuple(fields["ours"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -91,29 +91,43 @@ class PodDirectory:
         """Write down."""
         write_atomically(self.path / "pod.json", orjson.dumps(asdict(notes)))
 
-    def record(self) -> ProcessRecord | None:
-        """Return how the pod's process is known; None if there is none."""
-        return ProcessRecord.load(self.path / "process.json")
+    def record(self, container: str) -> ProcessRecord | None:
+        """Return how a container's process is known; None if there is none."""
+        return ProcessRecord.load(self._record_path(container))
 
-    def write_record(self, record: ProcessRecord) -> None:
-        """Write down how the process is known."""
-        record.save(self.path / "process.json")
+    def living(self) -> dict[str, ProcessRecord]:
+        """Return the processes that run, by container."""
+        paths = sorted(self.processes.glob("*.json"))
+        records = {path.stem: ProcessRecord.load(path) for path in paths}
+        return {name: record for name, record in records.items() if record is not None and record.is_alive()}
 
-    def forget_record(self) -> None:
+    def write_record(self, container: str, record: ProcessRecord) -> None:
+        """Write down how a container's process is known."""
+        record.save(self._record_path(container))
+
+    def forget_record(self, container: str) -> None:
         """There is no process any more."""
-        (self.path / "process.json").unlink(missing_ok=True)
+        self._record_path(container).unlink(missing_ok=True)
+
+    def _record_path(self, container: str) -> Path:
+        return self.processes / f"{container}.json"
 
     def link_model(self, tree: Path) -> None:
         """Let mnt/models lead to a directory of the cache."""
         self.model.unlink(missing_ok=True)
         self.model.symlink_to(tree)
 
-    def last_words(self) -> str:
+    def termination_log(self, container: str) -> Path:
+        """Return where a program says why it ended."""
+        return self.path / "terminations" / container
+
+    def last_words(self, container: str) -> str:
         """Return what the program wrote before it ended, and forget it."""
+        path = self.termination_log(container)
         with contextlib.suppress(OSError):
-            with self.termination_log.open("rb") as file:
+            with path.open("rb") as file:
                 words = file.read(_TERMINATION_BYTES_MAX).decode(errors="replace").strip()
-            self.termination_log.unlink()
+            path.unlink()
             return words
         return ""
 

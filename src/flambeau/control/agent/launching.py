@@ -1,15 +1,14 @@
-"""From a Pod's YAML to a running process."""
+"""From a container's YAML to a running process."""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -17,13 +16,14 @@ from flambeau.control.agent import environment, logs
 from flambeau.control.agent.directory import PodDirectory
 from flambeau.control.agent.images import Command, command_for
 from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE
-from flambeau.control.agent.status import server_container
+from flambeau.control.agent.status import is_asked
 from flambeau.control.agent.volumes import Mount, Source, mounts_for, rewrite
 from flambeau.control.resources.kind import Key, Object
-from flambeau.control.resources.pod_contract import PROXY_CONTAINER
+from flambeau.control.resources.lookup import find
 from flambeau.control.resources.pod_ports import http_port
+from flambeau.control.resources.quantity import amount
 from flambeau.control.store.interface import Store
-from flambeau.foundation.errors import FlambeauError, InvalidInput, NotFound, Unavailable
+from flambeau.foundation.errors import FlambeauError, NotFound, Unavailable
 from flambeau.foundation.files import is_safe_relative, write_atomically
 from flambeau.foundation.processes import ProcessRecord, start_detached
 
@@ -39,14 +39,12 @@ class Plan:
     container: str
 
 
-async def plan(pod: Object, directory: PodDirectory, address: str, store: Store) -> Plan:
-    """Work out a pod's command and environment, and make the directories that its mounts need.
+async def plan(pod: Object, container: Object, directory: PodDirectory, address: str, store: Store) -> Plan:
+    """Work out a container's command and environment, and make the directories that its mounts need.
 
     Raises:
-        FlambeauError: the pod can't run here; its reason is the container's waiting reason.
+        FlambeauError: it can't run here; its reason is the container's waiting reason.
     """
-    container = server_container(pod)
-    _refuse_more_containers(pod, container)
     mounts = mounts_for(pod, container, directory.path)
     await _fill(mounts, pod, store)
     sources = {source: await _read(store, pod, *source) for source in environment.sources_of(container)}
@@ -63,15 +61,22 @@ async def plan(pod: Object, directory: PodDirectory, address: str, store: Store)
         own = {name: rewrite(value, places) for name, value in own.items()}
     given = {
         **environment.inherited(os.environ),
-        "PORT": str(http_port(container)),
+        **_threads(container),
+        **({"PORT": str(http_port(container))} if is_asked(pod, container) else {}),
         "POD_NAME": directory.id.name,
         "POD_NAMESPACE": directory.id.namespace,
         **own,
         "FLAMBEAU_POD_IP": address,
         "FLAMBEAU_MOUNTS": orjson.dumps(places).decode(),
-        TERMINATION_LOG_VARIABLE: str(directory.termination_log),
+        TERMINATION_LOG_VARIABLE: str(directory.termination_log(container["name"])),
     }
     return Plan(command, given, container["name"])
+
+
+def _threads(container: Object) -> dict[str, str]:
+    """Return what keeps a program's computing threads to its cpu limit."""
+    cores = amount(find(container, "resources", "limits", "cpu"))
+    return {"OMP_NUM_THREADS": str(max(1, math.ceil(cores)))} if cores is not None else {}
 
 
 def start(plan: Plan, directory: PodDirectory) -> tuple[subprocess.Popen[bytes], ProcessRecord]:
@@ -81,24 +86,13 @@ def start(plan: Plan, directory: PodDirectory) -> tuple[subprocess.Popen[bytes],
         Unavailable: reason RunContainerError; the system refused.
     """
     log = logs.begin(directory.path, plan.container)
-    directory.termination_log.unlink(missing_ok=True)
+    directory.termination_log(plan.container).unlink(missing_ok=True)
     try:
         child, record = start_detached(plan.command.argv, environment=plan.environment, directory=directory.work, log=log)
     except OSError as error:
         raise Unavailable(f"cannot start {plan.command.argv[0]}: {error.strerror or error}", reason="RunContainerError") from error
-    directory.write_record(record)
+    directory.write_record(plan.container, record)
     return child, record
-
-
-def _refuse_more_containers(pod: Mapping[str, Any], server: Mapping[str, Any]) -> None:
-    names = [container["name"] for container in pod["spec"]["containers"]]
-    more = [name for name in names if name not in (server["name"], PROXY_CONTAINER)]
-    if more:
-        raise InvalidInput(
-            f"this machine runs one container of a pod, {server['name']}; it can't run {', '.join(more)} beside it",
-            hint="put what the other containers do into the server, or into an InferenceService of its own",
-            reason="TooManyContainers",
-        )
 
 
 async def _fill(mounts: tuple[Mount, ...], pod: Object, store: Store) -> None:

@@ -251,4 +251,4 @@ def _has_ended(path: Path) -> bool:
     directory = path.parent.parent
     if path.stem == INITIALIZER_CONTAINER:
         return not directory.exists() or (directory / "mnt" / "models").exists()
-    return not directory.exists() or (path.exists() and not (directory / "process.json").exists())
+    return not directory.exists() or (path.exists() and not (directory / "processes" / f"{path.stem}.json").exists())

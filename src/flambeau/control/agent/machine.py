@@ -1,7 +1,10 @@
-"""What a pod does next: a pure state machine, events in, actions out.
+"""What a container of a pod does next: a pure state machine, events in, actions out.
 
 The runner feeds it and carries the actions out; it alone decides about restarts, back-off, deadlines and the order of stopping. It
 never does I/O and never reads a clock: ``now`` is an argument, in seconds of a monotonic clock.
+
+Each container has a machine of its own. The server's begins with what the init containers do (fetching the model); the others begin when
+that is done.
 """
 
 from __future__ import annotations
@@ -28,11 +31,13 @@ HEALTHY_SECONDS = 300.0
 """A pod that was ready this long starts its back-off anew."""
 NO_ANSWER = "ContainersNotReady"
 """Reason of a probe that got no answer at all."""
+OUT_OF_MEMORY = "OOMKilled"
+"""Reason of a process that was killed over its memory limit."""
 _STORY_MAX = 12
 
 
 class Phase(StrEnum):
-    """Where a pod stands."""
+    """Where a container stands."""
 
     PENDING = "pending"
     FETCHING = "fetching"
@@ -41,6 +46,10 @@ class Phase(StrEnum):
     """The process runs, but does not answer as ready."""
     READY = "ready"
     BACKOFF = "backoff"
+    ENDING = "ending"
+    """Being stopped for a fault of its own, to be started again."""
+    ENDED = "ended"
+    """Ended, and by the pod's restart policy not to be started again."""
     DRAINING = "draining"
     """Being deleted: shown as not ready, still answering, until the gateway has forgotten it."""
     STOPPING = "stopping"
@@ -56,7 +65,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why the pod isn't ready."""
+    """Why the container isn't ready."""
 
     stage: Stage
     reason: str
@@ -78,12 +87,12 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The agent took the pod on."""
+    """The container's turn has come."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A process of an earlier agent still serves the pod."""
+    """A process of an earlier agent still runs."""
 
     ready: bool
     """What the pod's status said last: kept until a probe says otherwise, so that adoption leaves no gap."""
@@ -91,9 +100,10 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The model is on this machine."""
+    """The model is on this machine, and every init container has ended well."""
 
     summary: str
+    """In a sentence; empty where there was no model to fetch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +136,12 @@ class SpawnFailed:
 
 @dataclass(frozen=True, slots=True)
 class ProbeSucceeded:
-    """The pod answers as ready."""
+    """The container answers as ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeFailed:
-    """The pod does not answer as ready, and says or shows why."""
+    """The container does not answer as ready, and says or shows why."""
 
     reason: str
     message: str
@@ -145,6 +155,16 @@ class Exited:
     signal: int | None
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condemned:
+    """The process runs, but must not go on: it is stopped, and started again."""
+
+    reason: str
+    message: str
+    grace_seconds: float
+    """0: killed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +195,7 @@ Happening = (
     | ProbeSucceeded
     | ProbeFailed
     | Exited
+    | Condemned
     | Passed
     | Deleted
     | Dropped
@@ -192,7 +213,7 @@ class Act(StrEnum):
     TERMINATE = "terminate"
     KILL = "kill"
     CLEAN = "clean"
-    """Remove the pod's directory, lease and finalizer."""
+    """Forget the process: the container is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +230,7 @@ Action = Act | Tell
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything that is known about a pod's life."""
+    """Everything that is known about a container's life."""
 
     phase: Phase
     since: float
@@ -218,6 +239,10 @@ class State:
     """When ``Passed`` is due."""
     source: str
     """URI of the model that the storage-initializer fetches; empty without one."""
+    prepares: bool = False
+    """Init containers come before the process."""
+    restart_policy: str = "Always"
+    """Always, OnFailure or Never, as the pod says."""
     fetched: bool = False
     fetch_started: float | None = None
     fetch_finished: float | None = None
@@ -232,14 +257,27 @@ class State:
     last_fetch: Exit | None = None
     last_exit: Exit | None = None
     killed: bool = False
+    fault: Trouble | None = None
+    """Why the process that is ending was condemned."""
     grace_seconds: float = 30.0
     story: tuple[str, ...] = ()
     """The last steps, for the error that a wrong step raises."""
 
 
-def initial(now: float, *, source: str, restarts: int = 0) -> State:
-    """Return the state of a pod that nobody has looked at yet."""
-    return State(Phase.PENDING, now, None, source, restarts=restarts)
+def initial(
+    now: float, *, source: str, prepares: bool = False, restart_policy: str = "Always", ended: bool = False, restarts: int = 0
+) -> State:
+    """Return the state of a container that nobody has looked at yet; ``ended``: it ended for good before this agent came."""
+    return State(
+        Phase.ENDED if ended else Phase.PENDING,
+        now,
+        None,
+        source,
+        prepares or bool(source),
+        restart_policy,
+        fetched=ended,
+        restarts=restarts,
+    )
 
 
 def backoff_seconds(failures: int) -> float:
@@ -265,7 +303,7 @@ def step(state: State, event: Happening, now: float) -> tuple[State, tuple[Actio
     return replace(following, story=(*state.story, line)[-_STORY_MAX:]), actions
 
 
-_LATE = (InputsChanged, ProbeSucceeded, ProbeFailed, Fetched, FetchFailed, Dropped, Passed, Deleted)
+_LATE = (InputsChanged, ProbeSucceeded, ProbeFailed, Condemned, Fetched, FetchFailed, Dropped, Passed, Deleted)
 """Events that may arrive after what they were about has ended (a probe's answer, a second look at a deletion); they change nothing then."""
 
 _Step = tuple[State, tuple[Action, ...]]
@@ -276,17 +314,19 @@ def _enter(state: State, phase: Phase, now: float, seconds: float | None) -> Sta
 
 
 def _begin(state: State, _: Happening, now: float) -> _Step:
-    scheduled = Tell("Normal", "Scheduled", "this machine runs the pod")
-    if state.source:
+    if state.prepares:
         following = replace(_enter(state, Phase.FETCHING, now, FETCH_SECONDS_MAX), fetch_started=now)
-        return following, (Act.FETCH, scheduled, Tell("Normal", "Fetching", f"fetching {state.source}"))
-    return _enter(state, Phase.STARTING, now, START_SECONDS_MAX), (scheduled, Act.SPAWN)
+        told = (Tell("Normal", "Fetching", f"fetching {state.source}"),) if state.source else ()
+        return following, (Act.FETCH, *told)
+    return _enter(state, Phase.STARTING, now, START_SECONDS_MAX), (Act.SPAWN,)
 
 
 def _begin_again(state: State, event: Happening, now: float) -> _Step:
     """Go on after the process ended while no agent was there."""
     assert isinstance(event, Exited)
     ended = Exit(event.code, event.signal, event.reason, event.message, now, now)
+    if not _is_restarted(state, event):
+        return replace(_enter(state, Phase.ENDED, now, None), last_exit=ended, fetched=True), (Tell("Warning", "Lost", event.message),)
     following, actions = _begin(replace(state, last_exit=ended, restarts=state.restarts + 1), event, now)
     return following, (Tell("Warning", "Lost", event.message), *actions)
 
@@ -308,7 +348,8 @@ def _adopt(state: State, event: Happening, now: float) -> _Step:
 def _have_model(state: State, event: Happening, now: float) -> _Step:
     assert isinstance(event, Fetched)
     following = replace(_enter(state, Phase.STARTING, now, START_SECONDS_MAX), fetched=True, fetch_finished=now, failures=0, trouble=None)
-    return following, (Tell("Normal", "Fetched", event.summary), Act.SPAWN)
+    told = (Tell("Normal", "Fetched", event.summary),) if event.summary else ()
+    return following, (*told, Act.SPAWN)
 
 
 def _back_off(state: State, trouble: Trouble, now: float, *actions: Action) -> _Step:
@@ -373,14 +414,39 @@ def _become_unready(state: State, event: Happening, now: float) -> _Step:
 
 def _lose_process(state: State, event: Happening, now: float) -> _Step:
     assert isinstance(event, Exited)
+    fault = state.fault
     ended = Exit(event.code, event.signal, event.reason, event.message, state.started or now, now)
+    if fault is not None:
+        ended = replace(ended, reason=fault.reason if fault.reason == OUT_OF_MEMORY else event.reason, message=fault.message)
+    if not _is_restarted(state, event):
+        return replace(_enter(state, Phase.ENDED, now, None), last_exit=ended, ready_since=None), (Act.CANCEL_PROBE,)
     healthy = state.ready_since is not None and now - state.ready_since >= HEALTHY_SECONDS
-    told = replace(state, last_exit=ended, restarts=state.restarts + 1, failures=0 if healthy else state.failures)
-    return _back_off(told, Trouble(Stage.SERVE, _crash_reason(event), event.message), now, Act.CANCEL_PROBE)
+    told = replace(state, last_exit=ended, restarts=state.restarts + 1, failures=0 if healthy else state.failures, fault=None, killed=False)
+    trouble = fault or Trouble(Stage.SERVE, _crash_reason(event), event.message)
+    return _back_off(told, trouble, now, Act.CANCEL_PROBE)
 
 
 def _crash_reason(event: Exited) -> str:
     return f"ExitCode{event.code}" if event.code is not None else event.reason
+
+
+def _is_restarted(state: State, event: Exited) -> bool:
+    return state.restart_policy == "Always" or (state.restart_policy == "OnFailure" and event.code != 0)
+
+
+def _condemn(state: State, event: Happening, now: float) -> _Step:
+    assert isinstance(event, Condemned)
+    fault = Trouble(Stage.SERVE, event.reason, event.message)
+    at_once = event.grace_seconds <= 0
+    following = replace(
+        _enter(state, Phase.ENDING, now, KILL_SECONDS_MAX if at_once else event.grace_seconds), fault=fault, trouble=fault, killed=at_once
+    )
+    return following, (Act.CANCEL_PROBE, Tell("Warning", event.reason, event.message), Act.KILL if at_once else Act.TERMINATE)
+
+
+def _force_end(state: State, _: Happening, now: float) -> _Step:
+    """Kill what ignores SIGTERM, as often as it takes: nothing is started beside a process that is still there."""
+    return replace(_enter(state, Phase.ENDING, now, KILL_SECONDS_MAX), killed=True), (Act.KILL,)
 
 
 def _try_again(state: State, _: Happening, now: float) -> _Step:
@@ -399,7 +465,7 @@ def _drain(state: State, event: Happening, now: float) -> _Step:
 
 def _stop(state: State, event: Happening, now: float) -> _Step:
     grace = event.grace_seconds if isinstance(event, Deleted) else state.grace_seconds
-    following = replace(_enter(state, Phase.STOPPING, now, grace), grace_seconds=grace)
+    following = replace(_enter(state, Phase.STOPPING, now, grace), grace_seconds=grace, killed=False)
     return following, (Act.CANCEL_PROBE, Tell("Normal", "Killing", "stopping the process"), Act.TERMINATE)
 
 
@@ -444,12 +510,18 @@ _TABLE: dict[tuple[Phase, type], Callable[[State, Happening, float], _Step]] = {
     (Phase.RUNNING, Passed): _progress_too_long,
     (Phase.RUNNING, Exited): _lose_process,
     (Phase.RUNNING, Deleted): _stop,
+    (Phase.RUNNING, Condemned): _condemn,
     (Phase.READY, ProbeFailed): _become_unready,
+    (Phase.READY, Condemned): _condemn,
     (Phase.READY, Exited): _lose_process,
     (Phase.READY, Deleted): _drain,
     (Phase.BACKOFF, Passed): _try_again,
     (Phase.BACKOFF, InputsChanged): _retry_if_fetching_failed,
     (Phase.BACKOFF, Deleted): _end,
+    (Phase.ENDING, Exited): _lose_process,
+    (Phase.ENDING, Passed): _force_end,
+    (Phase.ENDING, Deleted): _stop,
+    (Phase.ENDED, Deleted): _end,
     (Phase.DRAINING, Dropped): _stop,
     (Phase.DRAINING, Passed): _stop,
     (Phase.DRAINING, Exited): _end,

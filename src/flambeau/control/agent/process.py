@@ -62,6 +62,12 @@ class Leader:
         """Send a signal to the whole group, if its leader still is who we think."""
         self.record.signal(number)
 
+    def kill(self) -> None:
+        """Kill the whole group, and wait for its leader where it is our child."""
+        self.signal(signal.SIGKILL)
+        if self._child is not None:
+            self._child.wait()
+
 
 async def _pid_ended(pid: int) -> None:
     """Wait for a process's end; at once if there is no such process."""

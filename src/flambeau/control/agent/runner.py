@@ -60,10 +60,10 @@ class Agent:
         listing = await self._around.store.list("pods")
         pods = {PodId.of(pod): pod for pod in listing.items}
         left = {directory.id: directory for directory in directories(self._pods)}
-        alive = {id: record for id, directory in left.items() if id in pods and (record := directory.record()) and record.is_alive()}
+        alive = {id: living for id, directory in left.items() if id in pods and (living := directory.living())}
         for id in alive:
             self._take_on(pods[id])
-        tokens = {record.token for record in alive.values()}
+        tokens = {record.token for living in alive.values() for record in living.values()}
         for pid in await asyncio.to_thread(end_strangers, self._pods, tokens):
             _log.warning("stopped process %d, which belonged to a pod that is no more", pid)
         for id in left.keys() - pods.keys():

@@ -1,10 +1,10 @@
-"""A pod's ``status`` as Kubernetes would write it, from what the machine knows. Pure."""
+"""A pod's ``status`` as Kubernetes would write it, from what its containers' machines know. Pure."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from flambeau.control.agent.machine import Exit, Phase, Stage, State
@@ -17,21 +17,32 @@ from flambeau.foundation.timestamps import rfc3339
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the machine does not know about a pod."""
+    """What the machines do not know about a pod."""
 
     address: str
     """Empty until one is given."""
     progress: str = ""
     """How far a fetch is, in words."""
     wall_offset: float = 0.0
-    """Seconds to add to the machine's clock to get seconds since the epoch."""
+    """Seconds to add to the machines' clock to get seconds since the epoch."""
+    inits: Mapping[str, float | Exit] = field(default_factory=dict)
+    """Init containers that are commands: since when one runs, or how it ended."""
 
 
 def server_container(pod: Mapping[str, Any]) -> Object:
-    """Return the container that runs as a process: ``kserve-container``, else the first that is not the proxy."""
-    containers: list[Object] = pod["spec"]["containers"]
-    named = [container for container in containers if container["name"] == SERVER_CONTAINER]
-    return (named or [container for container in containers if container["name"] != PROXY_CONTAINER])[0]
+    """Return the container that requests go to: ``kserve-container``, else the first that is not the proxy."""
+    containers = process_containers(pod)
+    return next((container for container in containers if container["name"] == SERVER_CONTAINER), containers[0])
+
+
+def process_containers(pod: Mapping[str, Any]) -> list[Object]:
+    """Return the containers that run as processes."""
+    return [container for container in pod["spec"]["containers"] if container["name"] != PROXY_CONTAINER]
+
+
+def is_asked(pod: Mapping[str, Any], container: Mapping[str, Any]) -> bool:
+    """Tell whether a container has a port: the server always, another one if it says so."""
+    return bool(container.get("ports")) or container["name"] == server_container(pod)["name"]
 
 
 def model_source(pod: Mapping[str, Any]) -> str:
@@ -40,79 +51,108 @@ def model_source(pod: Mapping[str, Any]) -> str:
     return next((str(container["args"][0]) for container in containers if container["name"] == INITIALIZER_CONTAINER), "")
 
 
-def pod_status(pod: Mapping[str, Any], state: State, facts: Facts, now: float) -> Object:
+def pod_status(pod: Mapping[str, Any], states: Mapping[str, State], facts: Facts, now: float) -> Object:
     """Return the pod's whole new status.
 
     Args:
         pod: as in the store; conditions keep their transition times.
-        state: the machine's.
+        states: of the containers that run as processes, by name.
         facts: address, progress and clock.
         now: seconds since the epoch.
     """
+    server = states[server_container(pod)["name"]]
     status: Object = {
-        "phase": "Running" if state.started is not None else "Pending",
-        "conditions": _conditions(pod, state, facts, now),
-        "containerStatuses": [_container(container, state, facts) for container in pod["spec"]["containers"]],
+        "phase": _phase(states.values()),
+        "conditions": _conditions(pod, states, facts, now),
+        "containerStatuses": [_container(container, states, facts) for container in pod["spec"]["containers"]],
         "startTime": (pod.get("status") or {}).get("startTime") or rfc3339(now),
         "qosClass": "Burstable",
     }
     if facts.address:
         status |= {"podIP": facts.address, "podIPs": [{"ip": facts.address}], "hostIP": "127.0.0.1"}
-    if state.source:
-        status["initContainerStatuses"] = [_initializer(pod, state, facts)]
+    if server.prepares:
+        status["initContainerStatuses"] = [_initializer(container, server, facts) for container in pod["spec"]["initContainers"]]
     return status
 
 
-def _conditions(pod: Mapping[str, Any], state: State, facts: Facts, now: float) -> list[Object]:
+def _phase(states: Collection[State]) -> str:
+    if all(state.phase is Phase.ENDED for state in states):
+        well = all(state.last_exit is None or state.last_exit.code == 0 for state in states)
+        return "Succeeded" if well else "Failed"
+    return "Running" if any(state.started is not None for state in states) else "Pending"
+
+
+def _conditions(pod: Mapping[str, Any], states: Mapping[str, State], facts: Facts, now: float) -> list[Object]:
     conditions: list[Object] = copy.deepcopy((pod.get("status") or {}).get("conditions") or [])
-    initialized = state.fetched or not state.source
-    reason, message = _why_unready(pod, state, facts)
+    server = states[server_container(pod)["name"]]
+    reason, message = _why_unready(pod, states, facts)
     set_condition(conditions, "PodScheduled", "True", "", "", now)
-    if initialized:
+    if server.fetched or not server.prepares:
         set_condition(conditions, "Initialized", "True", "", "", now)
     else:
         set_condition(conditions, "Initialized", "False", reason, message, now)
     for type in ("ContainersReady", "Ready"):
-        if state.phase is Phase.READY:
+        if all(state.phase is Phase.READY for state in states.values()):
             set_condition(conditions, type, "True", "", "", now)
         else:
             set_condition(conditions, type, "False", reason, message, now)
     return conditions
 
 
-def _why_unready(pod: Mapping[str, Any], state: State, facts: Facts) -> tuple[str, str]:
+def _why_unready(pod: Mapping[str, Any], states: Mapping[str, State], facts: Facts) -> tuple[str, str]:
+    """Return (reason, message) of the container that is furthest from ready; of equals, the server's."""
+    first = server_container(pod)["name"]
+    unready = {name: state for name, state in states.items() if state.phase is not Phase.READY} or states
+    name = min(unready, key=lambda name: (unready[name].trouble is None, name != first))
+    state = unready[name]
     match state.phase:
-        case Phase.DRAINING | Phase.STOPPING | Phase.GONE:
-            return "PodCompleted", "the pod is being stopped"
+        case Phase.DRAINING | Phase.STOPPING | Phase.GONE | Phase.ENDED:
+            return "PodCompleted", "the pod is being stopped" if state.phase is not Phase.ENDED else f"{name} has ended"
         case Phase.FETCHING if state.trouble is None or facts.progress:
+            if not state.source:
+                return "PodInitializing", f"running the init containers: {facts.progress}"
             return "PodInitializing", f"fetching {state.source}: {facts.progress}" if facts.progress else f"fetching {state.source}"
     if state.trouble is not None:
         return state.trouble.reason, state.trouble.message
-    names = " ".join(container["name"] for container in pod["spec"]["containers"])
+    names = " ".join(_unready_names(pod, states))
     if state.phase is Phase.RUNNING:
         return "ContainersNotReady", f"waiting for an answer of the readiness probe; containers with unready status: [{names}]"
     return "PodInitializing", f"containers with unready status: [{names}]"
 
 
-def _container(container: Mapping[str, Any], state: State, facts: Facts) -> Object:
-    is_proxy = container["name"] == PROXY_CONTAINER
+def _unready_names(pod: Mapping[str, Any], states: Mapping[str, State]) -> list[str]:
+    return [each["name"] for each in pod["spec"]["containers"] if not _is_ready(each["name"], states)]
+
+
+def _is_ready(name: str, states: Mapping[str, State]) -> bool:
+    """Tell whether a container is ready; the proxy is when all others are."""
+    of = [states[name]] if name in states else list(states.values())
+    return all(state.phase is Phase.READY for state in of)
+
+
+def _container(container: Mapping[str, Any], states: Mapping[str, State], facts: Facts) -> Object:
+    state = states.get(container["name"])
+    running = state if state is not None else states[next(iter(states))]
     status: Object = {
         "name": container["name"],
         "image": container.get("image", ""),
         "imageID": "",
-        "ready": state.phase is Phase.READY,
-        "started": state.phase in (Phase.RUNNING, Phase.READY),
-        "restartCount": 0 if is_proxy else state.restarts,
-        "state": _proxy_state(state, facts) if is_proxy else _server_state(state, facts),
+        "ready": _is_ready(container["name"], states),
+        "started": running.phase in (Phase.RUNNING, Phase.READY),
+        "restartCount": 0 if state is None else state.restarts,
+        "state": _proxy_state(running, facts) if state is None else _server_state(state, facts),
         "lastState": {},
     }
-    if not is_proxy and state.last_exit is not None:
+    if state is not None and state.last_exit is not None and state.phase is not Phase.ENDED:
         status["lastState"] = {"terminated": _terminated(state.last_exit, facts)}
     return status
 
 
 def _server_state(state: State, facts: Facts) -> Object:
-    if state.phase in (Phase.RUNNING, Phase.READY, Phase.DRAINING, Phase.STOPPING) and state.started is not None:
+    if state.phase is Phase.ENDED and state.last_exit is not None:
+        return {"terminated": _terminated(state.last_exit, facts)}
+    running = (Phase.RUNNING, Phase.READY, Phase.ENDING, Phase.DRAINING, Phase.STOPPING)
+    if state.phase in running and state.started is not None:
         return {"running": {"startedAt": _wall(state.started, facts)}}
     if state.trouble is not None and state.trouble.stage is Stage.SERVE and state.phase is Phase.BACKOFF:
         ran = state.last_exit is not None
@@ -126,23 +166,35 @@ def _proxy_state(state: State, facts: Facts) -> Object:
     return {"running": {"startedAt": _wall(state.started, facts)}}
 
 
-def _initializer(pod: Mapping[str, Any], state: State, facts: Facts) -> Object:
-    container = next(entry for entry in pod["spec"]["initContainers"] if entry["name"] == INITIALIZER_CONTAINER)
+def _initializer(container: Mapping[str, Any], state: State, facts: Facts) -> Object:
+    fetches = container["name"] == INITIALIZER_CONTAINER
+    told = facts.inits.get(container["name"])
+    done = state.fetched or (isinstance(told, Exit) and told.code == 0)
     status: Object = {
-        "name": INITIALIZER_CONTAINER,
+        "name": container["name"],
         "image": container.get("image", ""),
         "imageID": "",
-        "ready": state.fetched,
+        "ready": done,
         "restartCount": state.fetch_restarts,
-        "state": _initializer_state(state, facts),
+        "state": _fetch_state(state, facts) if fetches else _init_state(state, told, facts),
         "lastState": {},
     }
-    if state.last_fetch is not None:
+    if fetches and state.last_fetch is not None:
         status["lastState"] = {"terminated": _terminated(state.last_fetch, facts)}
     return status
 
 
-def _initializer_state(state: State, facts: Facts) -> Object:
+def _init_state(state: State, told: float | Exit | None, facts: Facts) -> Object:
+    if isinstance(told, Exit):
+        return {"terminated": _terminated(told, facts)}
+    if told is not None:
+        return {"running": {"startedAt": _wall(told, facts)}}
+    if state.fetched:
+        return {"terminated": _terminated(Exit(0, None, "Completed", "", state.fetch_started or 0.0, state.fetch_finished or 0.0), facts)}
+    return {"waiting": {"reason": "PodInitializing"}}
+
+
+def _fetch_state(state: State, facts: Facts) -> Object:
     if state.fetched:
         started, finished = state.fetch_started or 0.0, state.fetch_finished or 0.0
         return {"terminated": _terminated(Exit(0, None, "Completed", "", started, finished), facts)}

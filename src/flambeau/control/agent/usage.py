@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -41,19 +42,16 @@ class PodUsage:
         """Return each pod's processor seconds so far, and its memory."""
         found = {}
         for directory in directories(self._pods):
-            record = directory.record()
-            if directory.id[:2] in pods and record is not None and record.is_alive():
-                found[directory.id[:2]] = _sum(record.pid)
+            if directory.id[:2] in pods and (living := directory.living()):
+                trees = [tree_usage(record.pid) for record in living.values()]
+                found[directory.id[:2]] = (sum(seconds for seconds, _ in trees), sum(memory for _, memory in trees))
         return found
 
 
-def _sum(leader: int) -> tuple[float, int]:
+def tree_usage(leader: int) -> tuple[float, int]:
+    """Return the processor seconds and the memory, shared pages in equal parts, of a process and all that it started. Blocks."""
     seconds, memory = 0.0, 0
-    try:
-        processes = [psutil.Process(leader), *psutil.Process(leader).children(recursive=True)]
-    except psutil.Error:
-        return seconds, memory
-    for process in processes:
+    for process in tree(leader):
         try:
             times = process.cpu_times()
             memory += process.memory_full_info().pss
@@ -61,3 +59,27 @@ def _sum(leader: int) -> tuple[float, int]:
             continue
         seconds += times.user + times.system
     return seconds, memory
+
+
+def memory_bytes_over(leader: int, limit: int) -> int:
+    """Return the memory of a process and all that it started if it is over a limit, else 0. Blocks.
+
+    The plain sum, which counts shared pages several times, is cheap and an upper bound: only over it the exact one is asked for.
+    """
+    most = 0
+    for process in tree(leader):
+        with contextlib.suppress(psutil.Error):
+            most += process.memory_info().rss
+    if most <= limit:
+        return 0
+    _, exact = tree_usage(leader)
+    return exact if exact > limit else 0
+
+
+def tree(leader: int) -> list[psutil.Process]:
+    """Return a process and all that it started; none where it is gone."""
+    try:
+        process = psutil.Process(leader)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []

@@ -1,0 +1,197 @@
+"""Pods of several containers: their processes, questions, hooks, limits and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import textwrap
+from typing import Any
+
+from flambeau.control.resources.kind import Key, Object
+from flambeau.foundation.processes import ProcessRecord
+from tests.control.agent.world import SERVER, World, condition, is_ready
+
+SLEEPER = "import time; print('sleeping', flush=True); time.sleep(600)"
+EATER = """
+    import time
+    hoard = bytearray(200 * 1024 * 1024)
+    hoard[::4096] = b"x" * len(hoard[::4096])
+    time.sleep(600)
+"""
+
+
+def add(pod: Object, name: str, script: str, **fields: Any) -> Object:
+    """Give a pod one more container; return the pod."""
+    pod["spec"]["containers"].insert(1, {"name": name, "image": "i", "command": [sys.executable, "-c", textwrap.dedent(script)], **fields})
+    return pod
+
+
+def status_of(pod: Object, name: str, field: str = "containerStatuses") -> Object:
+    statuses: list[Object] = (pod.get("status") or {}).get(field) or []
+    return next((status for status in statuses if status["name"] == name), {})
+
+
+def ended(pod: Object, name: str, field: str = "containerStatuses") -> Object:
+    found: Object = status_of(pod, name, field).get("lastState", {}).get("terminated") or {}
+    return found
+
+
+def process_of(world: World, pod: Object, name: str) -> ProcessRecord:
+    record = ProcessRecord.load(world.directory(pod) / "processes" / f"{name}.json")
+    assert record is not None
+    return record
+
+
+def log_of(world: World, pod: Object, name: str) -> str:
+    return (world.directory(pod) / "logs" / f"{name}.log").read_text()
+
+
+async def test_each_container_is_a_process_with_a_log_of_its_own(world: World) -> None:
+    await world.agent()
+    await world.store.create(add(world.pod("p"), "side", SLEEPER))
+    pod = await world.until("p", is_ready)
+    records = [process_of(world, pod, name) for name in ("kserve-container", "side")]
+    assert all(record.is_alive() for record in records)
+    assert [status_of(pod, name)["ready"] for name in ("kserve-container", "side", "queue-proxy")] == [True, True, True]
+    assert (log_of(world, pod, "side"), log_of(world, pod, "kserve-container")) == ("sleeping\n", "serving []\n")
+    await world.store.delete(Key("pods", "ns", "p"))
+    await world.until_gone("p")
+    assert not any(record.is_alive() for record in records)
+
+
+async def test_one_container_restarts_while_the_others_go_on(world: World) -> None:
+    await world.agent()
+    await world.store.create(add(world.pod("p"), "side", SLEEPER))
+    pod = await world.until("p", is_ready)
+    server, side = process_of(world, pod, "kserve-container"), process_of(world, pod, "side")
+    os.kill(side.pid, signal.SIGKILL)
+    pod = await world.until("p", lambda pod: is_ready(pod) and status_of(pod, "side")["restartCount"] == 1)
+    assert (process_of(world, pod, "kserve-container"), status_of(pod, "kserve-container")["restartCount"]) == (server, 0)
+    assert "side was killed by SIGKILL" in ended(pod, "side")["message"]
+
+
+async def test_a_pod_is_not_ready_while_one_container_fails(world: World) -> None:
+    await world.agent()
+    await world.store.create(add(world.pod("p"), "side", "raise SystemExit('no licence')"))
+    pod = await world.until("p", lambda pod: "no licence" in condition(pod, "Ready").get("message", ""))
+    assert (condition(pod, "Ready")["status"], condition(pod, "Ready")["reason"]) == ("False", "ExitCode1")
+    await world.until("p", lambda pod: "running" in status_of(pod, "kserve-container")["state"])
+
+
+async def test_containers_of_a_killed_agent_are_all_adopted(world: World) -> None:
+    first = await world.agent()
+    await world.store.create(add(world.pod("p"), "side", SLEEPER))
+    pod = await world.until("p", is_ready)
+    records = [process_of(world, pod, name) for name in ("kserve-container", "side")]
+    await first.stop(kill_pods=False)
+    await world.agent()
+    await world.eventually(lambda: _has_event(world, "Normal Adopted"))
+    pod = await world.get("p")
+    assert is_ready(pod)
+    assert [process_of(world, pod, name) for name in ("kserve-container", "side")] == records
+    assert all(record.is_alive() for record in records)
+
+
+async def _has_event(world: World, event: str) -> bool:
+    return event in await world.events()
+
+
+async def test_init_containers_that_are_commands_run_one_after_the_other(world: World) -> None:
+    await world.agent()
+    pod = world.pod("p")
+    mount = {"name": "shared", "mountPath": "/shared"}
+    script = "import sys; open(sys.argv[1] + '/words', 'a').write(sys.argv[2])"
+    pod["spec"]["initContainers"] = [
+        {"name": name, "image": "i", "command": [sys.executable, "-c", script, "/shared", name], "volumeMounts": [mount]}
+        for name in ("one", "two")
+    ]
+    pod["spec"]["volumes"] = [{"name": "shared", "emptyDir": {}}]
+    await world.store.create(pod)
+    pod = await world.until("p", is_ready)
+    assert (world.directory(pod) / "volumes" / "shared" / "words").read_text() == "onetwo"
+    states = [status["state"]["terminated"]["exitCode"] for status in pod["status"]["initContainerStatuses"]]
+    assert states == [0, 0]
+
+
+async def test_a_failing_init_container_is_told_and_holds_the_rest(world: World) -> None:
+    await world.agent()
+    pod = world.pod("p")
+    pod["spec"]["initContainers"] = [{"name": "first", "image": "i", "command": [sys.executable, "-c", "raise SystemExit('no disk')"]}]
+    await world.store.create(pod)
+    pod = await world.until("p", lambda pod: condition(pod, "Ready").get("reason") == "InitContainerFailed")
+    assert condition(pod, "Ready")["message"] == "init container first exited with status 1: no disk"
+    assert status_of(pod, "first", "initContainerStatuses")["state"]["terminated"]["exitCode"] == 1
+    assert status_of(pod, "kserve-container")["state"] == {"waiting": {"reason": "PodInitializing"}}
+
+
+async def test_more_memory_than_the_limit_kills_the_container_and_says_so(world: World) -> None:
+    await world.agent()
+    await world.store.create(add(world.pod("p"), "eater", EATER, resources={"limits": {"memory": "100Mi", "cpu": "1500m"}}))
+    pod = await world.until("p", lambda pod: ended(pod, "eater").get("reason") == "OOMKilled")
+    assert ended(pod, "eater")["exitCode"] == 137
+    assert "over its limit of 100Mi" in ended(pod, "eater")["message"]
+    await world.until("p", lambda pod: condition(pod, "Ready").get("reason") == "OOMKilled")
+    assert "OMP_NUM_THREADS" in (await world.events())["Normal LimitsOnThisMachine"]
+
+
+async def test_a_container_that_is_not_alive_is_started_again(world: World) -> None:
+    await world.agent()
+    alive = {"exec": {"command": ["test", "-e", "alive"]}, "periodSeconds": 1, "failureThreshold": 1}
+    script = "import os, time; open('alive', 'w'); time.sleep(600)"
+    up = {"exec": {"command": ["test", "-e", "alive"]}, "periodSeconds": 1}
+    await world.store.create(add(world.pod("p"), "side", script, livenessProbe=alive, startupProbe=up))
+    pod = await world.until("p", is_ready)
+    (world.directory(pod) / "work" / "alive").unlink()
+    pod = await world.until("p", lambda pod: is_ready(pod) and status_of(pod, "side")["restartCount"] == 1)
+    assert "side: liveness probe failed: test ended with status 1" in ended(pod, "side")["message"]
+    assert status_of(pod, "kserve-container")["restartCount"] == 0
+
+
+async def test_hooks_run_after_the_start_and_before_the_stop(world: World) -> None:
+    await world.agent()
+    pod = world.pod("p")
+    told = world.home / "told"
+
+    def say(word: str) -> Object:
+        return {"exec": {"command": ["sh", "-c", f"echo {word} $POD_NAME >> {told}"]}}
+
+    pod["spec"]["containers"][0]["lifecycle"] = {"postStart": say("started"), "preStop": say("stopping")}
+    await world.store.create(pod)
+    await world.until("p", is_ready)
+    await world.eventually(lambda: asyncio.to_thread(told.exists))
+    await world.store.delete(Key("pods", "ns", "p"))
+    await world.until_gone("p")
+    assert told.read_text() == "started p\nstopping p\n"
+
+
+async def test_a_failing_hook_is_told_and_starts_the_container_again(world: World) -> None:
+    await world.agent()
+    hook = {"postStart": {"exec": {"command": ["sh", "-c", "echo no door; exit 3"]}}}
+    await world.store.create(add(world.pod("p"), "side", SLEEPER, lifecycle=hook))
+    pod = await world.until("p", lambda pod: status_of(pod, "side").get("restartCount", 0) > 0)
+    assert "its postStart hook failed: sh ended with status 3: no door" in ended(pod, "side")["message"]
+
+
+async def test_what_is_not_to_be_restarted_ends_and_stays_ended(world: World) -> None:
+    await world.agent()
+    pod = world.pod("job", "print('done')", restartPolicy="Never")
+    await world.store.create(pod)
+    pod = await world.until("job", lambda pod: (pod.get("status") or {}).get("phase") == "Succeeded")
+    assert status_of(pod, "kserve-container")["state"]["terminated"]["exitCode"] == 0
+    await world.store.create(world.pod("bad", "raise SystemExit(4)", restartPolicy="Never"))
+    await world.until("bad", lambda pod: (pod.get("status") or {}).get("phase") == "Failed")
+    await world.agents[0].stop(kill_pods=False)
+    await world.agent()
+    await world.store.delete(Key("pods", "ns", "job"))
+    await world.until_gone("job")
+    assert not await _has_event(world, "Normal Adopted")
+
+
+async def test_a_model_and_a_collocated_container_share_the_address(world: World) -> None:
+    await world.agent()
+    probe = {"readinessProbe": {"httpGet": {"path": "/", "port": 9000}}, "ports": [{"containerPort": 9000}]}
+    await world.store.create(add(world.pod("p"), "transformer-container", SERVER, **probe))
+    pod = await world.until("p", is_ready)
+    assert status_of(pod, "transformer-container")["ready"]

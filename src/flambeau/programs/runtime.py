@@ -15,7 +15,7 @@ from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.programs.settings.models import StartupModel
 from flambeau.programs.settings.mounts import parse_mounts
 from flambeau.programs.settings.server import Flags, ServerSettings
-from flambeau.serving.archive.formats import FORMATS, model_in
+from flambeau.serving.archive.formats import FORMATS, found_in, model_in
 from flambeau.serving.archive.plain import manifest_of_model, summary_of
 
 MODELS_PATH = "/mnt/models"
@@ -134,13 +134,15 @@ def _repository(model: RuntimeModel) -> list[tuple[StartupModel, Path]]:
             raise InvalidInput(f"model {folder.name}: of Triton's backends this machine has ONNX's and PyTorch's", reason="ModelMissing")
         manifest = replace(manifest_of_model(newest, None, model.options), model_name=folder.name, model_version=newest.name)
         startup.append((StartupModel(f"{folder.name}/{newest.name}", folder.name, manifest=manifest), newest))
-    if not startup:
-        raise InvalidInput(
-            f"there is no model in {model.directory.name}: it has no folder like <model>/<version>/",
-            hint="put the file at <model>/1/model.onnx or <model>/1/model.pt, or set runtime: flambeau-server for a single file",
-            reason="ModelMissing",
-        )
-    return startup
+    if startup:
+        return startup
+    if found_in(model.directory):
+        return [_folder(replace(model, runtime="auto"))]  # Triton would refuse it, but there is only one thing that it can mean
+    raise InvalidInput(
+        f"there is no model in {model.directory.name}: it has no folder like <model>/<version>/, and no model file",
+        hint="put the file at <model>/1/model.onnx or <model>/1/model.pt",
+        reason="ModelMissing",
+    )
 
 
 def _format_of(runtime: str, environment: Mapping[str, str]) -> str:

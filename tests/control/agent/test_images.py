@@ -36,6 +36,25 @@ def test_our_own_image_takes_our_own_words() -> None:
     assert run("flambeau/server").argv == SERVE
 
 
+@pytest.mark.parametrize(
+    ("image", "args", "words"),
+    [
+        ("kserve/sklearnserver:v0.20.0", ["--model_name=iris", "--http_port=8080"], ("sklearn", "--model_name=iris", "--http_port=8080")),
+        ("docker.io/kserve/xgbserver", [], ("xgboost",)),
+        ("kserve/lgbserver:latest-gpu", ["--nthread=1"], ("lightgbm", "--nthread=1")),
+        ("kserve/huggingfaceserver", ["--model_name=bert"], ("huggingface", "--model_name=bert")),
+        ("seldonio/mlserver:1.7.1", [], ("mlserver",)),
+        ("nvcr.io/nvidia/tritonserver:23.05-py3", ["tritonserver", "--model-store=/m"], ("triton", "--model-store=/m")),
+    ],
+)
+def test_kserves_runtimes_are_our_server(image: str, args: list[str], words: tuple[str, ...]) -> None:
+    assert run(image, args=args) == Command(("/py", "-m", "flambeau", "runtime", *words), ours=True)
+
+
+def test_a_runtimes_image_with_a_command_of_its_own_runs_that() -> None:
+    assert run("kserve/sklearnserver", command=["server"], args=["a"]) == Command(("/bin/server", "a"), ours=False)
+
+
 def test_torchserve_named_as_the_command_is_our_server_whatever_the_image() -> None:
     assert run("mine/image", command=["/usr/local/bin/torchserve"], args=["--start"]) == Command(SERVE, ours=True)
 

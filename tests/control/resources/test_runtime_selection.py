@@ -44,6 +44,34 @@ def test_pytorch_gets_the_built_in_one() -> None:
     assert effective_protocol(model(protocolVersion="v2"), BUILT_IN[0]) == "v2"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [
+        (model("sklearn"), "kserve-sklearnserver"),
+        (model("sklearn", "1", protocolVersion="v1"), "kserve-sklearnserver"),
+        (model("sklearn", protocolVersion="v2"), "kserve-mlserver"),
+        (model("sklearn", protocolVersion="v2", runtime="kserve-sklearnserver"), "kserve-sklearnserver"),
+        (model("xgboost"), "kserve-xgbserver"),
+        (model("lightgbm"), "kserve-lgbserver"),
+        (model("huggingface"), "kserve-huggingfaceserver"),
+        (model("onnx"), "flambeau-server"),
+        (model("onnx", protocolVersion="v2"), "kserve-tritonserver"),
+        (model("torchscript"), "flambeau-server"),
+        (model("pytorch", runtime="flambeau-server"), "flambeau-server"),
+        (model("triton", protocolVersion="v2"), "kserve-tritonserver"),
+    ],
+)
+def test_each_format_gets_kserves_runtime(wanted: Object, name: str) -> None:
+    assert chosen(wanted, [], BUILT_IN) == name
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "pmml", "paddle", "vLLM"])
+def test_formats_that_nothing_here_serves_are_told_so(name: str) -> None:
+    selection = select_runtime(model(name), [], BUILT_IN)
+    assert (selection.runtime, selection.reason) == (None, "NoSupportingRuntime")
+    assert "apply a ServingRuntime whose container has a command that exists on this machine" in selection.message
+
+
 def test_the_namespaces_come_before_the_clusters() -> None:
     assert chosen(model(), [runtime("mine", model_format())], BUILT_IN) == "mine"
 
@@ -93,7 +121,7 @@ def test_nothing_fits_and_each_one_says_why() -> None:
 
 def test_many_rejections_are_not_all_listed() -> None:
     message = select_runtime(model("nope"), [runtime(f"r{n}", model_format()) for n in range(30)], []).message
-    assert message.endswith("and 20 more")
+    assert "; and 18 more; " in message
 
 
 @pytest.mark.parametrize(

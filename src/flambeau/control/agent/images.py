@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flambeau.control.resources.images import stands_for_own_command
+from flambeau.control.resources.images import runtime_of, stands_for_own_command
 from flambeau.foundation.errors import InvalidInput
 
 _TORCHSERVE_ONLY = ("--start", "--foreground", "--ncs", "--no-config-snapshots")
 """Flags about TorchServe's own background process or snapshots: a pod's server always runs in the foreground and keeps no snapshot."""
+
+_RUNTIME_PROGRAMS = ("tritonserver", "mlserver")
+"""What may stand before the flags of a runtime's image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def command_for(container: Mapping[str, Any], *, python: str, find: Callable[[st
     if not command:
         raise InvalidInput(
             f'container {name}: image "{image}" cannot run on this machine, which runs processes, not images, and it names no command',
-            hint="give the container a command that exists here, or use an image of pytorch/torchserve or flambeau",
+            hint="give the container a command that exists here, or an image of pytorch/torchserve, of KServe's runtimes or of flambeau",
             reason="ImageCannotRun",
         )
     program = find(command[0])
@@ -70,6 +73,9 @@ def _our_command(image: str, words: list[str], *, named: bool) -> list[str] | No
     program = words[0].rpartition("/")[2] if words else ""
     if program == "torchserve":
         return ["serve", *_serve_flags(words[1:])]
+    runtime = runtime_of(image)
+    if runtime is not None and (not named or program == "tritonserver"):
+        return ["runtime", runtime, *(words[1:] if program in _RUNTIME_PROGRAMS else words)]
     if named:
         return words[1:] if program == "flambeau" else None
     if not stands_for_own_command(image):

@@ -19,7 +19,7 @@ PROTOCOLS = ("v1", "v2", "grpc-v1", "grpc-v2")
 
 _ASSUMED_PROTOCOL = "v1"
 _PROTOCOL_BY_SERVER_TYPE = {"torchserve": "v1", "mlserver": "v2", "tritonserver": "v2"}
-_REJECTIONS_SHOWN_MAX = 10
+_REJECTIONS_SHOWN_MAX = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,10 @@ def select_runtime(model: Mapping[str, Any], namespace_runtimes: Sequence[Object
         if why is None:
             return Selection(runtime)
         rejections.append(f"{runtime['metadata']['name']}: {why}")
-    message = f"no runtime supports a model of format {_wanted(model)} with protocol {_protocol(model)}; {_listed(rejections)}"
+    message = (
+        f"no runtime supports a model of format {_wanted(model)} with protocol {_protocol(model)}; {_listed(rejections)}; for a server of"
+        " your own, apply a ServingRuntime whose container has a command that exists on this machine"
+    )
     return Selection(None, "NoSupportingRuntime", message)
 
 

@@ -21,7 +21,7 @@ def service(traffic: dict[str, int] | None = None) -> Object:
     shares = [{"revisionName": name, "percent": percent} for name, percent in ({"r1": 100} if traffic is None else traffic).items()]
     ready = {"type": "PredictorReady", "status": "False", "message": "the moon is wrong"}
     status = {"conditions": [ready], "components": {"predictor": {"traffic": shares}}}
-    return {"metadata": {"name": "mnist", "namespace": "ns"}, "status": status}
+    return {"metadata": {"name": "mnist", "namespace": "ns"}, "spec": {"predictor": {}}, "status": status}
 
 
 def revision(name: str, **spec: Any) -> Object:

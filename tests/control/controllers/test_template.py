@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flambeau.control.controllers.inference_service.parts import parts
 from flambeau.control.controllers.inference_service.template import template_for, template_hash
 from flambeau.control.controllers.names import revision_name, revision_number
 from flambeau.control.resources.kind import Object
@@ -26,6 +27,11 @@ def service(model: Object | None = None, metadata: Object | None = None, **predi
     return {"metadata": {"name": "mnist", "namespace": "ns", **(metadata or {})}, "spec": {"predictor": {"model": own, **predictor}}}
 
 
+def made(obj: Object, runtime: Object | None) -> Object:
+    """Return the predictor's template."""
+    return template_for(obj, parts(obj)[0], runtime)
+
+
 def custom(*containers: Object, **predictor: Any) -> Object:
     return {"metadata": {"name": "mnist", "namespace": "ns"}, "spec": {"predictor": {"containers": list(containers), **predictor}}}
 
@@ -40,21 +46,21 @@ def env_of(template: Object) -> dict[str, Any]:
 
 
 def test_arguments_are_appended_and_a_command_replaces() -> None:
-    found = server_of(template_for(service({"args": ["b"], "command": ["mine"]}), runtime({"args": ["a"], "command": ["theirs"]})))
+    found = server_of(made(service({"args": ["b"], "command": ["mine"]}), runtime({"args": ["a"], "command": ["theirs"]})))
     assert (found["command"], found["args"]) == (["mine"], ["a", "b"])
 
 
 def test_variables_merge_by_name_and_the_service_wins_as_a_whole() -> None:
     reference = {"secretKeyRef": {"name": "s", "key": "k"}}
     base = {"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}
-    found = env_of(template_for(service({"env": [{"name": "B", "valueFrom": reference}, {"name": "C", "value": "3"}]}), runtime(base)))
+    found = env_of(made(service({"env": [{"name": "B", "valueFrom": reference}, {"name": "C", "value": "3"}]}), runtime(base)))
     assert found == {"A": "1", "B": reference, "C": "3", "PROTOCOL_VERSION": "v1", "INFERENCE_SERVICE_NAME": "mnist"}
 
 
 def test_maps_and_keyed_lists_merge() -> None:
     base = {"resources": {"limits": {"cpu": "1", "memory": "2Gi"}}, "ports": [{"containerPort": 1, "name": "a"}]}
     own = {"resources": {"limits": {"memory": "4Gi"}}, "ports": [{"containerPort": 1, "protocol": "TCP"}, {"containerPort": 2}]}
-    found = server_of(template_for(service(own), runtime(base)))
+    found = server_of(made(service(own), runtime(base)))
     assert found["resources"] == {"limits": {"cpu": "1", "memory": "4Gi"}}
     assert found["ports"] == [{"containerPort": 1, "name": "a", "protocol": "TCP"}, {"containerPort": 2}]
 
@@ -71,36 +77,34 @@ def test_maps_and_keyed_lists_merge() -> None:
 )
 def test_placeholders(text: str, wanted: str) -> None:
     metadata = {"labels": {"team": "vision"}, "annotations": {"note": "hello"}}
-    assert server_of(template_for(service(metadata=metadata), runtime({"args": [text]})))["args"] == [wanted]
+    assert server_of(made(service(metadata=metadata), runtime({"args": [text]})))["args"] == [wanted]
 
 
 @pytest.mark.parametrize(("protocol", "envelope"), [(None, "kserve"), ("v1", "kserve"), ("v2", "kservev2"), ("grpc-v2", "kservev2")])
 def test_torchserves_envelope_goes_by_the_protocol(protocol: str | None, envelope: str) -> None:
-    found = template_for(service({"protocolVersion": protocol} if protocol else {}), runtime())
+    found = made(service({"protocolVersion": protocol} if protocol else {}), runtime())
     assert found["metadata"]["labels"]["serviceEnvelope"] == envelope
     assert env_of(found)["PROTOCOL_VERSION"] == protocol or "v1"
 
 
 def test_a_version_replaces_the_tag_but_not_a_digest() -> None:
-    assert server_of(template_for(service({"runtimeVersion": "1.0"}), runtime()))["image"] == "pytorch/torchserve-kfs:1.0"
+    assert server_of(made(service({"runtimeVersion": "1.0"}), runtime()))["image"] == "pytorch/torchserve-kfs:1.0"
     pinned = {"image": "host:5000/a/b@sha256:1"}
-    assert server_of(template_for(service({"runtimeVersion": "1.0"}), runtime(pinned)))["image"] == "host:5000/a/b@sha256:1"
+    assert server_of(made(service({"runtimeVersion": "1.0"}), runtime(pinned)))["image"] == "host:5000/a/b@sha256:1"
 
 
 def test_the_model_is_fetched_by_an_init_container() -> None:
-    found = template_for(service(), runtime())
+    found = made(service(), runtime())
     assert found["spec"]["initContainers"][0]["args"] == ["s3://b/m", "/mnt/models"]
     assert server_of(found)["volumeMounts"] == [{"name": "kserve-provision-location", "mountPath": "/mnt/models", "readOnly": True}]
     assert found["metadata"]["annotations"]["internal.serving.kserve.io/storage-initializer-sourceuri"] == "s3://b/m"
 
 
 def test_a_custom_container_asks_for_its_model_by_a_variable() -> None:
-    found = template_for(
-        custom({"name": "kserve-container", "command": ["x"], "env": [{"name": "STORAGE_URI", "value": "s3://b/m"}]}), None
-    )
+    found = made(custom({"name": "kserve-container", "command": ["x"], "env": [{"name": "STORAGE_URI", "value": "s3://b/m"}]}), None)
     assert found["spec"]["initContainers"][0]["args"][0] == "s3://b/m"
     assert env_of(found)["STORAGE_URI"] == "/mnt/models"
-    assert "initContainers" not in template_for(custom({"name": "kserve-container", "command": ["x"]}), None)["spec"]
+    assert "initContainers" not in made(custom({"name": "kserve-container", "command": ["x"]}), None)["spec"]
 
 
 def test_labels_and_annotations_come_down_but_not_all() -> None:
@@ -108,9 +112,7 @@ def test_labels_and_annotations_come_down_but_not_all() -> None:
         "labels": {"team": "isvc", "networking.knative.dev/visibility": "cluster-local"},
         "annotations": {"autoscaling.knative.dev/min-scale": "7", "kubectl.kubernetes.io/last-applied-configuration": "{}", "note": "isvc"},
     }
-    found = template_for(
-        service(metadata=metadata, labels={"team": "own"}, minReplicas=2, maxReplicas=3), runtime(labels={"team": "runtime"})
-    )
+    found = made(service(metadata=metadata, labels={"team": "own"}, minReplicas=2, maxReplicas=3), runtime(labels={"team": "runtime"}))
     assert found["metadata"]["labels"] == {
         "serviceEnvelope": "kserve",
         "team": "own",
@@ -125,7 +127,7 @@ def test_labels_and_annotations_come_down_but_not_all() -> None:
 
 def test_the_pods_own_fields_come_from_both() -> None:
     volumes = [{"name": "a", "emptyDir": {}}]
-    found = template_for(
+    found = made(
         service(serviceAccountName="sa", volumes=[{"name": "b", "emptyDir": {}}], timeout=60, containerConcurrency=4),
         runtime(volumes=volumes),
     )["spec"]
@@ -135,17 +137,17 @@ def test_the_pods_own_fields_come_from_both() -> None:
 
 def test_what_cannot_be_done_is_told() -> None:
     with pytest.raises(InvalidInput, match="storageUri") as caught:
-        template_for(service({"storage": {"key": "k"}}), runtime())
+        made(service({"storage": {"key": "k"}}), runtime())
     assert caught.value.reason == "StorageNotSupported"
     broken = runtime()
     broken["spec"]["containers"][0]["name"] = "other"
     with pytest.raises(InvalidInput, match="kserve-torchserve has no container named kserve-container"):
-        template_for(service(), broken)
+        made(service(), broken)
 
 
 def test_traffic_alone_changes_no_template() -> None:
-    assert template_hash(template_for(service(canaryTrafficPercent=5), runtime())) == template_hash(template_for(service(), runtime()))
-    assert template_hash(template_for(service(minReplicas=2), runtime())) != template_hash(template_for(service(), runtime()))
+    assert template_hash(made(service(canaryTrafficPercent=5), runtime())) == template_hash(made(service(), runtime()))
+    assert template_hash(made(service(minReplicas=2), runtime())) != template_hash(made(service(), runtime()))
 
 
 @pytest.mark.parametrize("predictor", ["mnist-predictor", "m" * 57, "m" * 63])

@@ -132,6 +132,23 @@ class World:
 
         await modify(self.store, key, change)
 
+    async def apply_spec(self, name: str, annotations: dict[str, str] | None = None, **spec: Any) -> None:
+        """Create an InferenceService with a model and more, or change parts of its spec (None takes one away)."""
+        key = Key(SERVICES, NAMESPACE, name)
+        try:
+            await self.store.get(key)
+        except NotFound:
+            obj = inference_service(name)
+            obj["metadata"]["annotations"] = annotations or {}
+            obj["spec"] |= spec
+            await self.store.create(obj)
+            return
+
+        def change(obj: Object) -> None:
+            obj["spec"] = {field: value for field, value in (obj["spec"] | spec).items() if value is not None}
+
+        await modify(self.store, key, change)
+
     async def service(self, name: str) -> Object:
         return await self.store.get(Key(SERVICES, NAMESPACE, name))
 

@@ -35,6 +35,14 @@ def custom(*containers: Object) -> Object:
     return {"containers": [{"image": "flambeau/mine", **container} for container in containers]}
 
 
+def standard(**spec: Any) -> Object:
+    return service(annotations=STANDARD, **spec)
+
+
+def canary(name: str, percent: int = 5, **fields: Any) -> Object:
+    return {"predictor": {**with_model(name="kserve-container"), "name": name, **fields}, "trafficPercent": percent}
+
+
 def admit(obj: Object, old: Object | None = None) -> Review:
     return review(INFERENCE_SERVICE, obj, old)
 
@@ -190,6 +198,12 @@ REFUSED: list[tuple[str, Object, str, str]] = [
     ("concurrency", service(with_part(containerConcurrency=-1)), f"{P}.containerConcurrency", "negative"),
     ("timeout", service(with_part(timeout=601)), f"{P}.timeout", "600"),
     ("negative timeout", service(with_part(timeout=-1)), f"{P}.timeout", "600"),
+    ("canary mode", service(canary=[canary("v")]), "spec.canary", "deployment mode Standard"),
+    ("canary name", standard(canary=[canary("v"), canary("v")]), "spec.canary[1].predictor.name", "must differ"),
+    ("no canary name", standard(canary=[canary("")]), "spec.canary[0].predictor.name", ""),
+    ("canary shares", standard(canary=[canary("v", 60), canary("w", 50)]), "spec.canary", "sum to 110"),
+    ("canary maximum", standard(canary=[canary("v", maxReplicas=3)]), "spec.canary[0].predictor.maxReplicas", "stable predictor alone"),
+    ("canary minimum", standard(canary=[canary("v", minReplicas=3)]), "spec.canary[0].predictor.minReplicas", "which is 1"),
     ("canary share", service(with_part(canaryTrafficPercent=101)), f"{P}.canaryTrafficPercent", "100"),
     ("logger mode", service(with_part(logger={"mode": "some"})), f"{P}.logger.mode", '"all"'),
     ("logger storage", service(with_part(logger={"storage": {"path": "x", "key": "k"}})), f"{P}.logger.storage.parameters", "required"),
@@ -292,11 +306,6 @@ def test_accepted(obj: Object) -> None:
             service(with_part(canaryTrafficPercent=10), annotations=STANDARD),
             "canaryTrafficPercent: has no effect in deployment mode Standard",
         ),
-        (
-            service(canary=[{"predictor": {**with_model(name="x"), "name": "v"}, "trafficPercent": 5}]),
-            "use spec.predictor.canaryTrafficPercent",
-        ),
-        (service(transformer=custom({})), "spec.transformer: is not served here yet"),
         (service(with_part(workerSpec={"tensorParallelSize": 2})), "spec.predictor.workerSpec: has no effect on one machine"),
         (service(with_model(image="nvcr.io/triton:1")), "nvcr.io/triton:1 cannot be run here"),
         (service({"containers": [{"image": "me/mine"}]}), "me/mine cannot be run here"),

@@ -25,9 +25,9 @@ class Site:
         return f"{self.scheme}://{name}.{namespace}.{self.domain}{port}"
 
 
-def predictor_name(service: str) -> str:
-    """Return the name of the predictor, which its revisions and its own hosts carry."""
-    return f"{service}-predictor"
+def component_name(service: str, component: str, variant: str = "") -> str:
+    """Return the name that a component's revisions and its own hosts carry: ``X-predictor``, of a variant ``X-v2-predictor``."""
+    return f"{service}-{variant}-{component}" if variant else f"{service}-{component}"
 
 
 def internal_url(name: str, namespace: str) -> str:

@@ -44,7 +44,7 @@ class Controllers:
             NamespaceReconciler(store, clock).controller(),
             InferenceServiceReconciler(store, clock, site).controller(),
             RevisionReconciler(store, clock).controller(),
-            ViewReconciler(store, clock).controller(),
+            ViewReconciler(store, clock, settings.gateway_port).controller(),
             RoutingReconciler(store, clock, settings.home, settings.domain).controller(),
         )
 

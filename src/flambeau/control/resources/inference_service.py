@@ -41,16 +41,20 @@ def _default(obj: Object) -> None:
         part = find(obj, "spec", component)
         if isinstance(part, dict):
             _default_component(part)
-    predictor = find(obj, "spec", "predictor")
-    if isinstance(predictor, dict):
-        _move_framework(predictor)
-        model = predictor.get("model")
-        if isinstance(model, dict) and find(model, "modelFormat", "name") in _V2_FORMATS and not model.get("protocolVersion"):
-            model["protocolVersion"] = "v2"
+    for predictor in (find(obj, "spec", "predictor"), *(entry.get("predictor") for entry in mappings_at(obj, "spec", "canary"))):
+        if isinstance(predictor, dict):
+            _default_predictor(predictor)
     for component in COMPONENTS:
         part = find(obj, "spec", component)
         if isinstance(part, dict) and part.get("model") is None and part.get("art") is None:
             name_first_container(part)
+
+
+def _default_predictor(predictor: Object) -> None:
+    _move_framework(predictor)
+    model = predictor.get("model")
+    if isinstance(model, dict) and find(model, "modelFormat", "name") in _V2_FORMATS and not model.get("protocolVersion"):
+        model["protocolVersion"] = "v2"
 
 
 def _rename_deployment_mode(obj: Object) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flambeau.control.resources.fields.inference import FRAMEWORKS
+from flambeau.control.resources.inference_service_canary import check_canaries
 from flambeau.control.resources.inference_service_scaling import check_replicas, check_scaling
 from flambeau.control.resources.kind import Finding, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at
@@ -60,6 +61,7 @@ def check(obj: Object, old: Object | None) -> Review:
     predictor = spec.get("predictor")
     if isinstance(predictor, dict):
         errors += _check_predictor(predictor, "spec.predictor")
+        errors += check_canaries(spec, mode)
     return Review(tuple(errors), tuple(warnings))
 
 
@@ -217,11 +219,6 @@ def _check_protocol_variable(containers: list[Object], path: str) -> Iterator[Fi
 def _warnings_about_spec(spec: Object, mode: str) -> Iterator[str]:
     if find(spec, "predictor", "canaryTrafficPercent") is not None and mode != "Knative":
         yield f"spec.predictor.canaryTrafficPercent: has no effect in deployment mode {mode}"
-    if spec.get("canary"):
-        yield f"spec.canary: is not served here{'' if mode == 'Standard' else '; in mode Knative use spec.predictor.canaryTrafficPercent'}"
-    for component in ("transformer", "explainer"):
-        if spec.get(component):
-            yield f"spec.{component}: is not served here yet, requests go to the predictor"
     if find(spec, "predictor", "workerSpec"):
         yield "spec.predictor.workerSpec: has no effect on one machine"
 

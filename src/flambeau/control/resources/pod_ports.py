@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flambeau.control.resources.images import stands_for_own_command
+from flambeau.control.resources.kind import Object
 from flambeau.control.resources.pod_contract import DEFAULT_GRPC_PORT, DEFAULT_PORT
+from flambeau.control.resources.pod_template import TRANSFORMER_CONTAINER
 
 _OWN_PROGRAMS = ("torchserve", "flambeau")
+
+
+def entry_container(containers: Sequence[Object]) -> Object:
+    """Return the container that a pod's requests come to: a transformer that stands beside its predictor, else the first."""
+    return next((each for each in containers if each.get("name") == TRANSFORMER_CONTAINER), containers[0])
 
 
 def http_port(container: Mapping[str, Any]) -> int:

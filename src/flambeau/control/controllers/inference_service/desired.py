@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import orjson
 
-from flambeau.control.controllers.hosts import predictor_name
+from flambeau.control.controllers.inference_service.parts import Part, has_base, memory
 from flambeau.control.controllers.inference_service.template import template_hash
 from flambeau.control.controllers.inference_service.traffic import History, Split, from_status, split
 from flambeau.control.controllers.names import (
     ACTIVE,
     CHANGED_BY_ANNOTATION,
-    COMPONENT_LABEL,
     CONFIGURATION_LABEL,
     GENERATION_LABEL,
     HASH_ANNOTATION,
@@ -25,6 +24,7 @@ from flambeau.control.controllers.names import (
 )
 from flambeau.control.controllers.revision.desired import may_sleep
 from flambeau.control.resources.conditions import get_condition
+from flambeau.control.resources.inference_service_check import deployment_mode
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.owners import controlled_by
@@ -49,26 +49,26 @@ class Plan:
     split: Split
 
 
-def plan(service: Object, template: Object | None, revisions: Sequence[Object]) -> Plan:
+def plan(service: Object, part: Part, template: Object | None, revisions: Sequence[Object]) -> Plan:
     """Return what the revisions should be.
 
     Args:
         service: the InferenceService.
+        part: the component, or canary.
         template: of its pods; None when it can't be made: then what is there goes on.
-        revisions: those that it owns.
+        revisions: the part's; those of an earlier name come before its own.
     """
-    by_number = sorted(revisions, key=lambda each: revision_number(each["metadata"]["name"]))
-    told = find(service, "status", "components", "predictor") or {}
+    by_number = sorted(revisions, key=lambda each: (has_base(part, each), revision_number(each["metadata"]["name"])))
+    told = memory(service, part)
     created = by_number[-1]["metadata"]["name"] if by_number else ""
     new = None
-    if template is not None and (not by_number or _hash(by_number[-1]) != template_hash(template)):
-        last = max(revision_number(created), revision_number(told.get("latestCreatedRevision") or ""))
-        new = revision_for(service, template, last + 1)
+    if template is not None and (not by_number or not has_base(part, by_number[-1]) or _hash(by_number[-1]) != template_hash(template)):
+        new = revision_for(service, part, template, _last_number(part, by_number, told) + 1)
         created = new["metadata"]["name"]
     names = {each["metadata"]["name"] for each in by_number}
     ready = _latest_ready(by_number, _if_there(told.get("latestReadyRevision"), names))
     shares = split(
-        find(service, "spec", "predictor", "canaryTrafficPercent"),
+        part.spec.get("canaryTrafficPercent") if deployment_mode(service) == "Knative" else None,
         created=created,
         ready=ready,
         history=History(*(_if_there(told.get(f"{which}RolledoutRevision"), names) for which in ("latest", "previous"))),
@@ -77,11 +77,13 @@ def plan(service: Object, template: Object | None, revisions: Sequence[Object]) 
     )
     used = {created, *(target.revision for target in (*shares.targets, *shares.wanted))}
     kept = {shares.history.rolled_out, shares.history.previous, ready}
-    idle = [each["metadata"]["name"] for each in by_number if each["metadata"]["name"] not in used | kept]
+    unused = [each for each in by_number if each["metadata"]["name"] not in used | kept]
+    foreign = [each["metadata"]["name"] for each in unused if not has_base(part, each)]
+    idle = [each["metadata"]["name"] for each in unused if has_base(part, each)]
     return Plan(
         create=new,
         states={name: ACTIVE if name in used else RESERVE for name in names},
-        delete=tuple(idle[: max(0, len(idle) - REVISIONS_MAX)]),
+        delete=(*foreign, *idle[: max(0, len(idle) - REVISIONS_MAX)]),
         latest_created=created,
         latest_ready=ready,
         split=shares,
@@ -97,9 +99,19 @@ def is_serving(revision: Object) -> bool:
 
 def _latest_ready(by_number: Sequence[Object], told: str) -> str:
     """Return the newest revision that has ever been ready; what was told once stays true while it is there."""
-    ready = [each["metadata"]["name"] for each in by_number if is_serving(each)]
-    newest: str = max((*ready, told), key=revision_number)
-    return newest
+    for revision in reversed(by_number):
+        name: str = revision["metadata"]["name"]
+        if name == told or is_serving(revision):
+            return name
+    return ""
+
+
+def _last_number(part: Part, by_number: Sequence[Object], told: Object) -> int:
+    """Return the highest number that the part's name ever had, as far as is known."""
+    if by_number and not has_base(part, by_number[-1]):
+        return 0
+    known = [told.get("latestCreatedRevision") or "", *(each["metadata"]["name"] for each in by_number[-1:])]
+    return max(revision_number(name) for name in known)
 
 
 def _if_there(name: str | None, names: Collection[str]) -> str:
@@ -110,15 +122,14 @@ def _hash(revision: Object) -> str:
     return str(find(revision, "metadata", "annotations", HASH_ANNOTATION))
 
 
-def revision_for(service: Object, template: Object, number: int) -> Object:
-    """Return a new revision of a service."""
+def revision_for(service: Object, part: Part, template: Object, number: int) -> Object:
+    """Return a new revision of a part of a service."""
     metadata = service["metadata"]
-    predictor = predictor_name(metadata["name"])
     labels = {
         **template["metadata"]["labels"],
-        "serving.knative.dev/service": predictor,
+        "serving.knative.dev/service": part.base,
         "serving.knative.dev/serviceUID": metadata["uid"],
-        CONFIGURATION_LABEL: predictor,
+        CONFIGURATION_LABEL: part.base,
         "serving.knative.dev/configurationUID": metadata["uid"],
         GENERATION_LABEL: str(number),
         ROUTING_STATE_LABEL: ACTIVE,
@@ -127,23 +138,22 @@ def revision_for(service: Object, template: Object, number: int) -> Object:
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Revision",
         "metadata": {
-            "name": revision_name(predictor, number),
+            "name": revision_name(part.base, number),
             "namespace": metadata["namespace"],
             "labels": labels,
-            "annotations": {**template["metadata"]["annotations"], HASH_ANNOTATION: template_hash(template), **_origin(service, template)},
+            "annotations": {**template["metadata"]["annotations"], HASH_ANNOTATION: template_hash(template), **_origin(service, part)},
             "ownerReferences": [controlled_by(service)],
         },
         "spec": template["spec"],
     }
 
 
-def _origin(service: Object, template: Object) -> dict[str, str]:
+def _origin(service: Object, part: Part) -> dict[str, str]:
     """Return the annotations that say what a revision was made from, and by whom."""
-    part = service["spec"].get(template["metadata"]["labels"][COMPONENT_LABEL])
     writers = [entry for entry in mappings_at(service, "metadata", "managedFields") if not entry.get("subresource")]
     newest = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
     told = {
-        SPEC_ANNOTATION: orjson.dumps(part, option=orjson.OPT_SORT_KEYS).decode(),
+        SPEC_ANNOTATION: orjson.dumps(part.spec, option=orjson.OPT_SORT_KEYS).decode(),
         CHANGED_BY_ANNOTATION: str(newest.get("manager") or ""),
     }
     return {name: value for name, value in told.items() if value}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flambeau.control.controllers.hosts import Site, predictor_name
+from flambeau.control.controllers.hosts import Site
 from flambeau.control.controllers.inference_service.desired import Plan, plan
-from flambeau.control.controllers.inference_service.status import Told, View, service_status
+from flambeau.control.controllers.inference_service.parts import Part, parts, revisions_of
+from flambeau.control.controllers.inference_service.status import PartView, Told, View, service_status
 from flambeau.control.controllers.inference_service.template import template_for
 from flambeau.control.controllers.loop import Controller, Source, itself, owner
 from flambeau.control.controllers.names import PODS, REVISION_LABEL, REVISIONS, ROUTING_STATE_LABEL, SERVICE_LABEL, SERVICES
@@ -69,36 +70,42 @@ class InferenceServiceReconciler:
         self._known.add(key)
         if service["metadata"].get("deletionTimestamp"):
             return
-        runtime, template, refusal = await self._template(service)
-        revisions = await self._revisions(service)
-        wanted = plan(service, template, revisions)
+        owned = await self._revisions(service)
+        everyone = parts(service)
+        pods = [pod for revision in owned for pod in await self._pods_of(revision)]
+        views = [await self._keep_revision(service, part, revisions_of(part, everyone, owned), pods) for part in everyone]
+        await self._write_status(View(service, views))
+        # Only now: whoever loses its pods has lost its requests in a status that was written before.
+        for view in views:
+            await self._set_states(view.revisions, view.plan)
+        kept = {each["metadata"]["name"] for view in views for each in view.revisions}
+        for revision in owned:
+            if revision["metadata"]["name"] not in kept:
+                await self._delete(revision)
+
+    async def _keep_revision(self, service: Object, part: Part, revisions: list[Object], pods: Sequence[Object]) -> PartView:
+        """Create the revision that a part should have, if there is none; return how the part stands."""
+        runtime, template, refusal = await self._template(service, part)
+        wanted = plan(service, part, template, revisions)
         if wanted.create is not None:
             revisions = [*revisions, await self._create(service, wanted.create)]
-        pods = [
-            pod
-            for pod in (await self._store.list(PODS, key.namespace)).items
-            if (pod["metadata"].get("labels") or {}).get(REVISION_LABEL) == wanted.latest_created
-            and not pod["metadata"].get("deletionTimestamp")
-        ]
-        await self._write_status(View(service, wanted, revisions, pods, runtime, refusal))
-        # Only now: whoever loses its pods has lost its requests in a status that was written before.
-        await self._set_states(revisions, wanted)
+        own = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(REVISION_LABEL) == wanted.latest_created]
+        return PartView(part, wanted, revisions, own, runtime, refusal)
 
-    async def _template(self, service: Object) -> tuple[Object | None, Object | None, Told | None]:
+    async def _template(self, service: Object, part: Part) -> tuple[Object | None, Object | None, Told | None]:
         """Return (runtime, template, None), or what of it there is and why there is no more."""
-        metadata, predictor = service["metadata"], service["spec"]["predictor"]
-        name = predictor_name(metadata["name"])
-        if len(name) > _HOST_LABEL_CHARS_MAX:
-            message = f"the name {metadata['name']} is too long: {name} has {len(name)} characters, a host label at most 63"
+        metadata = service["metadata"]
+        if len(part.base) > _HOST_LABEL_CHARS_MAX:
+            message = f"the name {metadata['name']} is too long: {part.base} has {len(part.base)} characters, a host label at most 63"
             return None, None, Told("False", "InvalidName", message)
         selection = Selection(None)
-        if "model" in predictor:
+        if part.spec.get("model"):
             own = (await self._store.list(RUNTIMES, metadata["namespace"])).items
-            selection = select_runtime(predictor["model"], own, (await self._store.list(CLUSTER_RUNTIMES)).items)
+            selection = select_runtime(part.spec["model"], own, (await self._store.list(CLUSTER_RUNTIMES)).items)
             if selection.runtime is None:
                 return None, None, Told("False", selection.reason, selection.message)
         try:
-            return selection.runtime, template_for(service, selection.runtime), None
+            return selection.runtime, template_for(service, part, selection.runtime), None
         except FlambeauError as error:
             return selection.runtime, None, Told("False", error.reason, str(error))
 

@@ -8,13 +8,15 @@ Source: specification 1.10 and 1.13.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flambeau.control.controllers.hosts import Site, internal_url, predictor_name
+from flambeau.control.controllers.hosts import Site, internal_url
 from flambeau.control.controllers.inference_service.desired import Plan, is_serving
+from flambeau.control.controllers.inference_service.parts import Part, memory
 from flambeau.control.controllers.inference_service.traffic import to_status
 from flambeau.control.resources.conditions import get_condition, set_condition
+from flambeau.control.resources.inference_service_check import deployment_mode
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import mappings_at
 from flambeau.foundation.timestamps import rfc3339
@@ -33,17 +35,37 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What the status is made from."""
+class PartView:
+    """What is told of a part is made from."""
 
-    service: Object
+    part: Part
     plan: Plan
     revisions: Sequence[Object]
+    """The part's."""
     pods: Sequence[Object]
     """Of the latest revision, without those that are going."""
     runtime: Object | None
     refusal: Told | None
     """Why there can be no new revision; None where there can."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the status is made from."""
+
+    service: Object
+    parts: Sequence[PartView]
+    """The predictor first."""
+
+    @property
+    def components(self) -> Sequence[PartView]:
+        """The parts that every request may need: all but the canaries."""
+        return [each for each in self.parts if not each.part.canary]
+
+    @property
+    def canaries(self) -> Sequence[PartView]:
+        """The predictor's canaries."""
+        return [each for each in self.parts if each.part.canary]
 
 
 def service_status(view: View, site: Site, now: float) -> Object:
@@ -54,60 +76,105 @@ def service_status(view: View, site: Site, now: float) -> Object:
         site: for the URLs.
         now: seconds since the epoch.
     """
-    metadata, plan = view.service["metadata"], view.plan
+    metadata, predictor = view.service["metadata"], view.parts[0]
     old = view.service.get("status") or {}
     name, namespace = metadata["name"], metadata["namespace"]
-    component: Object = {
-        "latestCreatedRevision": plan.latest_created,
-        "latestReadyRevision": plan.latest_ready,
-        "latestRolledoutRevision": plan.split.history.rolled_out,
-        "previousRolledoutRevision": plan.split.history.previous,
-    }
     status: Object = {
         "observedGeneration": metadata.get("generation", 1),
-        "deploymentMode": "Knative",
+        "deploymentMode": deployment_mode(view.service),
         "conditions": _conditions(view, now),
-        "components": {"predictor": {field: value for field, value in component.items() if value}},
-        "modelStatus": _model_status(view, old, now),
+        "components": {each.part.component: _component(each, site, namespace) for each in view.components},
+        "modelStatus": model_status(predictor, old.get("modelStatus") or {}, now),
     }
-    if view.runtime is not None:
-        field = "servingRuntimeName" if view.runtime["metadata"].get("namespace") else "clusterServingRuntimeName"
-        status[field] = view.runtime["metadata"]["name"]
-    if plan.split.targets:
-        status["components"]["predictor"] |= {
-            "traffic": to_status(plan.split.targets),
-            "url": site.url(predictor_name(name), namespace),
-            "address": {"url": internal_url(predictor_name(name), namespace)},
-        }
+    if predictor.runtime is not None:
+        field = "servingRuntimeName" if predictor.runtime["metadata"].get("namespace") else "clusterServingRuntimeName"
+        status[field] = predictor.runtime["metadata"]["name"]
+    if view.canaries:
+        status["canaryStatuses"] = [_canary(each, memory(view.service, each.part), now) for each in view.canaries]
+    if all(each.plan.split.targets for each in view.components):
         status |= {"url": site.url(name, namespace), "address": {"url": internal_url(name, namespace)}}
     return status
 
 
+def _component(view: PartView, site: Site, namespace: str) -> Object:
+    told = _memory(view.plan)
+    if view.plan.split.targets:
+        told |= {"url": site.url(view.part.base, namespace), "address": {"url": internal_url(view.part.base, namespace)}}
+    return told
+
+
+def _memory(plan: Plan) -> Object:
+    """Return what the next plan is made from, too."""
+    told: Object = {
+        "latestCreatedRevision": plan.latest_created,
+        "latestReadyRevision": plan.latest_ready,
+        "latestRolledoutRevision": plan.split.history.rolled_out,
+        "previousRolledoutRevision": plan.split.history.previous,
+        "traffic": to_status(plan.split.targets),
+    }
+    return {field: value for field, value in told.items() if value}
+
+
+def _canary(view: PartView, old: Object, now: float) -> Object:
+    """Return a canary's entry; it gets its share of the requests when it is ready."""
+    return {
+        "name": view.part.canary,
+        "ready": _route(view, _latest(view)).status == "True",
+        "trafficPercent": view.part.percent,
+        "modelStatus": model_status(view, old.get("modelStatus") or {}, now),
+        **_memory(view.plan),
+    }
+
+
 def _conditions(view: View, now: float) -> list[Object]:
-    conditions: list[Object] = copy.deepcopy(mappings_at(view.service, "status", "conditions"))
-    latest = _latest(view)
-    route = _route(view, latest)
-    predictor = _predictor(view, latest, route)
+    known = mappings_at(view.service, "status", "conditions")
+    told: dict[str, tuple[Told, str | None]] = {"Stopped": (Told("False"), _INFO)}
+    components = []
+    for each in view.components:
+        word = each.part.component.capitalize()
+        latest = _latest(each)
+        route = _route(each, latest)
+        ready = _ready(each, latest, route)
+        told |= {f"{word}ConfigurationReady": (latest, _INFO), route_condition(each.part.component): (route, _INFO)}
+        told[f"{word}Ready"] = (ready, None)
+        components.append((latest, route, ready))
+    told["LatestDeploymentReady"] = (_first_untrue(latest for latest, _, _ in components), _INFO)
+    told["RoutesReady"] = (_first_untrue(route for _, route, _ in components), _INFO)
+    if view.canaries:
+        told[_CANARY_READY] = (_canaries(view), _INFO)
     ingress = get_condition(view.service, INGRESS_READY)
     told_ingress = Told(ingress["status"], ingress.get("reason", ""), ingress.get("message", "")) if ingress else _NO_INGRESS
-    for type, told, severity in (
-        ("LatestDeploymentReady", latest, _INFO),
-        ("PredictorConfigurationReady", latest, _INFO),
-        ("PredictorRouteReady", route, _INFO),
-        ("RoutesReady", route, _INFO),
-        ("Stopped", Told("False"), _INFO),
-        ("PredictorReady", predictor, None),
-        (INGRESS_READY, told_ingress, None),
-        ("Ready", told_ingress if predictor.status == "True" else predictor, None),
-    ):
-        set_condition(conditions, type, told.status, told.reason, told.message, now, severity)
+    told[INGRESS_READY] = (told_ingress, None)
+    told["Ready"] = (_first_untrue((*(ready for _, _, ready in components), told_ingress)), None)
+    # Only what is told here and now is kept: the conditions of a component that was taken away go with it.
+    conditions: list[Object] = copy.deepcopy([each for each in known if each["type"] in told])
+    for type, (content, severity) in told.items():
+        set_condition(conditions, type, content.status, content.reason, content.message, now, severity)
     return conditions
 
 
+_CANARY_READY = "CanaryPredictorReady"
 _NO_INGRESS = Told("Unknown", "IngressNotConfigured", "the gateway has no route to it yet")
 
 
-def _latest(view: View) -> Told:
+def route_condition(component: str) -> str:
+    """Return the type of the condition about a component's routes; KServe's spelling differs for the explainer."""
+    return f"{component.capitalize()}{'RoutesReady' if component == 'explainer' else 'RouteReady'}"
+
+
+def _first_untrue(told: Iterable[Told]) -> Told:
+    return next((each for each in told if each.status != "True"), Told("True"))
+
+
+def _canaries(view: View) -> Told:
+    waiting = [(each, route) for each in view.canaries if (route := _route(each, _latest(each))).status != "True"]
+    if not waiting:
+        return Told("True", "AllCanariesReady")
+    words = "; ".join(f"{each.part.canary}: {route.message or route.reason}" for each, route in waiting)
+    return Told("False", "CanariesNotReady", f"the stable predictor answers instead of {words}")
+
+
+def _latest(view: PartView) -> Told:
     """Return how the latest revision stands; why there can be none, where that is so."""
     if view.refusal is not None:
         return view.refusal
@@ -121,7 +188,7 @@ def _latest(view: View) -> Told:
     return Told(ready["status"], ready.get("reason", ""), ready.get("message", ""))
 
 
-def _route(view: View, latest: Told) -> Told:
+def _route(view: PartView, latest: Told) -> Told:
     """Return whether the revisions that are to answer requests can."""
     targets = [target for target in view.plan.split.targets if target.percent > 0]
     if not targets:
@@ -138,7 +205,7 @@ def _route(view: View, latest: Told) -> Told:
     return Told("True")
 
 
-def _predictor(view: View, latest: Told, route: Told) -> Told:
+def _ready(view: PartView, latest: Told, route: Told) -> Told:
     """Return the latest revision's state, with what that means for the requests."""
     if latest.status == "True":
         return route
@@ -150,8 +217,14 @@ def _predictor(view: View, latest: Told, route: Told) -> Told:
     )
 
 
-def _model_status(view: View, old: Object, now: float) -> Object:
-    """Return KServe's summary of the model, from the newest pod of the newest revision."""
+def model_status(view: PartView, old: Object, now: float) -> Object:
+    """Return KServe's summary of the model, from the newest pod of the newest revision.
+
+    Args:
+        view: of the predictor, or of a canary.
+        old: the summary as it was.
+        now: seconds since the epoch.
+    """
     ready_pods = [pod for pod in view.pods if (get_condition(pod, "Ready") or {}).get("status") == "True"]
     copies = {"failedCopies": 0, "totalCopies": len(ready_pods)}
     if view.refusal is not None:
@@ -175,7 +248,7 @@ def _model_status(view: View, old: Object, now: float) -> Object:
 
 def _failure(failure: Object, old: Object, now: float) -> Object:
     """Return the failure with its time, which stays while the failure stays the same."""
-    known: Object = (old.get("modelStatus") or {}).get("lastFailureInfo") or {}
+    known: Object = old.get("lastFailureInfo") or {}
     if {name: value for name, value in known.items() if name != "time"} == failure:
         return known
     return {**failure, "time": rfc3339(now)}

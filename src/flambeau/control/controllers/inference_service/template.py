@@ -1,4 +1,4 @@
-"""The pod template of a predictor: a runtime's container overlaid by what the InferenceService says. Pure.
+"""The pod template of a part of an InferenceService: a runtime's container overlaid by what the service says, or its own. Pure.
 
 Source: specification 2.4 (merging), 2.5 (defaults by server type), 3.1 (storage initializer), 4.2 (template annotations).
 """
@@ -13,22 +13,29 @@ from typing import Any
 
 import orjson
 
+from flambeau.control.controllers.inference_service.arguments import add_arguments
+from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, least_of
+from flambeau.control.controllers.inference_service.sources import READ_ONLY_ANNOTATION, add_initializer, take_sources
 from flambeau.control.controllers.merge import merge_containers, merge_list, merge_value
 from flambeau.control.controllers.names import COMPONENT_LABEL, MAX_SCALE_ANNOTATION, MIN_SCALE_ANNOTATION, SERVICE_LABEL
 from flambeau.control.resources.kind import Object
-from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, MODEL_VOLUME, MODELS_PATH
-from flambeau.control.resources.pod_template import POD_SPEC_FIELDS, SERVER_CONTAINER
+from flambeau.control.resources.pod_template import POD_SPEC_FIELDS, SERVER_CONTAINER, TRANSFORMER_CONTAINER, environment_value
 from flambeau.control.resources.runtime_selection import effective_protocol
 from flambeau.control.resources.serving_runtime import SERVER_TYPE_ANNOTATION
 from flambeau.foundation.errors import InvalidInput
 
 SOURCE_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri"
+PREDICTOR_PROTOCOL_ANNOTATION = "internal.serving.kserve.io/predictor-protocol"
 TIMEOUT_SECONDS = 300
 """Knative's default for the response's start."""
 
 _NOT_OF_THE_CONTAINER = frozenset(
-    ("modelFormat", "runtime", "storageUri", "runtimeVersion", "protocolVersion", "storage", "confidential", "name")
+    (
+        *("modelFormat", "runtime", "storageUri", "runtimeVersion", "protocolVersion", "storage", "confidential", "name"),
+        *("type", "config"),
+    )
 )
+"""Of ``model`` and ``art``; the rest is about the container."""
 _NEVER_COPIED = frozenset(
     (
         MIN_SCALE_ANNOTATION,
@@ -44,34 +51,39 @@ _NEVER_COPIED = frozenset(
 _PLACEHOLDER = re.compile(r"\{\{\s*\.(Name|Namespace|Labels\.[\w.-]+|Annotations\.[\w.-]+)\s*\}\}")
 
 
-def template_for(service: Object, runtime: Object | None) -> Object:
-    """Return a predictor's template: ``metadata`` (labels, annotations) and ``spec`` (a revision's).
+def template_for(service: Object, part: Part, runtime: Object | None) -> Object:
+    """Return a part's template: ``metadata`` (labels, annotations) and ``spec`` (a revision's).
 
     Args:
         service: the InferenceService, defaulted.
+        part: the component, or canary.
         runtime: the ServingRuntime or ClusterServingRuntime; None for custom containers.
 
     Raises:
         InvalidInput: the service or its runtime can't be made into a pod; the reason is one for the Ready condition.
     """
-    predictor = service["spec"]["predictor"]
-    labels = {**_labels_by_server_type(predictor, runtime)}
-    pod = _pod_of_runtime(service, predictor, runtime, labels) if runtime is not None else _pod_of_containers(predictor)
+    spec, name = part.spec, service["metadata"]["name"]
+    labels = {**_labels_by_server_type(spec, runtime)}
+    pod = _pod_of_runtime(service, spec, runtime, labels) if runtime is not None else _pod_of_containers(spec)
     server = pod["containers"][0]
-    uri = _take_source(predictor, server)
-    merge_list(server.setdefault("env", []), [{"name": "INFERENCE_SERVICE_NAME", "value": service["metadata"]["name"]}], "name")
-    annotations = _annotations(service, predictor, runtime)
-    if uri:
-        annotations[SOURCE_ANNOTATION] = uri
-        _add_initializer(pod, server, uri)
-    labels |= _copied(((runtime or {}).get("spec") or {}).get("labels"), service["metadata"].get("labels"), predictor.get("labels"))
-    labels |= {SERVICE_LABEL: service["metadata"]["name"], COMPONENT_LABEL: "predictor"}
-    spec = {
+    sources = take_sources(part, server)
+    if part.component != PREDICTOR:
+        add_arguments(service, part, server)
+    seeing = [each for each in pod["containers"] if each is server or each["name"] == TRANSFORMER_CONTAINER]
+    for container in seeing:
+        merge_list(container.setdefault("env", []), [{"name": "INFERENCE_SERVICE_NAME", "value": name}], "name")
+    annotations = _annotations(service, part, runtime)
+    if sources:
+        annotations[SOURCE_ANNOTATION] = ",".join(uri for uri, _ in sources)
+        add_initializer(pod, seeing, sources, read_only=annotations.get(READ_ONLY_ANNOTATION) != "false")
+    labels |= _copied(((runtime or {}).get("spec") or {}).get("labels"), service["metadata"].get("labels"), spec.get("labels"))
+    labels |= {SERVICE_LABEL: name, COMPONENT_LABEL: part.component}
+    revision = {
         **pod,
-        "timeoutSeconds": int(predictor.get("timeout") or TIMEOUT_SECONDS),
-        "containerConcurrency": int(predictor.get("containerConcurrency") or 0),
+        "timeoutSeconds": int(spec.get("timeout") or TIMEOUT_SECONDS),
+        "containerConcurrency": int(spec.get("containerConcurrency") or 0),
     }
-    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec}
+    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": revision}
 
 
 def template_hash(template: Object) -> str:
@@ -96,18 +108,25 @@ def _pod_of_runtime(service: Object, predictor: Object, runtime: Object, labels:
     server = _fill_placeholders(server, service["metadata"], labels)
     own = {each["name"]: each for each in predictor.get("containers") or ()}
     others = [merge_containers(each, own.pop(each["name"], {})) for each in spec["containers"] if each["name"] != SERVER_CONTAINER]
+    others = sorted((*others, *copy.deepcopy(list(own.values()))), key=lambda each: each["name"] != TRANSFORMER_CONTAINER)
     pod: Object = {
         name: copy.deepcopy(spec[name]) for name in POD_SPEC_FIELDS if name in spec and name not in ("containers", "initContainers")
     }
     _overlay_pod(pod, predictor)
-    pod["containers"] = [server, *others, *copy.deepcopy(list(own.values()))]
+    pod["containers"] = [server, *others]
     return pod
 
 
-def _pod_of_containers(predictor: Object) -> Object:
+def _pod_of_containers(spec: Object) -> Object:
+    """Return the pod of custom containers, the server first; of the ART explainer, whose container is written in its own field."""
     pod: Object = {}
-    _overlay_pod(pod, predictor)
-    pod["containers"] = copy.deepcopy(predictor["containers"])
+    _overlay_pod(pod, spec)
+    listed = copy.deepcopy(spec.get("containers") or [])
+    if spec.get("art"):
+        own = {name: copy.deepcopy(value) for name, value in spec["art"].items() if name not in _NOT_OF_THE_CONTAINER}
+        pod["containers"] = [{"name": SERVER_CONTAINER, "image": "kserve/art-explainer", **own}, *listed]
+    else:
+        pod["containers"] = sorted(listed, key=lambda each: (each["name"] != SERVER_CONTAINER, each["name"] != TRANSFORMER_CONTAINER))
     return pod
 
 
@@ -156,45 +175,28 @@ def _fill_placeholders(value: Any, metadata: Mapping[str, Any], labels: Mapping[
     return _PLACEHOLDER.sub(put, value)
 
 
-def _take_source(predictor: Object, server: Object) -> str:
-    """Return what is to be fetched, or nothing; a custom container asks for it by its variable STORAGE_URI, which then names the place."""
-    model = predictor.get("model")
-    if model is not None:
-        if model.get("storage") or predictor.get("storageUris"):
-            field = "model.storage" if model.get("storage") else "storageUris"
-            raise InvalidInput(f"spec.predictor.{field} is not supported yet", hint="use storageUri", reason="StorageNotSupported")
-        return str(model.get("storageUri") or "")
-    for variable in server.get("env") or ():
-        if variable["name"] == "STORAGE_URI" and variable.get("value"):
-            uri = str(variable["value"])
-            variable["value"] = MODELS_PATH
-            return uri
-    return ""
-
-
-def _add_initializer(pod: Object, server: Object, uri: str) -> None:
-    mount = {"name": MODEL_VOLUME, "mountPath": MODELS_PATH}
-    merge_list(pod.setdefault("volumes", []), [{"name": MODEL_VOLUME, "emptyDir": {}}], "name")
-    merge_list(server.setdefault("volumeMounts", []), [{**mount, "readOnly": True}], "mountPath")
-    pod["initContainers"] = [
-        {"name": INITIALIZER_CONTAINER, "image": "flambeau/storage-initializer", "args": [uri, MODELS_PATH], "volumeMounts": [mount]}
-    ]
-
-
-def _annotations(service: Object, predictor: Object, runtime: Object | None) -> dict[str, str]:
+def _annotations(service: Object, part: Part, runtime: Object | None) -> dict[str, str]:
     runtime_annotations = ((runtime or {}).get("spec") or {}).get("annotations")
     annotations = {
         "autoscaling.knative.dev/class": "kpa.autoscaling.knative.dev",
-        **_copied(runtime_annotations, service["metadata"].get("annotations"), predictor.get("annotations")),
+        **_copied(runtime_annotations, service["metadata"].get("annotations"), part.spec.get("annotations")),
+        MIN_SCALE_ANNOTATION: str(least_of(part.spec)),
     }
-    least = predictor.get("minReplicas")
-    annotations[MIN_SCALE_ANNOTATION] = str(1 if least is None else least)
-    if predictor.get("maxReplicas"):
-        annotations[MAX_SCALE_ANNOTATION] = str(predictor["maxReplicas"])
+    if part.spec.get("maxReplicas"):
+        annotations[MAX_SCALE_ANNOTATION] = str(part.spec["maxReplicas"])
     for field, name in (("scaleTarget", "target"), ("scaleMetric", "metric")):
-        if predictor.get(field) is not None:
-            annotations[f"autoscaling.knative.dev/{name}"] = str(predictor[field])
+        if part.spec.get(field) is not None:
+            annotations[f"autoscaling.knative.dev/{name}"] = str(part.spec[field])
+    if part.component != PREDICTOR:
+        annotations[PREDICTOR_PROTOCOL_ANNOTATION] = _protocol_of(service["spec"][PREDICTOR])
     return annotations
+
+
+def _protocol_of(predictor: Object) -> str:
+    """Return what a predictor is asked in, as far as its spec says it: a custom one says it by its variable PROTOCOL."""
+    if predictor.get("model"):
+        return str(predictor["model"].get("protocolVersion") or "v1")
+    return next((said for each in predictor.get("containers") or () if (said := environment_value(each, "PROTOCOL"))), "v1")
 
 
 def _copied(*maps: Mapping[str, str] | None) -> dict[str, str]:

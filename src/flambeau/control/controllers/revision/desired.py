@@ -24,6 +24,7 @@ from flambeau.control.resources.lookup import find
 from flambeau.control.resources.owners import controlled_by
 from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER, PROXY_CONTAINER
 from flambeau.control.resources.pod_ports import http_port
+from flambeau.control.resources.pod_template import TRANSFORMER_CONTAINER
 
 _NOT_OF_THE_POD = ("timeoutSeconds", "containerConcurrency")
 _OF_THE_REVISION_ALONE = frozenset((HASH_ANNOTATION, SPEC_ANNOTATION, CHANGED_BY_ANNOTATION))
@@ -90,12 +91,13 @@ def pod_for(revision: Object) -> Object:
     server = spec["containers"][0]
     configuration = labels.get(CONFIGURATION_LABEL, "")
     knative = {
-        "PORT": str(http_port(server)),
         "K_REVISION": metadata["name"],
         "K_CONFIGURATION": configuration,
         "K_SERVICE": configuration,
     }
-    merge_list(server.setdefault("env", []), [{"name": name, "value": value} for name, value in knative.items()], "name")
+    for container in (server, *(each for each in spec["containers"] if each["name"] == TRANSFORMER_CONTAINER and each is not server)):
+        own = {"PORT": str(http_port(container)), **knative}
+        merge_list(container.setdefault("env", []), [{"name": name, "value": value} for name, value in own.items()], "name")
     spec["containers"].append({"name": PROXY_CONTAINER, "image": "flambeau/queue-proxy"})
     return {
         "apiVersion": "v1",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flambeau.control.controllers.routing.directory import Directory, Snapshot, directory
+from flambeau.control.controllers.routing.directory import Directory, Entrance, Snapshot, directory
 from flambeau.control.controllers.routing.virtual_services import compile_virtual_service
 from flambeau.control.resources.kind import Key, Object
-from flambeau.gateway.document import Document, Host, Rule
+from flambeau.gateway.document import Document, Host, MatchType, RequestMatch, Rule, TextMatch
+
+_EXPLAIN = RequestMatch(uri=TextMatch(MatchType.REGEX, r"/v1/models/[\w.-]+:explain"))
 
 VIRTUAL_SERVICES = "virtualservices.networking.istio.io"
 
@@ -43,13 +45,21 @@ def routes(snapshot: Snapshot, domain: str, version: int) -> Routes:
         backends.update({backend.name: backend for backend in compiled.backends})
         metadata = virtual_service["metadata"]
         warnings[Key(VIRTUAL_SERVICES, metadata["namespace"], metadata["name"])] = compiled.warnings
-    for service in known.services:
-        for host in service.hosts:
-            source = f"InferenceService {service.namespace}/{service.name}"
-            rules.setdefault(host, []).append(Rule(service.destinations, source=source))
+    everybody = (*(("InferenceService", each) for each in known.services), *(("InferenceGraph", each) for each in known.graphs))
+    for kind, service in everybody:
+        source = f"{kind} {service.namespace}/{service.name}"
+        for entrance in service.entrances:
+            for host in entrance.hosts:
+                rules.setdefault(host, []).extend(_rules(entrance, source))
     hosts = tuple(Host(name, tuple(rules[name])) for name in sorted(rules))
-    document = Document(version, hosts, tuple(backends[name] for name in sorted(backends)))
+    document = Document(version, hosts, tuple(backends[name] for name in sorted(backends)), known.addresses)
     return Routes(document, known, warnings)
+
+
+def _rules(entrance: Entrance, source: str) -> list[Rule]:
+    """Return the rules of an entrance's hosts: explanations first, where somebody else gives them."""
+    everything = Rule(entrance.destinations, source=source)
+    return [Rule(entrance.explain, (_EXPLAIN,), source=source), everything] if entrance.explain else [everything]
 
 
 def _age(virtual_service: Object) -> tuple[str, str, str]:

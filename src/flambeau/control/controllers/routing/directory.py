@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from flambeau.control.controllers.hosts import CLUSTER_DOMAIN, hosts, predictor_name
+from flambeau.control.controllers.hosts import CLUSTER_DOMAIN, component_name, hosts
+from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, memory, parts
 from flambeau.control.controllers.inference_service.traffic import from_status
-from flambeau.control.controllers.names import REVISION_LABEL
+from flambeau.control.controllers.names import REVISION_LABEL, SERVICE_LABEL
 from flambeau.control.controllers.revision.desired import is_ready, may_sleep
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
-from flambeau.control.resources.pod_ports import grpc_port, http_port
+from flambeau.control.resources.pod_ports import entry_container, grpc_port, http_port
 from flambeau.gateway.document import Backend, Destination, Endpoint
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
@@ -27,22 +28,37 @@ class Snapshot:
     pods: Sequence[Object]
     virtual_services: Sequence[Object] = ()
     gateways: Sequence[Object] = ()
+    addresses: Sequence[Object] = ()
+    """Core Services: the cluster addresses of services' names."""
+    graphs: Sequence[Object] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Names that lead to the same place."""
+
+    hosts: tuple[str, ...]
+    destinations: tuple[Destination, ...]
+    explain: tuple[Destination, ...] = ()
+    """Where V1's ``:explain`` goes instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One InferenceService, as the gateway sees it."""
+    """One InferenceService or InferenceGraph, as the gateway sees it."""
 
     namespace: str
     name: str
-    hosts: tuple[str, ...]
-    destinations: tuple[Destination, ...]
+    entrances: tuple[Entrance, ...]
+    """The service's own first, then those of its components."""
     backends: tuple[Backend, ...]
+    answering: tuple[Backend, ...]
+    """Those that the requests to its components go to: not those of a canary that is not ready."""
 
     @property
     def is_served(self) -> bool:
         """Tell whether every revision that gets requests has somebody to answer them, or may be woken up."""
-        return all(backend.endpoints or backend.hold_seconds for backend in self.backends)
+        return all(backend.endpoints or backend.hold_seconds for backend in self.answering)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,77 +66,164 @@ class Directory:
     """All services, and where each host leads."""
 
     services: tuple[Service, ...]
+    """InferenceServices."""
+    graphs: tuple[Service, ...] = ()
+    """InferenceGraphs."""
     by_host: dict[str, tuple[Destination, ...]] = field(default_factory=dict)
     """Host, or short cluster name (``name.namespace``) -> destinations."""
+    by_path: frozenset[str] = frozenset()
+    """Hosts where the path decides, too: who leads there leads to the host's rules, not to its destinations."""
     backends: dict[str, Backend] = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
+    """Cluster addresses of services' names; each is a host, too."""
 
 
 def directory(snapshot: Snapshot, domain: str) -> Directory:
     """Return the directory of all services."""
-    revisions = {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in snapshot.revisions}
-    endpoints = _endpoints(snapshot.pods)
-    services = tuple(_service(each, revisions, endpoints, domain) for each in snapshot.services)
+    known = _Known(snapshot, domain)
+    services = tuple(known.service(each) for each in snapshot.services)
+    graphs = tuple(known.graph(each) for each in snapshot.graphs)
     by_host: dict[str, tuple[Destination, ...]] = {}
     backends: dict[str, Backend] = {}
-    for (namespace, name), revision in revisions.items():
-        backend = _backend(namespace, name, revision, endpoints)
+    for namespace, name in known.revisions:
+        backend = known.backend(namespace, name)
         if backend.endpoints:
             backends[backend.name] = backend
             for host in (f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.{CLUSTER_DOMAIN}"):
                 by_host[host] = (Destination(100, backend=backend.name),)
-    for service in services:
+    by_path: set[str] = set()
+    for service in (*graphs, *services):
         backends.update({backend.name: backend for backend in service.backends})
-        by_host.update(dict.fromkeys(service.hosts, service.destinations))
-    return Directory(services, by_host, backends)
+        for entrance in service.entrances:
+            by_host.update(dict.fromkeys(entrance.hosts, entrance.destinations))
+            by_path.update(entrance.hosts if entrance.explain else ())
+    return Directory(services, graphs, by_host, frozenset(by_path), backends, tuple(sorted(known.addresses.values())))
 
 
-_Revisions = dict[tuple[str, str], Object]
-_Endpoints = dict[tuple[str, str], list[Endpoint]]
+def without_traffic(service: Object) -> str:
+    """Return the first component that has had nobody to answer requests yet; empty where all have."""
+    return next((part.component for part in parts(service) if not part.canary and not memory(service, part).get("traffic")), "")
 
 
-def _endpoints(pods: Sequence[Object]) -> _Endpoints:
+class _Known:
+    """A snapshot by its names.
+
+    Args:
+        snapshot: everything.
+        domain: of the services' outside names.
+    """
+
+    def __init__(self, snapshot: Snapshot, domain: str) -> None:
+        self.revisions = {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in snapshot.revisions}
+        self.addresses = {
+            (each["metadata"]["namespace"], each["metadata"]["name"]): str(each["spec"]["clusterIP"])
+            for each in snapshot.addresses
+            if SERVICE_LABEL in (each["metadata"].get("labels") or {}) and find(each, "spec", "clusterIP")
+        }
+        self._endpoints = _endpoints(snapshot.pods)
+        self._domain = domain
+
+    def service(self, service: Object) -> Service:
+        """Return a service with all its entrances."""
+        namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
+        known = parts(service)
+        shares = {part.base: self._shares(service, part) for part in known}
+        destinations = {base: own for base, (own, _) in shares.items()}
+        stable = known[0]
+        predictor = _with_canaries(service, stable, known, destinations)
+        by_component = {part.component: destinations[part.base] for part in known if not part.canary} | {PREDICTOR: predictor}
+        entry = by_component.get("transformer", predictor) if _is_entry_ready(service) else predictor
+        entrances = [Entrance(self._hosts(name, namespace), entry, by_component.get("explainer", ()))]
+        names = {part.base: destinations[part.base] for part in known} | {component_name(name, PREDICTOR): predictor}
+        entrances += [Entrance(self._hosts(base, namespace), own) for base, own in names.items()]
+        used = {each.backend for component in by_component.values() for each in component}
+        backends = {backend.name: backend for _, own in shares.values() for backend in own}
+        return Service(
+            namespace,
+            name,
+            tuple(entrances),
+            tuple(backends.values()),
+            tuple(backend for backend in backends.values() if backend.name in used),
+        )
+
+    def graph(self, graph: Object) -> Service:
+        """Return a graph, which has one entrance."""
+        namespace, name = graph["metadata"]["namespace"], graph["metadata"]["name"]
+        backends = tuple(self.backend(namespace, target.revision) for target in from_status(find(graph, "status", "traffic") or []))
+        if not backends:
+            why = _why_not(graph, "ConfigurationsReady") or "it has just been created"
+            backends = (Backend(f"{namespace}/{name}", (), why_empty=f"InferenceGraph {namespace}/{name} is not ready yet: {why}"),)
+        destinations = tuple(Destination(100, backend=backend.name) for backend in backends)
+        return Service(namespace, name, (Entrance(self._hosts(name, namespace), destinations),), backends)
+
+    def _hosts(self, name: str, namespace: str) -> tuple[str, ...]:
+        address = self.addresses.get((namespace, name))
+        return (*(host.lower() for host in hosts(name, namespace, self._domain)), *((address,) if address else ()))
+
+    def _shares(self, service: Object, part: Part) -> tuple[tuple[Destination, ...], tuple[Backend, ...]]:
+        """Return where a part's requests go; to a backend that says why there is nobody, where there is nobody."""
+        namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
+        targets = [target for target in from_status(memory(service, part).get("traffic") or []) if target.percent > 0]
+        if targets:
+            backends = tuple(self.backend(namespace, each.revision) for each in targets)
+            return tuple(Destination(each.percent, backend=f"{namespace}/{each.revision}") for each in targets), backends
+        why = _why_not(service, f"{part.component.capitalize()}Ready") or "it has just been created"
+        whose = "" if part.component == PREDICTOR else f"its {part.component} is not ready, "
+        told = f"InferenceService {namespace}/{name} is not ready yet: {whose}{why}"
+        empty = Backend(f"{namespace}/{part.base}", (), why_empty=told)
+        return (Destination(100, backend=empty.name),), (empty,)
+
+    def backend(self, namespace: str, name: str) -> Backend:
+        """Return a revision's replicas."""
+        revision = self.revisions.get((namespace, name))
+        spec = (revision or {}).get("spec") or {}
+        why = _why_not(revision or {}, "Ready")
+        found = tuple(self._endpoints.get((namespace, name), ()))
+        timeout = float(spec.get("timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS)
+        is_asleep = revision is not None and may_sleep(revision) and not why
+        return Backend(
+            f"{namespace}/{name}",
+            found,
+            timeout_seconds=timeout,
+            hold_seconds=timeout if is_asleep else 0.0,
+            concurrency=int(spec.get("containerConcurrency") or 0),
+            why_empty="" if found else f"no pod of revision {namespace}/{name} is ready: {why or 'they are being replaced'}",
+        )
+
+
+def _is_entry_ready(service: Object) -> bool:
+    """Tell whether requests go to the transformer, if there is one.
+
+    One that is added to a service that answers takes over only when it can answer itself; at the first roll-out nobody is to get the
+    predictor's raw answers instead.
+    """
+    has_traffic = bool(find(service, "status", "components", "transformer", "traffic"))
+    return has_traffic or (get_condition(service, "IngressReady") or {}).get("status") != "True"
+
+
+def _with_canaries(
+    service: Object, stable: Part, known: Sequence[Part], destinations: dict[str, tuple[Destination, ...]]
+) -> tuple[Destination, ...]:
+    """Return the predictor's destinations: each canary that is ready gets its share, the stable predictor the rest."""
+    ready = [part for part in known if part.canary and memory(service, part).get("ready")]
+    if not ready:
+        return destinations[stable.base]
+    shares = [(stable.base, 100 - sum(part.percent for part in ready)), *((part.base, part.percent) for part in ready)]
+    return tuple(replace(each, weight=each.weight * share) for base, share in shares for each in destinations[base] if share > 0)
+
+
+def _endpoints(pods: Sequence[Object]) -> dict[tuple[str, str], list[Endpoint]]:
     """Return the ready pods' addresses by (namespace, revision), in the order of their names."""
-    found: _Endpoints = {}
+    found: dict[tuple[str, str], list[Endpoint]] = {}
     for pod in sorted(pods, key=lambda each: each["metadata"]["name"]):
         metadata = pod["metadata"]
         revision, address = (metadata.get("labels") or {}).get(REVISION_LABEL), find(pod, "status", "podIP")
         if revision and address and is_ready(pod) and not metadata.get("deletionTimestamp"):
-            container = pod["spec"]["containers"][0]
+            container = entry_container(pod["spec"]["containers"])
             name = f"{metadata['namespace']}/{metadata['name']}"
             endpoint = Endpoint(str(address), http_port(container), name, grpc_port(container))
             found.setdefault((metadata["namespace"], revision), []).append(endpoint)
     return found
-
-
-def _service(service: Object, revisions: _Revisions, endpoints: _Endpoints, domain: str) -> Service:
-    namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
-    targets = [target for target in from_status(find(service, "status", "components", "predictor", "traffic") or []) if target.percent > 0]
-    if targets:
-        backends = tuple(_backend(namespace, each.revision, revisions.get((namespace, each.revision)), endpoints) for each in targets)
-        destinations = tuple(Destination(each.percent, backend=f"{namespace}/{each.revision}") for each in targets)
-    else:
-        why = _why_not(service, "PredictorReady")
-        told = f"InferenceService {namespace}/{name} is not ready yet: {why or 'it has just been created'}"
-        empty = Backend(f"{namespace}/{predictor_name(name)}", (), why_empty=told)
-        backends, destinations = (empty,), (Destination(100, backend=empty.name),)
-    names = (*hosts(name, namespace, domain), *hosts(predictor_name(name), namespace, domain))
-    return Service(namespace, name, tuple(each.lower() for each in names), destinations, backends)
-
-
-def _backend(namespace: str, name: str, revision: Object | None, endpoints: _Endpoints) -> Backend:
-    spec = (revision or {}).get("spec") or {}
-    why = _why_not(revision or {}, "Ready")
-    found = tuple(endpoints.get((namespace, name), ()))
-    timeout = float(spec.get("timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS)
-    is_asleep = revision is not None and may_sleep(revision) and not why
-    return Backend(
-        f"{namespace}/{name}",
-        found,
-        timeout_seconds=timeout,
-        hold_seconds=timeout if is_asleep else 0.0,
-        concurrency=int(spec.get("containerConcurrency") or 0),
-        why_empty="" if found else f"no pod of revision {namespace}/{name} is ready: {why or 'they are being replaced'}",
-    )
 
 
 def _why_not(obj: Object, type: str) -> str:

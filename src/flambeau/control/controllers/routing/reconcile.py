@@ -15,13 +15,13 @@ from pathlib import Path
 import orjson
 
 from flambeau.control.controllers.loop import Controller, Source
-from flambeau.control.controllers.names import PODS, REVISIONS, SERVICES
+from flambeau.control.controllers.names import CORE_SERVICES, GRAPHS, PODS, REVISIONS, SERVICES
 from flambeau.control.controllers.routing.desired import VIRTUAL_SERVICES, Routes, routes
-from flambeau.control.controllers.routing.directory import Service, Snapshot
+from flambeau.control.controllers.routing.directory import Service, Snapshot, without_traffic
 from flambeau.control.controllers.routing.status import Ingress, ingress
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Key, Object
-from flambeau.control.resources.lookup import mappings_at
+from flambeau.control.resources.lookup import find
 from flambeau.control.resources.pod_contract import GATEWAY_FINALIZER
 from flambeau.control.store.interface import Store, modify
 from flambeau.control.store.recorder import record_event
@@ -40,8 +40,12 @@ DOORBELL_SECONDS_MAX = 5.0
 RETRY_SECONDS_MIN = 0.1
 """Before a gateway that did not answer is rung again; doubled each time."""
 RETRY_SECONDS_MAX = 5.0
+PAUSE_TIMES = 3
+"""After a pass, the next one waits so many times as long as it took: with hundreds of services that change, the routes, which are always
+made as a whole, still take a quarter of a core, and with a few the pause is not noticed."""
+PAUSE_SECONDS_MAX = 0.25
 _SNAPSHOT_ATTEMPTS_MAX = 20
-_KINDS = (SERVICES, REVISIONS, PODS, VIRTUAL_SERVICES, GATEWAYS)
+_KINDS = (SERVICES, REVISIONS, PODS, VIRTUAL_SERVICES, GATEWAYS, CORE_SERVICES, GRAPHS)
 _EVERYTHING = Key("routes", "", "all")
 _log = logging.getLogger(__name__)
 
@@ -81,6 +85,7 @@ class RoutingReconciler:
         Raises:
             FlambeauError: the store or the disk refused; everything can be done again.
         """
+        began = self._clock.monotonic()
         snapshot, version = await self._snapshot()
         new = routes(snapshot, self._domain, version)
         if not self._is_written(new.document):
@@ -93,6 +98,7 @@ class RoutingReconciler:
         if not self._unconfirmed or not self._doorbell.exists():
             await self._let_pods_go(snapshot)
         await self._tell_warnings(snapshot, new)
+        await self._clock.sleep(min(PAUSE_SECONDS_MAX, PAUSE_TIMES * (self._clock.monotonic() - began)))
         return self._retry_seconds() if self._unconfirmed else None
 
     async def _snapshot(self) -> tuple[Snapshot, int]:
@@ -136,15 +142,19 @@ class RoutingReconciler:
         by_key = {(each.namespace, each.name): each for each in new.directory.services}
         for obj in snapshot.services:
             service = by_key[obj["metadata"]["namespace"], obj["metadata"]["name"]]
-            told = self._ingress(obj, service)
-            if not only_worse or (told.status == "False" and _is_true(obj)):
-                await self._set_ingress(obj, told)
+            await self._tell_ingress(SERVICES, obj, service, without_traffic(obj), only_worse=only_worse)
+        graphs = {(each.namespace, each.name): each for each in new.directory.graphs}
+        for obj in snapshot.graphs:
+            graph = graphs[obj["metadata"]["namespace"], obj["metadata"]["name"]]
+            missing = "" if find(obj, "status", "traffic") else "router"
+            await self._tell_ingress(GRAPHS, obj, graph, missing, only_worse=only_worse)
 
-    def _ingress(self, obj: Object, service: Service) -> Ingress:
-        has_traffic = bool(mappings_at(obj, "status", "components", "predictor", "traffic"))
-        return ingress(service, has_traffic=has_traffic, unconfirmed=self._unconfirmed)
+    async def _tell_ingress(self, kind: str, obj: Object, service: Service, missing: str, *, only_worse: bool) -> None:
+        told = ingress(service, missing=missing, unconfirmed=self._unconfirmed)
+        if not only_worse or (told.status == "False" and _is_true(obj)):
+            await self._set_ingress(kind, obj, told)
 
-    async def _set_ingress(self, obj: Object, told: Ingress) -> None:
+    async def _set_ingress(self, kind: str, obj: Object, told: Ingress) -> None:
         """Write the one condition that is ours into a status that is the service controller's."""
         old = get_condition(obj, INGRESS_READY) or {}
         was = Ingress(old.get("status", ""), old.get("reason", ""), old.get("message", ""))
@@ -159,7 +169,7 @@ class RoutingReconciler:
                 set_condition(conditions, INGRESS_READY, told.status, told.reason, told.message, now)
 
         try:
-            await modify(self._store, Key(SERVICES, obj["metadata"]["namespace"], obj["metadata"]["name"]), change, status=True)
+            await modify(self._store, Key(kind, obj["metadata"]["namespace"], obj["metadata"]["name"]), change, status=True)
         except NotFound:
             return
 

@@ -16,18 +16,19 @@ class Ingress:
     message: str = ""
 
 
-def ingress(service: Service, *, has_traffic: bool, unconfirmed: str) -> Ingress:
+def ingress(service: Service, *, missing: str, unconfirmed: str) -> Ingress:
     """Return how a service stands at the gateway.
 
     Args:
         service: as the newest document has it.
-        has_traffic: a revision of it gets requests.
+        missing: a component that has had nobody to answer yet; empty when all have.
         unconfirmed: why the gateway is not known to serve that document; empty when it does.
     """
-    if not has_traffic:
-        return Ingress("Unknown", "PredictorNotReady", "Predictor ingress not created: the predictor has not been ready yet")
+    if missing:
+        word = missing.capitalize()
+        return Ingress("Unknown", f"{word}NotReady", f"{word} ingress not created: the {missing} has not been ready yet")
     if not service.is_served:
-        return Ingress("False", "NoReadyPods", "; ".join(each.why_empty for each in service.backends if each.why_empty))
+        return Ingress("False", "NoReadyPods", "; ".join(each.why_empty for each in service.answering if each.why_empty))
     if unconfirmed:
         return Ingress("Unknown", "GatewayNotReady", f"the gateway has not taken the routes yet: {unconfirmed}")
     return Ingress("True")

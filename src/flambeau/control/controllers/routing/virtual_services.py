@@ -133,9 +133,10 @@ class _Compiler:
     def _destinations(self, name: str, weight: int, authority: str) -> Sequence[Destination]:
         short = name.removesuffix(f".{CLUSTER_DOMAIN}").removesuffix(".svc")
         if short in LOCAL_GATEWAYS:
-            found = self._known.by_host.get(authority.lower().partition(":")[0])
+            host = authority.lower().partition(":")[0]
+            found = None if host in self._known.by_path else self._known.by_host.get(host)
             if found is None:
-                return (Destination(weight * _WHOLE, reroute=True, host=authority.lower().partition(":")[0]),)
+                return (Destination(weight * _WHOLE, reroute=True, host=host),)
             return _scaled(found, weight)
         found = self._known.by_host.get(short if "." in short else f"{short}.{self._namespace}") or self._known.by_host.get(name)
         return _scaled(found, weight) if found is not None else (Destination(weight * _WHOLE, backend=self._nowhere(name), host=name),)

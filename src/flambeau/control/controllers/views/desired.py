@@ -7,10 +7,12 @@ Source: specification 4.1 and 4.5.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flambeau.control.controllers.hosts import CLUSTER_DOMAIN
+from flambeau.control.controllers.hosts import CLUSTER_DOMAIN, component_name
+from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, memory, parts
+from flambeau.control.controllers.inference_service.status import route_condition
 from flambeau.control.controllers.names import (
     COMPONENT_LABEL,
     CONFIGURATION_LABEL,
@@ -25,13 +27,11 @@ from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.kind import Kind, Object
 from flambeau.control.resources.knative_serving import CONFIGURATION, KNATIVE_SERVICE, ROUTE
 from flambeau.control.resources.lookup import find
-from flambeau.control.resources.pod_contract import DEFAULT_PORT
+from flambeau.control.resources.pod_ports import entry_container, http_port
 from flambeau.control.resources.service import SERVICE
 
 REVISION_UID_LABEL = "serving.knative.dev/revisionUID"
 _LOCAL_GATEWAY = f"knative-local-gateway.istio-system.{CLUSTER_DOMAIN}"
-_ENTRY_COMPONENTS = ("transformer", "predictor")
-"""The first that a service has is the one that its requests come to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +44,43 @@ class View:
     children: tuple[View, ...] = ()
 
 
-def service_views(service: Object, revisions: Sequence[Object]) -> tuple[View, ...]:
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How names are reached."""
+
+    addresses: Mapping[str, str]
+    """Name of a Service -> cluster address."""
+    port: int
+    """On which the gateway listens there."""
+
+
+def names_of(service: Object) -> tuple[str, ...]:
+    """Return the names of the Services that an InferenceService has."""
+    name = service["metadata"]["name"]
+    return tuple(dict.fromkeys((name, component_name(name, PREDICTOR), *(part.base for part in parts(service)))))
+
+
+def service_views(service: Object, revisions: Sequence[Object], reach: Reach) -> tuple[View, ...]:
     """Return what an InferenceService owns beside its revisions.
 
     Args:
         service: the InferenceService.
         revisions: those that it owns.
+        reach: how its names are reached.
     """
-    newest = _newest_by_component(revisions)
-    entry = next((newest[component] for component in _ENTRY_COMPONENTS if component in newest), None)
+    newest = _newest_by_base(revisions)
+    shown = {part.base: (part, newest[part.base]) for part in parts(service) if part.base in newest}
+    predictors = [revision for part, revision in shown.values() if part.component == PREDICTOR]
+    entry = next((revision for part, revision in shown.values() if part.component == "transformer"), None) or next(iter(predictors), None)
     if entry is None:
         return ()
-    views = [_component(service, component, revision) for component, revision in sorted(newest.items())]
-    return (*views, View(SERVICE, _core_service(service["metadata"]["name"], entry, {"externalName": _LOCAL_GATEWAY})))
+    name = service["metadata"]["name"]
+    views = [_component(service, part, revision, reach) for part, revision in shown.values()]
+    views.append(View(SERVICE, _core_service(name, entry, reach, {"externalName": _LOCAL_GATEWAY})))
+    shared = component_name(name, PREDICTOR)
+    if shared not in shown and predictors:
+        views.append(View(SERVICE, _core_service(shared, predictors[0], reach, {})))  # a predictor with a variant's name
+    return tuple(views)
 
 
 def revision_view(revision: Object) -> View:
@@ -77,9 +101,9 @@ def revision_view(revision: Object) -> View:
     return View(DEPLOYMENT, _object(DEPLOYMENT, name, pod, {**spec, **rolling}, status), (View(REPLICA_SET, replica_set),))
 
 
-def _newest_by_component(revisions: Iterable[Object]) -> dict[str, Object]:
+def _newest_by_base(revisions: Iterable[Object]) -> dict[str, Object]:
     ordered = sorted(revisions, key=lambda each: revision_number(each["metadata"]["name"]))
-    return {each["metadata"]["labels"].get(COMPONENT_LABEL, "predictor"): each for each in ordered}
+    return {each["metadata"]["labels"][CONFIGURATION_LABEL]: each for each in ordered}
 
 
 def _rollout(revision: Object) -> list[Object]:
@@ -99,19 +123,19 @@ def _rollout(revision: Object) -> list[Object]:
     ]
 
 
-def _component(service: Object, component: str, newest: Object) -> View:
-    """Return a component's Knative Service with what it owns."""
-    name = newest["metadata"]["labels"][CONFIGURATION_LABEL]
-    told = find(service, "status", "components", component) or {}
+def _component(service: Object, part: Part, newest: Object, reach: Reach) -> View:
+    """Return a part's Knative Service with what it owns."""
+    name, told = part.base, memory(service, part)
     latest = {
         "latestCreatedRevisionName": told.get("latestCreatedRevision"),
         "latestReadyRevisionName": told.get("latestReadyRevision"),
     }
     traffic = told.get("traffic") or [{"latestRevision": True, "percent": 100}]
     reached = {"url": told.get("url"), "address": told.get("address"), "traffic": told.get("traffic")}
-    configuration, route = f"{component.capitalize()}ConfigurationReady", f"{component.capitalize()}RouteReady"
+    word = part.component.capitalize()
+    ready, configuration, route = f"{word}Ready", f"{word}ConfigurationReady", route_condition(part.component)
     template = {"metadata": {"annotations": newest["metadata"]["annotations"]}, "spec": newest["spec"]}
-    both = {"Ready": f"{component.capitalize()}Ready", "ConfigurationsReady": configuration, "RoutesReady": route}
+    both = {"Ready": ready, "ConfigurationsReady": configuration, "RoutesReady": route}
 
     def knative(kind: Kind, spec: Object, status: Object, conditions: dict[str, str]) -> Object:
         told_status = {field: value for field, value in status.items() if value}
@@ -120,7 +144,7 @@ def _component(service: Object, component: str, newest: Object) -> View:
     children = (
         View(CONFIGURATION, knative(CONFIGURATION, {"template": template}, latest, {"Ready": configuration})),
         View(ROUTE, knative(ROUTE, {"traffic": traffic}, reached, {"Ready": route, "AllTrafficAssigned": route})),
-        View(SERVICE, _core_service(name, newest, {})),
+        View(SERVICE, _core_service(name, newest, reach, {})),
     )
     spec = {"template": template, "traffic": traffic}
     return View(KNATIVE_SERVICE, knative(KNATIVE_SERVICE, spec, latest | reached, both), children)
@@ -132,13 +156,17 @@ def _renamed(service: Object, names: dict[str, str]) -> list[Object]:
     return [{**condition, "type": name} for name, condition in sorted(found.items()) if condition is not None]
 
 
-def _core_service(name: str, revision: Object, more: Object) -> Object:
-    """Return a Service that selects a component's pods, whichever revision they are of."""
+def _core_service(name: str, revision: Object, reach: Reach, more: Object) -> Object:
+    """Return a Service that selects a component's pods, whichever revision they are of.
+
+    Its cluster address is the gateway's, on the gateway's port, since ports below 1024 are not everybody's: the nodePort says which.
+    """
     labels = revision["metadata"]["labels"]
-    ports = revision["spec"]["containers"][0].get("ports") or ()
-    port = {"name": "http", "port": 80, "protocol": "TCP", "targetPort": ports[0]["containerPort"] if ports else DEFAULT_PORT}
+    target = http_port(entry_container(revision["spec"]["containers"]))
+    port = {"name": "http", "port": 80, "protocol": "TCP", "targetPort": target, "nodePort": reach.port}
+    more = {**more, "clusterIP": reach.addresses[name]}
     selector = {label: labels[label] for label in (SERVICE_LABEL, COMPONENT_LABEL) if label in labels}
-    kind = "ExternalName" if more else "ClusterIP"
+    kind = "ExternalName" if "externalName" in more else "ClusterIP"
     return _object(SERVICE, name, revision, {"type": kind, "ports": [port], "selector": selector, **more}, {"loadBalancer": {}})
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from flambeau.control.controllers.loop import Controller, itself, owner
 from flambeau.control.controllers.names import REVISIONS, SERVICES
-from flambeau.control.controllers.views.desired import View, revision_view, service_views
+from flambeau.control.controllers.views.addresses import address_for
+from flambeau.control.controllers.views.desired import Reach, View, names_of, revision_view, service_views
 from flambeau.control.resources.deployment import DEPLOYMENT
 from flambeau.control.resources.kind import Key, Kind, Object
 from flambeau.control.resources.knative_serving import KNATIVE_SERVICE
+from flambeau.control.resources.lookup import find
 from flambeau.control.resources.owners import controlled_by
+from flambeau.control.resources.service import SERVICE
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import Conflict, NotFound
@@ -23,11 +28,15 @@ class ViewReconciler:
     Args:
         store: where everything is.
         clock: for retries.
+        gateway_port: on which the gateway listens.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, gateway_port: int) -> None:
         self._store = store
         self._clock = clock
+        self._gateway_port = gateway_port
+        self._naming = asyncio.Lock()
+        """One service at a time is written, so that no address is given twice."""
 
     def controller(self) -> Controller:
         """Return the controller of all views."""
@@ -55,10 +64,24 @@ class ViewReconciler:
         if key.kind == REVISIONS:
             await self._put(revision_view(shown), shown)
             return
-        views = service_views(shown, await self._owned(REVISIONS, shown))
-        for view in views:
-            await self._put(view, shown)
+        async with self._naming:
+            reach = Reach(await self._addresses(shown), self._gateway_port)
+            views = service_views(shown, await self._owned(REVISIONS, shown), reach)
+            for view in views:
+                await self._put(view, shown)
         await self._remove_others(shown, {view.obj["metadata"]["name"] for view in views})
+
+    async def _addresses(self, service: Object) -> dict[str, str]:
+        """Return the cluster address of each of a service's names: the one that it has, or a new one."""
+        namespace = service["metadata"]["namespace"]
+        taken: dict[str, tuple[str, str]] = {}
+        for each in (await self._store.list(SERVICE.id)).items:
+            taken[find(each, "spec", "clusterIP") or ""] = (each["metadata"]["namespace"], each["metadata"]["name"])
+        given = {owner: address for address, owner in taken.items() if address}
+        found: dict[str, str] = {}
+        for name in names_of(service):
+            found[name] = given.get((namespace, name)) or address_for(namespace, name, {*taken, *found.values()})
+        return found
 
     async def _owned(self, kind: str, owner_object: Object) -> list[Object]:
         listing = await self._store.list(kind, owner_object["metadata"]["namespace"])
@@ -90,7 +113,7 @@ class ViewReconciler:
         try:
             stored = await self._store.get(Key(kind.id, namespace, obj["metadata"]["name"]))
         except NotFound:
-            return await self._store.create(wanted)
+            return await self._store.create({**wanted, "status": {**obj["status"], "observedGeneration": 1}})
         if not _is_owned(stored, owner_object) or stored["metadata"].get("deletionTimestamp"):
             return None
         wanted["metadata"] = {**stored["metadata"], **wanted["metadata"]}

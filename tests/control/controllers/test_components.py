@@ -1,0 +1,145 @@
+"""Transformers, explainers and canaries: each has revisions of its own, and requests find their way between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.control.controllers.names import REVISIONS
+from flambeau.control.resources.kind import Object
+from tests.control.controllers.world import NAMESPACE, World, is_ready, told
+
+PREDICTOR, TRANSFORMER, EXPLAINER = (f"mnist-{part}-00001" for part in ("predictor", "transformer", "explainer"))
+STANDARD = {"serving.kserve.io/deploymentMode": "Standard"}
+
+
+def part(*args: str, **fields: Any) -> Object:
+    return {"containers": [{"name": "kserve-container", "command": ["serve"], "args": list(args), **fields}]}
+
+
+def canary(name: str, percent: int) -> Object:
+    model = {"name": "kserve-container", "modelFormat": {"name": "pytorch"}, "storageUri": f"s3://models/{name}"}
+    return {"predictor": {"name": name, "model": model}, "trafficPercent": percent}
+
+
+async def server(world: World, revision: str) -> Object:
+    (pod,) = await world.pods_of(revision)
+    found: Object = pod["spec"]["containers"][0]
+    return found
+
+
+def pods_at(world: World, host: str) -> set[str]:
+    return {name.removeprefix(f"{NAMESPACE}/").rpartition("-deployment-")[0] for name in world.gateway.endpoints(host)}
+
+
+async def test_a_transformer_stands_in_front_and_is_told_where_the_predictor_is(world: World) -> None:
+    await world.apply_spec("mnist", transformer={**part("--model_name=mine"), "containerConcurrency": 3})
+    await world.make_ready(PREDICTOR)
+    service = await world.until("mnist", lambda service: told(service, "PredictorReady")[0] == "True")
+    assert not is_ready(service)
+    assert "url" not in service["status"]
+    words = ["--model_name=mine", "--predictor_host", "mnist-predictor.ns", "--http_port", "8080", "--workers", "3"]
+    assert (await server(world, TRANSFORMER))["args"] == words
+    await world.make_ready(TRANSFORMER)
+    service = await world.until("mnist", is_ready)
+    assert pods_at(world, "mnist.ns") == pods_at(world, "mnist-transformer.ns.localhost") == {TRANSFORMER}
+    assert pods_at(world, "mnist-predictor.ns") == {PREDICTOR}
+    assert told(service, "TransformerReady")[0] == told(service, "TransformerRouteReady")[0] == "True"
+    assert service["status"]["components"]["transformer"]["latestReadyRevision"] == TRANSFORMER
+
+
+async def test_a_transformer_that_fails_is_what_ready_says(world: World) -> None:
+    await world.apply_spec("mnist", transformer=part())
+    await world.make_ready(PREDICTOR)
+    (pod,) = await world.pods_of(TRANSFORMER)
+    await world.say(pod, ready=False, reason="CrashLoopBackOff", message="No module named kserve")
+    service = await world.until("mnist", lambda service: told(service, "Ready")[0] == "False")
+    assert told(service, "Ready") == told(service, "TransformerReady") == ("False", "CrashLoopBackOff", "No module named kserve")
+
+
+async def test_a_transformer_comes_and_goes_without_a_gap(world: World) -> None:
+    await world.apply_spec("mnist")
+    await world.make_ready(PREDICTOR)
+    await world.until("mnist", is_ready)
+    await world.apply_spec("mnist", transformer=part())
+    await world.pods_of(TRANSFORMER)
+    await world.until("mnist", lambda service: not is_ready(service))
+    assert pods_at(world, "mnist.ns") == {PREDICTOR}
+    await world.make_ready(TRANSFORMER)
+    await world.eventually(lambda: _lead_to(world, {TRANSFORMER}))
+    await world.apply_spec("mnist", transformer=None)
+    await world.until("mnist", lambda service: "TransformerReady" not in {each["type"] for each in service["status"]["conditions"]})
+    await world.finish(TRANSFORMER)
+    assert pods_at(world, "mnist.ns") == {PREDICTOR}
+    assert "transformer" not in (await world.service("mnist"))["status"]["components"]
+
+
+async def test_explanations_go_to_the_explainer(world: World) -> None:
+    await world.apply_spec("mnist", explainer=part(), transformer=part())
+    for revision in (PREDICTOR, TRANSFORMER, EXPLAINER):
+        await world.make_ready(revision)
+    service = await world.until("mnist", is_ready)
+    assert told(service, "ExplainerRoutesReady")[0] == "True"
+    for host in ("mnist.ns", "mnist.ns.svc.cluster.local"):
+        explain, everything = next(each["rules"] for each in world.gateway.served["hosts"] if each["name"] == host)
+        assert explain["matches"][0]["uri"] == {"type": "regex", "value": r"/v1/models/[\w.-]+:explain", "ignore_case": False}
+        assert [each["backend"] for each in explain["destinations"]] == [f"ns/{EXPLAINER}"]
+        assert [each["backend"] for each in everything["destinations"]] == [f"ns/{TRANSFORMER}"]
+
+
+async def test_names_have_addresses_of_their_own(world: World) -> None:
+    await world.apply_spec("mnist", transformer=part())
+    for revision in (PREDICTOR, TRANSFORMER):
+        await world.make_ready(revision)
+    await world.until("mnist", is_ready)
+    addresses = {}
+    for each in (await world.store.list("services", NAMESPACE)).items:
+        addresses[each["metadata"]["name"]] = each["spec"]["clusterIP"]
+        assert each["spec"]["ports"][0]["nodePort"] == 8000
+    assert set(addresses) == {"mnist", "mnist-predictor", "mnist-transformer"}
+    assert len(set(addresses.values())) == 3
+    assert set(world.gateway.served["addresses"]) == set(addresses.values())
+    assert pods_at(world, addresses["mnist-predictor"]) == {PREDICTOR}
+    assert pods_at(world, addresses["mnist"]) == {TRANSFORMER}
+
+
+async def test_canaries_get_their_share_when_they_are_ready(world: World) -> None:
+    await world.apply_spec("mnist", STANDARD, canary=[canary("v2", 20), canary("v3", 10)])
+    await world.make_ready(PREDICTOR)
+    service = await world.until("mnist", is_ready)
+    assert told(service, "CanaryPredictorReady")[:2] == ("False", "CanariesNotReady")
+    assert pods_at(world, "mnist.ns") == {PREDICTOR}
+    await world.make_ready("mnist-v2-predictor-00001")
+    await world.until("mnist", lambda service: service["status"]["canaryStatuses"][0]["ready"])
+
+    async def shared() -> bool:
+        return sorted(world.gateway.endpoints("mnist.ns").values()) == [20 * 100, 80 * 100]
+
+    await world.eventually(shared)
+    await world.make_ready("mnist-v3-predictor-00001")
+    service = await world.until("mnist", lambda service: told(service, "CanaryPredictorReady")[0] == "True")
+    assert [each["trafficPercent"] for each in service["status"]["canaryStatuses"]] == [20, 10]
+    await world.eventually(lambda: _weights(world, [1000, 2000, 7000]))
+    assert pods_at(world, "mnist-v2-predictor.ns") == {"mnist-v2-predictor-00001"}
+
+
+async def _weights(world: World, wanted: list[int]) -> bool:
+    return sorted(world.gateway.endpoints("mnist-predictor.ns").values()) == wanted
+
+
+async def test_a_canary_that_is_taken_away_is_cleaned_up_and_one_that_is_promoted_goes_on(world: World) -> None:
+    await world.apply_spec("mnist", STANDARD, canary=[canary("v2", 20), canary("v3", 10)])
+    for revision in (PREDICTOR, "mnist-v2-predictor-00001", "mnist-v3-predictor-00001"):
+        await world.make_ready(revision)
+    await world.until("mnist", lambda service: told(service, "CanaryPredictorReady")[0] == "True")
+    await world.apply_spec("mnist", predictor=canary("v2", 0)["predictor"], canary=None)
+    await world.finish("mnist-v3-predictor-00001")
+    await world.until("mnist", is_ready)
+    await world.eventually(lambda: _lead_to(world, {"mnist-v2-predictor-00001"}))
+    assert "canaryStatuses" not in (await world.service("mnist"))["status"]
+    names = {each["metadata"]["name"] for each in (await world.store.list(REVISIONS, NAMESPACE)).items}
+    assert names == {PREDICTOR, "mnist-v2-predictor-00001"}
+    assert not await world.pods(PREDICTOR) or [await world.finish(PREDICTOR)]
+
+
+async def _lead_to(world: World, revisions: set[str]) -> bool:
+    return pods_at(world, "mnist.ns") == revisions

@@ -7,6 +7,8 @@ import hashlib
 SERVICES = "inferenceservices.serving.kserve.io"
 REVISIONS = "revisions.serving.knative.dev"
 PODS = "pods"
+CORE_SERVICES = "services"
+GRAPHS = "inferencegraphs.serving.kserve.io"
 POD_AUTOSCALERS = "podautoscalers.autoscaling.internal.knative.dev"
 
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"

@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.test-ready
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup demo test test-again check format docs protos bench conformance peers-clients peers-torchserve clean
+.PHONY: help setup demo test test-again check format docs protos bench bench-peers conformance peers-clients peers-torchserve clean
 
 help:  ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,9 +27,9 @@ $(READY): pyproject.toml constraints.txt Makefile tools/torchvision_on_cpu_torch
 	touch $(READY)
 
 # What only the tests need beside it.
-$(TEST_READY): $(READY) tools/need_old_kubectl tools/need_prometheus
+$(TEST_READY): $(READY) tools/need_old_kubectl tools/need_debian
 	tools/need_old_kubectl
-	tools/need_prometheus
+	tools/need_debian prometheus=prometheus promtool=prometheus
 	touch $(TEST_READY)
 
 demo: setup  ## run the whole workflow: train, archive, S3, apply, Ready, predict
@@ -58,8 +58,21 @@ docs: setup  ## write docs/configuration.md and docs/metrics.md from the code
 	$(BIN)/python tools/configuration_reference.py
 	$(BIN)/python tools/metrics_reference.py
 
-bench: setup  ## measure the main job (see benchmarks/README.md)
+bench: setup  ## measure, beside the peers that `make bench-peers` installed (see benchmarks/README.md)
+	$(BIN)/python -m benchmarks --write
 	$(BIN)/python benchmarks/main_job.py
+
+bench-peers: setup peers-torchserve .peers/servers/.ready .peers/mlserver/.ready  ## install the peers that `make bench` compares with
+	tools/need_debian wrk=wrk nginx=nginx-light
+
+# The peers' environments have the same torch as ours, so that all sides do the same work.
+.peers/servers/.ready .peers/mlserver/.ready: .peers/%/.ready: benchmarks/peers/%.txt constraints.txt tools/torchvision_on_cpu_torch.py | $(READY)
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -c "import torch" 2>/dev/null || $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torchvision
+	$(BIN)/uv pip install --quiet -p $(@D)/bin/python -r $<
+	$(@D)/bin/python tools/torchvision_on_cpu_torch.py install
+	touch $@
 
 # The client libraries that people use, each in an environment of its own: they hold other versions than we do, and exclude each other.
 peers-clients: .peers/tritonclient/.ready .peers/kserve/.ready  ## make environments with tritonclient and the kserve SDK

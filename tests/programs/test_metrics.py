@@ -77,7 +77,7 @@ async def metered(root: Path, config: str = "", **environment: str) -> AsyncIter
 async def prometheus(root: Path, target: str) -> AsyncIterator[httpx2.AsyncClient]:
     """Run a Prometheus that scrapes one target."""
     program = shutil.which("prometheus")
-    assert program, "prometheus is missing: run tools/need_prometheus"
+    assert program, "prometheus is missing: run tools/need_debian prometheus=prometheus promtool=prometheus"
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     (root / "prometheus.yml").write_text(

@@ -110,7 +110,7 @@ def test_promtool_finds_fault_with_torchserves_names_only() -> None:
     metrics = ServerMetrics(readings, read_log_drops=lambda: {"ts_log": 3})
     a_day(metrics)
     promtool = shutil.which("promtool")
-    assert promtool, "promtool is missing: run tools/need_prometheus"
+    assert promtool, "promtool is missing: run tools/need_debian prometheus=prometheus promtool=prometheus"
     checked = subprocess.run([promtool, "check", "metrics"], input=metrics.page()(), capture_output=True, timeout=30, check=False)
     complaints = (checked.stdout + checked.stderr).decode().splitlines()
     assert checked.returncode == 3, complaints

@@ -1,0 +1,75 @@
+"""What does the server add to the handler's own time, when one client waits for each answer?
+
+Expected: some tens of microseconds: two parses, one frame each way over a Unix socket, one wake-up of the worker. A batch size above one
+must not change that: an idle worker takes what there is, while the peers wait for company up to the batch's delay.
+
+Run: ``python -m benchmarks overhead``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from benchmarks.archives import workload
+from benchmarks.load import Cell, measure
+from benchmarks.question import Effort, Goal, Result, table
+from benchmarks.raw import raw_loop
+from benchmarks.sides.all import sides
+from benchmarks.sides.side import Deployment, serving
+
+LONG_DELAY_MS = 100
+
+
+def ask(effort: Effort) -> Result:
+    """Measure one connection with batch 1, and with a batch size and a long delay."""
+    with tempfile.TemporaryDirectory(prefix="fb-") as folder:
+        alone, alone_raw = _measured(Path(folder), effort, batch=1, delay_ms=5)
+        waiting, waiting_raw = _measured(Path(folder), effort, batch=16, delay_ms=LONG_DELAY_MS)
+    rows = []
+    for name in alone:
+        more = waiting.get(name)
+        low_load = f"{_p50(more) - waiting_raw:.3f}" if more else "does not batch"
+        rows.append([name, f"{_p50(alone[name]):.3f}", f"{(_p50(alone[name]) - alone_raw) * 1000:.0f}", low_load])
+    head = ["MNIST, c=1", "p50, ms", "over the handler, us", f"over the handler with batchSize 16, maxBatchDelay {LONG_DELAY_MS}, ms"]
+    return Result(
+        f"The handler alone takes {alone_raw:.3f} ms.\n\n" + table(head, rows), tuple(_goals(alone, alone_raw, waiting, waiting_raw))
+    )
+
+
+def _measured(folder: Path, effort: Effort, *, batch: int, delay_ms: int) -> tuple[dict[str, list[Cell]], float]:
+    """Return each side's cells, and the handler's own median in ms."""
+    work, seen, raw_ms = workload("mnist", folder), dict[str, list[Cell]](), []
+    with contextlib.ExitStack() as stack:
+        raw = stack.enter_context(raw_loop(work, 1))
+        running = [
+            stack.enter_context(serving(side, Deployment(work, batch, delay_ms))) for side in sides(effort.peers, batching=batch > 1)
+        ]
+        for each in running:
+            measure(each.request, 1, effort.seconds)  # the first requests warm things up
+        for _ in range(effort.rounds + 2):
+            raw_ms.append(raw.measure(effort.seconds / 2).p50_ms)
+            for each in running:
+                seen.setdefault(each.name, []).append(measure(each.request, 1, effort.seconds))
+    return seen, min(raw_ms)
+
+
+def _p50(cells: list[Cell]) -> float:
+    """Return the least median: another process on the machine only adds."""
+    return min(cell.p50 for cell in cells)
+
+
+def _goals(alone: dict[str, list[Cell]], alone_raw: float, waiting: dict[str, list[Cell]], waiting_raw: float) -> list[Goal]:
+    ours = _p50(alone["flambeau"])
+    added, low_load = (ours - alone_raw) * 1000, _p50(waiting["flambeau"]) - waiting_raw
+    goals = [
+        Goal("MNIST, c=1: over the handler's time", "<= 60 us", f"{added:.0f} us", added <= 60),
+        Goal("low load, batchSize 16, maxBatchDelay 100", "<= 0.5 ms over the handler's time", f"{low_load:.2f} ms", low_load <= 0.5),
+    ]
+    if "TorchServe" in alone:
+        theirs = _p50(alone["TorchServe"])
+        goals.insert(
+            1, Goal("MNIST, c=1: p50", "<= 0.5x TorchServe's", f"{ours / theirs:.2f}x ({ours:.2f}, {theirs:.2f} ms)", ours <= theirs / 2)
+        )
+    return goals

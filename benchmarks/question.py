@@ -1,0 +1,52 @@
+"""What every benchmark gives back: tables for docs/performance.md, and the goals it measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One line of the goals' table."""
+
+    what: str
+    wanted: str
+    measured: str
+    reached: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a question."""
+
+    tables: str
+    """Markdown."""
+    goals: tuple[Goal, ...] = ()
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure."""
+
+    seconds: int = 2
+    """Of one cell."""
+    rounds: int = 3
+    """Every side is measured once a round, in turn; the best round counts."""
+    peers: bool = True
+    """Whether the peers are measured too, where they are installed."""
+
+
+SHORT = Effort(seconds=1, rounds=1, peers=False)
+"""Enough to see that a benchmark works; its figures mean nothing."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table, ended by an empty line."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines) + "\n\n"
+
+
+def ratio(ours: float, theirs: float) -> str:
+    """Return ``1.43x``."""
+    return f"{ours / theirs:.2f}x"

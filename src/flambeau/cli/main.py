@@ -11,6 +11,7 @@ _COMMANDS = (
     # word, where it is, what it does; in the order of the help page
     ("up", "up:up", "Run the platform on this machine, in the foreground."),
     ("serve", "serve:serve", "Run the model server alone, in the foreground."),
+    ("graph-router", "graph_router:graph_router", "Answer requests by an inference graph, in the foreground."),
     ("runtime", "runtime:runtime", "Serve a model file by its format, with the flags of KServe's servers."),
     ("archive", "archive:archive", "Package a model as a model archive (MAR)."),
     ("test-handler", "try_handler:try_handler", "Run a model's handler here, once, on one request."),

@@ -8,6 +8,7 @@ from typing import Any
 from flambeau.control.resources.config_map import CONFIG_MAP
 from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.event import EVENT
+from flambeau.control.resources.inference_graph import INFERENCE_GRAPH
 from flambeau.control.resources.inference_service import INFERENCE_SERVICE
 from flambeau.control.resources.istio_gateway import ISTIO_GATEWAY
 from flambeau.control.resources.kind import Kind
@@ -20,6 +21,7 @@ from flambeau.control.resources.secret import SECRET
 from flambeau.control.resources.service import SERVICE
 from flambeau.control.resources.service_account import SERVICE_ACCOUNT
 from flambeau.control.resources.serving_runtime import CLUSTER_SERVING_RUNTIME, SERVING_RUNTIME
+from flambeau.control.resources.trained_model import TRAINED_MODEL
 from flambeau.control.resources.virtual_service import VIRTUAL_SERVICE
 from flambeau.foundation.errors import InvalidInput, NotFound
 
@@ -104,6 +106,8 @@ KINDS = Registry(
         INFERENCE_SERVICE,
         SERVING_RUNTIME,
         CLUSTER_SERVING_RUNTIME,
+        INFERENCE_GRAPH,
+        TRAINED_MODEL,
         KNATIVE_SERVICE,
         CONFIGURATION,
         ROUTE,

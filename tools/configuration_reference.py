@@ -65,6 +65,7 @@ _ENVIRONMENT = """
 | `TEMP`, `TMPDIR` | where archives are unpacked |
 | `FLAMBEAU_INFERENCE_KEY`, `FLAMBEAU_MANAGEMENT_KEY`, `FLAMBEAU_API_KEY` | the keys of requests, given instead of made, as from a Secret |
 | `FLAMBEAU_KEYS_FILE` | a file of keys in the form of key_file.json |
+| `FLAMBEAU_OPEN_MANAGEMENT` | `true`: let the network register models without a key, outside a container too |
 | `FLAMBEAU_ACCESS_LOG` | `off`: no line per request |
 | `FLAMBEAU_LOG_FORMAT` | of the console: `text`, or `json` for collectors |
 | `FLAMBEAU_LOG_LEVEL` | `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`; beats a log4j file's |

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from flambeau.programs.model_server import doors_of, fresh_directory, is_loopback
+from flambeau.programs.model_server import doors_of, fresh_directory
 from flambeau.programs.settings.server import Address, DoorSettings
 from flambeau.serving.frontends.routes import Plane
 from tests.fixtures.archives import BROKEN, ECHO, OBEDIENT, STUCK, write_mar
@@ -231,4 +231,4 @@ def test_equal_addresses_are_one_door() -> None:
     ],
 )
 def test_who_reaches_an_address(address: Address, loopback: bool) -> None:
-    assert is_loopback(address) is loopback
+    assert address.is_loopback is loopback

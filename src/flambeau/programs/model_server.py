@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import logging
 import os
 import shutil
@@ -165,6 +164,7 @@ class ModelServer:
         self._settings = settings
         self._logs = logs
         self._reloads = reloads
+        os.environ.update(settings.models.worker_variables)
         self._starter = ForkStarter(hidden_variables=settings.models.hidden_variables)
         self._listeners: list[http1.Server] = []
 
@@ -365,7 +365,7 @@ class ModelServer:
                 address = replace(address, host=host, port=port)  # noqa: PLW2901 - port 0 became a real one
             serves = ",".join(sorted(plane.name.lower() for plane in planes))
             _log.info("door open", extra={"fields": {"address": address, "serves": serves}})
-            if Plane.MANAGEMENT in planes and not is_loopback(address) and doors.keys is None:
+            if Plane.MANAGEMENT in planes and not address.is_loopback and doors.keys is None:
                 _log.warning("%s serves management to the network, without authorization; bind management_address to 127.0.0.1", address)
 
     async def _drain(self, grpc_doors: GrpcDoors, hurry: asyncio.Event) -> None:
@@ -430,16 +430,6 @@ def doors_of(settings: DoorSettings) -> dict[Address, frozenset[Plane]]:
     if settings.metrics is not None and settings.inference == settings.management:
         doors[settings.inference] |= {Plane.METRICS}  # KServe's layout: one door has everything, as in TorchServe
     return doors
-
-
-def is_loopback(address: Address) -> bool:
-    """Tell whether only this machine reaches an address."""
-    if address.unix_path is not None or address.host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address.host).is_loopback
-    except ValueError:
-        return False
 
 
 def _tell_why(error: FlambeauError) -> None:

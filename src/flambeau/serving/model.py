@@ -84,6 +84,27 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorSignature:
+    """An input or output of a model, as V2's metadata tell of it."""
+
+    name: str
+    datatype: str
+    """``FP32``, ``BYTES``."""
+    shape: tuple[int, ...]
+    """-1: it varies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a loaded model says of itself."""
+
+    platform: str = "pytorch"
+    inputs: tuple[TensorSignature, ...] = ()
+    """Empty: it doesn't say."""
+    outputs: tuple[TensorSignature, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MetricUpdate:
     """One value that a handler measured."""
 
@@ -190,6 +211,8 @@ class ModelConfig:
     warmup: tuple[object, ...] = ()
     """Requests that a worker answers before it counts as loaded; ``workers.warmup`` says of which form."""
     response_bytes_max: int = 6_553_500
+    debug: bool = False
+    """Somebody may stop the worker in a debugger: its load and its batches have no time limits."""
 
     @property
     def devices_per_worker(self) -> int:

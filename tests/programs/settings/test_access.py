@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.foundation.errors import InvalidInput
+from flambeau.programs.settings.access import check_open_management
 from flambeau.programs.settings.server import Flags, ServerSettings, load_settings
 
 
@@ -103,3 +104,45 @@ def test_nothing_may_be_downloaded_unless_it_is_said(directory: Path) -> None:
     assert [rule.pattern for rule in counted.models.allowed] == ["https://c.example/.*"]
     with pytest.raises(InvalidInput, match="cannot use the expression"):
         load(directory, "allowed_urls=(\n")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "environment", "mark"),
+    [
+        (["127.0.0.1", "::1", "localhost", ""], {}, None),
+        (["0.0.0.0"], {"FLAMBEAU_OPEN_MANAGEMENT": "true"}, None),
+        (["0.0.0.0"], {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None),
+        (["0.0.0.0"], {}, ".dockerenv"),
+    ],
+)
+def test_management_without_keys_is_open_where_that_is_meant(
+    tmp_path: Path, hosts: list[str], environment: dict[str, str], mark: str | None
+) -> None:
+    if mark is not None:
+        (tmp_path / mark).touch()
+    check_open_management(hosts, environment, root=tmp_path)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "example.org"])
+def test_the_whole_network_may_not_run_code_here(tmp_path: Path, host: str) -> None:
+    with pytest.raises(InvalidInput, match=f"refusing to serve management on {host}") as caught:
+        check_open_management(["127.0.0.1", host], {"FLAMBEAU_OPEN_MANAGEMENT": "false"}, root=tmp_path)
+    assert "FLAMBEAU_OPEN_MANAGEMENT=true" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "asked"),
+    [
+        ("management_address=http://0.0.0.0:8081\nenable_model_api=true\ndisable_token_authorization=true\n", ["0.0.0.0", "127.0.0.1"]),
+        ("grpc_management_address=0.0.0.0\nenable_model_api=true\ndisable_token_authorization=true\n", ["127.0.0.1", "0.0.0.0"]),
+        ("management_address=http://0.0.0.0:8081\nenable_model_api=true\n", None),
+        ("management_address=http://0.0.0.0:8081\ndisable_token_authorization=true\n", None),
+    ],
+)
+def test_only_the_model_api_without_keys_is_looked_at(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, lines: str, asked: list[str] | None
+) -> None:
+    checks: list[list[str]] = []
+    monkeypatch.setattr("flambeau.programs.settings.server.check_open_management", lambda hosts, environment: checks.append(hosts))
+    load(directory, lines)
+    assert checks == ([asked] if asked else [])

@@ -7,6 +7,7 @@ import pytest
 
 from flambeau.foundation.errors import FlambeauError, InvalidInput, NotFound
 from flambeau.programs.settings.grpc import GrpcDoor
+from flambeau.programs.settings.models import DEBUG_SECONDS, config_merger
 from flambeau.programs.settings.server import Address, Flags, ServerSettings, load_settings
 
 SNAPSHOT = '{"name":"startup.cfg","modelCount":1,"models":{"mnist":{"1.0":{"defaultVersion":true,"marName":"mnist.mar"}}}}'
@@ -146,3 +147,17 @@ def test_models_flags_load_from_the_store(pod: Path) -> None:
 def test_bad_mounts(pod: Path, mounts: str) -> None:
     with pytest.raises(InvalidInput, match="FLAMBEAU_MOUNTS"):
         load_settings(Flags(), {"FLAMBEAU_MOUNTS": mounts}, directory=pod)
+
+
+def test_debug_takes_the_time_limits_away(pod: Path) -> None:
+    models = load(pod, config=KSERVE.replace("job_queue_size=10", "debug=true\ndefault_response_timeout=3")).models
+    assert (models.defaults.min_workers, models.defaults.max_workers) == (1, 1)
+    configure = config_merger(models.defaults, {}, {"response_timeout_seconds": 5, "min_workers": 2, "max_workers": 2})
+    config, _ = configure("m", "1.0", {"startupTimeout": 7})
+    assert (config.min_workers, config.response_timeout_seconds, config.startup_timeout_seconds) == (2, DEBUG_SECONDS, DEBUG_SECONDS)
+
+
+def test_handlers_read_in_their_environment_what_intels_extension_is_to_do(pod: Path) -> None:
+    assert load(pod).models.worker_variables == {}
+    models = load(pod, config=f"{KSERVE}\nipex_enable=true\n").models
+    assert models.worker_variables == {"TS_IPEX_ENABLE": "true"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import onnx
@@ -146,6 +148,28 @@ def test_what_cannot_be_compiled_serves_all_the_same(
     service = load({"net.py": DOUBLE}, "base_handler", model={"modelFile": "net.py"}, yaml={"pt2": pt2})
     assert ask(service, [[1.0]])[0].value == [2.0]
     assert warning in caplog.text
+
+
+def test_intels_extension_optimizes_a_model(load: Load, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    optimized: list[Any] = []
+    extension = ModuleType("intel_extension_for_pytorch")
+    extension.optimize = lambda model: [optimized.append(model), model][1]  # type: ignore[attr-defined, func-returns-value]
+    monkeypatch.setitem(sys.modules, extension.__name__, extension)
+    load({"net.py": DOUBLE}, "base_handler", model={"modelFile": "net.py"})
+    assert optimized == []
+    monkeypatch.setenv("TS_IPEX_ENABLE", "true")
+    service = load({"net.py": DOUBLE}, "base_handler", model={"modelFile": "net.py"})
+    assert len(optimized) == 1
+    assert ask(service, [[1.0]])[0].value == [2.0]
+
+
+def test_a_missing_extension_is_told_and_the_model_serves(
+    load: Load, ask: Ask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TS_IPEX_ENABLE", "true")
+    service = load({"net.py": DOUBLE}, "base_handler", model={"modelFile": "net.py"})
+    assert ask(service, [[1.0]])[0].value == [2.0]
+    assert "ipex_enable needs intel-extension-for-pytorch" in caplog.text
 
 
 def test_the_profiler_writes_a_trace_and_a_table(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from flambeau.foundation.errors import InvalidInput
 from flambeau.programs.doctor.findings import Finding, Level, Row
+from flambeau.programs.settings.access import OPEN_VARIABLE
 from flambeau.programs.settings.keys import KEYS, likely_meant
 from flambeau.programs.settings.models import models_from_list, models_from_snapshot
 from flambeau.programs.settings.properties import PropertiesFile, parse_properties
@@ -114,7 +115,10 @@ def _of_doors(file: PropertiesFile, name: str) -> list[Finding]:
     keys_off = _text(file, "disable_token_authorization").lower() == "true"
     if "management_address" in open_to_all and keys_off:
         text = "management is open to the network without keys"
-        findings.append(Finding(Level.ADVICE, name, text, "bind management_address to 127.0.0.1, or leave the keys on"))
+        hint = "bind management_address to 127.0.0.1, or leave the keys on"
+        if _text(file, "enable_model_api").lower() == "true":
+            hint += f"; outside a container it starts only with {OPEN_VARIABLE}=true"
+        findings.append(Finding(Level.ADVICE, name, text, hint))
     if not keys_off:
         text = "requests need a key, as in TorchServe 0.12: key_file.json has those that the server makes"
         hint = "in a container give them: FLAMBEAU_INFERENCE_KEY and FLAMBEAU_MANAGEMENT_KEY, or FLAMBEAU_KEYS_FILE"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,9 @@ KEYS_FILE_VARIABLE = "FLAMBEAU_KEYS_FILE"
 KEY_FILE_NAME = "key_file.json"
 """Where made keys are written, in the directory that the server was started in."""
 KEY_FILE_BYTES_MAX = 65_536
+OPEN_VARIABLE = "FLAMBEAU_OPEN_MANAGEMENT"
+"""``true``: models may be registered over the network without a key."""
+_CONTAINER_MARKS = (".dockerenv", "run/.containerenv")
 KEY_MINUTES_DEFAULT = 60.0
 
 _CORS = (
@@ -66,6 +70,39 @@ def key_settings(values: Values, environment: Mapping[str, str], mounts: Mounts,
     except ValueError:
         minutes = KEY_MINUTES_DEFAULT  # as TorchServe does
     return KeySettings(given, directory / KEY_FILE_NAME, minutes * 60)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a host's ports."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_open_management(hosts: Iterable[str], environment: Mapping[str, str], *, root: Path = Path("/")) -> None:
+    """Refuse to let the whole network register models without a key: an archive is code that this server runs.
+
+    A container has a network of its own, of which only published ports can be reached: there the usual configuration of TorchServe's
+    image, every address 0.0.0.0 and no keys, starts.
+
+    Args:
+        hosts: what the doors of management bind.
+        environment: the process's variables.
+        root: of the file system.
+
+    Raises:
+        InvalidInput: a host is not loopback, this is no container, and OPEN_VARIABLE does not say that it is meant.
+    """
+    reachable = [host for host in hosts if host and not is_loopback(host)]
+    meant = environment.get(OPEN_VARIABLE, "").lower() == "true"
+    contained = "KUBERNETES_SERVICE_HOST" in environment or any((root / mark).exists() for mark in _CONTAINER_MARKS)
+    if reachable and not meant and not contained:
+        raise InvalidInput(
+            f"refusing to serve management on {reachable[0]}: the model API is on without keys, so the network could run code here",
+            hint=f"bind management_address and grpc_management_address to 127.0.0.1, leave the keys on, or set {OPEN_VARIABLE}=true",
+            reason="InvalidConfiguration",
+        )
 
 
 def _given_keys(environment: Mapping[str, str], mounts: Mounts, directory: Path) -> dict[str, str]:

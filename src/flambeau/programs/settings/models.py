@@ -23,6 +23,9 @@ Overrides = Mapping[str, int]
 
 _SNAPSHOT_KEYS = frozenset({"defaultVersion", "marName", "runtimeType", "parallelLevel", *INTEGERS})
 
+DEBUG_SECONDS = 604_800.0
+"""With ``debug``, of a load and of a batch: a week is longer than anybody sits in a debugger, and a number that every timer takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class StartupModel:
@@ -150,6 +153,8 @@ def _merged(defaults: ModelConfig, *weakest_first: Mapping[str, object]) -> Mode
     for layer in weakest_first:
         fields.update(layer)
     fields["min_workers"] = min(fields["min_workers"], fields["max_workers"])
+    if fields["debug"]:
+        fields.update(response_timeout_seconds=DEBUG_SECONDS, startup_timeout_seconds=DEBUG_SECONDS)
     return ModelConfig(**fields)
 
 

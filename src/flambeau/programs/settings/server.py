@@ -16,7 +16,16 @@ from urllib.parse import urlsplit
 
 from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.foundation.files import is_safe_relative
-from flambeau.programs.settings.access import TlsFiles, allowed_addresses, aws_keys, cors_headers, key_settings, tls_files
+from flambeau.programs.settings.access import (
+    TlsFiles,
+    allowed_addresses,
+    aws_keys,
+    check_open_management,
+    cors_headers,
+    is_loopback,
+    key_settings,
+    tls_files,
+)
 from flambeau.programs.settings.grpc import GrpcSettings, grpc_settings
 from flambeau.programs.settings.logs import LogSettings, log_settings
 from flambeau.programs.settings.metrics import metrics_settings
@@ -101,6 +110,11 @@ class Address:
     unix_path: Path | None = None
     tls: bool = False
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.unix_path is not None or is_loopback(self.host)
+
     def __str__(self) -> str:
         return f"unix:{self.unix_path}" if self.unix_path else f"http{'s' if self.tls else ''}://{self.host}:{self.port}"
 
@@ -163,6 +177,8 @@ class ModelSettings:
     """Where archives' requirements are installed; None: install_py_dep_per_model is false."""
     limit_image_pixels: bool = True
     decode_input: bool = True
+    worker_variables: Mapping[str, str] = field(default_factory=dict)
+    """What handlers read of the settings in their environment."""
     hidden_variables: str = ""
     """A regular expression: variables whose whole name matches are not in the workers' environment."""
 
@@ -262,17 +278,21 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
             hint="set certificate_file and private_key_file, or keystore",
             reason="InvalidConfiguration",
         )
+    model_api, keys = values["enable_model_api"].boolean(), key_settings(values, environment, mounts, directory)
+    grpc = grpc_settings(values, pod_address, addresses)
+    if model_api and keys is None:
+        check_open_management([management.host, grpc.management.host if grpc.management is not None else ""], environment)
     return DoorSettings(
         inference=inference,
         management=management,
         metrics=metrics,
         kserve=kserve,
         request_bytes_max=values["max_request_size"].integer(least=1),
-        model_api=values["enable_model_api"].boolean(),
-        keys=key_settings(values, environment, mounts, directory),
+        model_api=model_api,
+        keys=keys,
         cors=cors_headers(values),
         tls=tls,
-        grpc=grpc_settings(values, pod_address, addresses),
+        grpc=grpc,
         transforms_max=values["NUM_WORKERS"].integer(least=1),
         service_name=environment.get("INFERENCE_SERVICE_NAME") or None,
     )
@@ -341,6 +361,7 @@ def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, dire
         packages_cache=_cache_directory(environment) / "packages" if values["install_py_dep_per_model"].boolean() else None,
         limit_image_pixels=values["limit_max_image_pixels"].boolean(),
         decode_input=values["decode_input_request"].boolean(),
+        worker_variables={f"TS_{key.upper()}": "true" for key in ("ipex_enable", "ipex_gpu_enable") if values[key].boolean()},
         hidden_variables=_pattern(values["blacklist_env_vars"]),
     )
     return settings, [*notes, *model_notes]
@@ -369,7 +390,8 @@ def _workflow_store(value: Value, store: Path, mounts: Mounts, directory: Path) 
 
 
 def _model_defaults(values: Values, gpu_count: int) -> ModelConfig:
-    workers = values["default_workers_per_model"].integer() or gpu_count or os.cpu_count() or 1
+    debug = values["debug"].boolean()
+    workers = 1 if debug else values["default_workers_per_model"].integer() or gpu_count or os.cpu_count() or 1
     return ModelConfig(
         min_workers=workers,
         max_workers=workers,
@@ -377,6 +399,7 @@ def _model_defaults(values: Values, gpu_count: int) -> ModelConfig:
         startup_timeout_seconds=values["default_startup_timeout"].integer(least=1),
         job_queue_size=values["job_queue_size"].integer(least=1),
         response_bytes_max=values["max_response_size"].integer(least=1),
+        debug=debug,
         sequence_headers=SequenceHeaders(*(values[f"ts_header_key_sequence_{which}"].text.strip() for which in ("id", "start", "end"))),
     )
 

@@ -65,6 +65,8 @@ class BaseHandler:
         options = compilation.options_of(pt2)
         if options is not None:
             self.model = compilation.compiled(self.model, options)
+        else:
+            self.model = compilation.optimized_by_ipex(self.model, self.device)
         self.mapping = load_label_mapping(Path(model_dir, "index_to_name.json"))
         self.initialized = True
 

@@ -6,7 +6,9 @@ is compiled already; and the old ones, ``pt2: inductor`` and ``pt2: {backend: ..
 
 from __future__ import annotations
 
+import importlib
 import logging
+import os
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -51,6 +53,27 @@ def check_valid_pt2_backend(backend: str) -> bool:
     return False
 
 
+def optimized_by_ipex(model: Any, device: Any) -> Any:
+    """Return the model as Intel's extension for PyTorch wants it, where TS_IPEX_ENABLE asks for that; as it was where that can't be done.
+
+    Args:
+        model: a module.
+        device: what it runs on.
+    """
+    if os.environ.get("TS_IPEX_ENABLE") != "true":
+        return model
+    try:
+        ipex = importlib.import_module(_REGISTERED_BY["ipex"])
+    except ImportError as error:
+        logger.warning("the model is not optimized: ipex_enable needs intel-extension-for-pytorch, for this torch: %s", error)
+        return model
+    import torch  # noqa: PLC0415 - names of backends are checked without it
+
+    if not isinstance(model, torch.nn.Module):
+        return model  # onnxruntime's have engines of their own
+    return ipex.optimize(model.to(memory_format=torch.channels_last).to(device))
+
+
 def options_of(pt2: Any) -> dict[str, Any] | None:
     """Return torch.compile's arguments, or None where nothing is to be compiled.
 
@@ -86,8 +109,6 @@ def compiled(model: Any, options: Mapping[str, Any]) -> Any:
         model: a module.
         options: of torch.compile.
     """
-    import importlib  # noqa: PLC0415 - only for the few that compile
-
     import torch  # noqa: PLC0415 - names of backends are checked without it
 
     backend = options.get("backend", "inductor")

@@ -60,7 +60,14 @@ class Served:
         return self.process.returncode
 
 
-def start(root: Path, arguments: Sequence[str], *, config: str | None = CONFIG, environment: Mapping[str, str] | None = None) -> Served:
+def start(
+    root: Path,
+    arguments: Sequence[str],
+    *,
+    config: str | None = CONFIG,
+    environment: Mapping[str, str] | None = None,
+    word: str = "serve",
+) -> Served:
     """Start a server; it may not be up yet."""
     temporary = root / "tmp"
     temporary.mkdir(exist_ok=True)
@@ -69,7 +76,7 @@ def start(root: Path, arguments: Sequence[str], *, config: str | None = CONFIG, 
     out, err = root / "out", root / "err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flambeau", "serve", *arguments],
+            [sys.executable, "-m", "flambeau", word, *arguments],
             cwd=root,
             env={**os.environ, "TMPDIR": str(temporary), **(environment or {})},
             stdin=subprocess.DEVNULL,
@@ -81,10 +88,15 @@ def start(root: Path, arguments: Sequence[str], *, config: str | None = CONFIG, 
 
 @contextlib.asynccontextmanager
 async def serving(
-    root: Path, arguments: Sequence[str], *, config: str | None = CONFIG, environment: Mapping[str, str] | None = None
+    root: Path,
+    arguments: Sequence[str],
+    *,
+    config: str | None = CONFIG,
+    environment: Mapping[str, str] | None = None,
+    word: str = "serve",
 ) -> AsyncIterator[Served]:
     """Start a server, wait until its doors are open, and end it in any case."""
-    served = start(root, arguments, config=config, environment=environment)
+    served = start(root, arguments, config=config, environment=environment, word=word)
     try:
         # The log is written by a thread of its own, and its lines about the doors may come after the word on standard output.
         await until(lambda: ("Model server started." in served.out.read_text() and served.urls) or served.process.poll() is not None)

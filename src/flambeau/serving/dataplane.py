@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import flambeau
+from flambeau.serving.model import Signature, TensorSignature
 from flambeau.serving.repository import LoadedModel, Origin, Repository, Standing
 
 
@@ -112,14 +113,21 @@ class DataPlane:
         return {"name": "flambeau", "version": flambeau.__version__, "extensions": ["binary_tensor_data"]}
 
     def model_metadata(self, name: str, version: str | None) -> dict[str, object]:
-        """Return the Open Inference Protocol's model metadata; an archive declares no tensors, so none are listed.
+        """Return the Open Inference Protocol's model metadata; most archives declare no tensors, and then none are listed.
 
         Raises:
             NotFound: there is none of that name or version.
         """
         self._repository.standing(name, version)
         versions = [model.version for model in self._repository.versions(name)]
-        return {"name": name, "versions": versions, "platform": "pytorch", "inputs": [], "outputs": []}
+        signature = self._repository.find(name, version).pool.signature if versions else Signature()
+        return {
+            "name": name,
+            "versions": versions,
+            "platform": signature.platform,
+            "inputs": [_told(each) for each in signature.inputs],
+            "outputs": [_told(each) for each in signature.outputs],
+        }
 
     def default_models(self) -> list[LoadedModel]:
         """Return every model's default version, sorted by name; without functions of workflows, which no url names."""
@@ -138,3 +146,7 @@ class DataPlane:
             NotReady: its archive is not read yet, or could not be.
         """
         return self._repository.versions(self.model(name, None).name)
+
+
+def _told(tensor: TensorSignature) -> dict[str, object]:
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}

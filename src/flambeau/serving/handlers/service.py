@@ -19,7 +19,7 @@ from flambeau.serving.handlers.diagnosis import cause_of, is_out_of_memory, load
 from flambeau.serving.handlers.discovery import class_of, function_of, import_handler, module_name_of
 from flambeau.serving.handlers.errors import InvalidRows, LoadError, PredictionException, UnevenRows
 from flambeau.serving.handlers.metrics import HandlerMetrics
-from flambeau.serving.model import MetricUpdate, ModelSpec
+from flambeau.serving.model import MetricUpdate, ModelSpec, Signature
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,13 @@ class Service:
     def takes_tensors(self) -> bool:
         """Whether the handler wants a V2 request as one row, its inputs by name (``takes_tensors = True`` in its class)."""
         return getattr(self.handler, "takes_tensors", False) is True
+
+    def signature(self) -> Signature:
+        """Return what a handler that takes tensors says of its model; of others nothing is known."""
+        if not self.takes_tensors:
+            return Signature()
+        found: Signature = getattr(self.handler, "signature", Signature)()
+        return found
 
     def take_updates(self) -> list[MetricUpdate]:
         """Return what the handler measured since the last call."""

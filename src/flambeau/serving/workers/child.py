@@ -29,7 +29,16 @@ from flambeau.serving.workers.child_logs import WorkerFormatter
 from flambeau.serving.workers.execution import ENVELOPES, run_batch
 from flambeau.serving.workers.kinship import die_with_parent, name_process, volunteer_for_out_of_memory
 from flambeau.serving.workers.link import ChildLink, Kind
-from flambeau.serving.workers.messages import LoadFailure, answers_message, jobs_of, load_failure_text, metrics_buffers, part_text, spec_of
+from flambeau.serving.workers.messages import (
+    LoadFailure,
+    answers_message,
+    jobs_of,
+    load_failure_text,
+    metrics_buffers,
+    part_text,
+    signature_text,
+    spec_of,
+)
 from flambeau.serving.workers.warmup import warm_up
 
 _log = logging.getLogger(__name__)
@@ -77,7 +86,7 @@ def run(end: socket.socket, parent: int) -> int:
             return 1
         gc.collect()
         gc.freeze()  # the model and its libraries live as long as we do; collections need not walk them
-        link.send(Kind.LOADED, b"{}", before=metrics_buffers(service.take_updates()))
+        link.send(Kind.LOADED, signature_text(service.signature()), before=metrics_buffers(service.take_updates()))
         mode.serve()
     except ConnectionError:
         pass  # the front has gone

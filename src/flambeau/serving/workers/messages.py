@@ -23,6 +23,8 @@ from flambeau.serving.model import (
     Protocol,
     SequenceHeaders,
     Sequences,
+    Signature,
+    TensorSignature,
 )
 from flambeau.serving.workers.link import BrokenFrame, Kind, frame_buffers
 
@@ -73,6 +75,28 @@ def _config_of(fields: dict[str, Any]) -> ModelConfig:
     for name in ("device_ids", "visible_devices", "warmup"):
         fields[name] = tuple(fields[name])
     return ModelConfig(**fields)
+
+
+def signature_text(signature: Signature) -> bytes:
+    """Return a model's signature as text."""
+    return orjson.dumps(signature)
+
+
+def signature_of(text: bytes) -> Signature:
+    """Return the signature that a text says; an empty object is one that says nothing.
+
+    Raises:
+        BrokenFrame: it is not of the form.
+    """
+    try:
+        fields = orjson.loads(text)
+        for side in ("inputs", "outputs"):
+            fields[side] = tuple(
+                TensorSignature(str(each["name"]), str(each["datatype"]), tuple(map(int, each["shape"]))) for each in fields.get(side, ())
+            )
+        return Signature(**fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BrokenFrame(f"the model's signature cannot be read: {error}") from error
 
 
 def batch_message(jobs: Sequence[Job]) -> tuple[bytes, list[bytes]]:

@@ -18,7 +18,7 @@ import psutil
 
 from flambeau.foundation.errors import NotReady, TimedOut
 from flambeau.foundation.tasks import TaskOwner
-from flambeau.serving.model import MetricUpdate, ModelSpec
+from flambeau.serving.model import MetricUpdate, ModelSpec, Signature
 from flambeau.serving.workers import machine, restart, scaling
 from flambeau.serving.workers.alarm import Alarm
 from flambeau.serving.workers.devices import Devices
@@ -149,6 +149,8 @@ class WorkerPool:
         """Who wants to know how long workers take to load; set before ``start``."""
         self.last_failure: Failure | None = None
         """Why a worker was missing last, also after its successor has loaded."""
+        self.signature = Signature()
+        """What the last worker that has loaded said of the model."""
         self.deaths = 0
         """Workers that ended though they were wanted."""
         self._stopping = False
@@ -337,6 +339,7 @@ class WorkerPool:
     def loaded(self, worker: Worker) -> None:
         """Note that a worker has loaded: the last failure is over."""
         self._failure = None
+        self.signature = worker.signature
         if self._devices is not None:
             self._devices.note_loaded(worker)
         _log.info("model %s %s loaded", self.spec.name, self.spec.version, extra={"fields": {"worker": worker.number, "pid": worker.pid}})

@@ -11,13 +11,22 @@ from typing import Protocol
 
 import orjson
 
-from flambeau.serving.model import Answer, Job, MetricUpdate, ModelSpec
+from flambeau.serving.model import Answer, Job, MetricUpdate, ModelSpec, Signature
 from flambeau.serving.workers import machine
 from flambeau.serving.workers.failure import Exit, Failure, hint_of, traceback_in
 from flambeau.serving.workers.link import BrokenFrame, Frame, FrontLink, Kind, socket_pair
 from flambeau.serving.workers.machine import Action, Event, State
 from flambeau.serving.workers.memory import out_of_memory_kills
-from flambeau.serving.workers.messages import LoadFailure, answers_of, batch_message, load_failure_of, metrics_of, part_of, spec_text
+from flambeau.serving.workers.messages import (
+    LoadFailure,
+    answers_of,
+    batch_message,
+    load_failure_of,
+    metrics_of,
+    part_of,
+    signature_of,
+    spec_text,
+)
 from flambeau.serving.workers.output import OutputReader
 from flambeau.serving.workers.starter import Starter, WorkerProcess
 
@@ -128,6 +137,8 @@ class Worker:
         self._output: OutputReader | None = None
         self._batch: Batch | None = None
         self._load_failure: LoadFailure | None = None
+        self.signature = Signature()
+        """What the handler says of the model, once it has loaded."""
         self._broken: str | None = None
         self._kills_before: int | None = None
 
@@ -249,6 +260,12 @@ class Worker:
             self.pid = orjson.loads(frame.text)["pid"]
         elif frame.kind is Kind.LOAD_FAILED:
             self._load_failure = load_failure_of(frame.text)
+        elif frame.kind is Kind.LOADED:
+            try:
+                self.signature = signature_of(frame.text)
+            except BrokenFrame as error:
+                self._link_lost(error.message)
+                return
         event = _EVENTS.get(frame.kind)
         if event is not None:
             self._step(event)

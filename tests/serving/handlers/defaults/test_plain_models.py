@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from flambeau.serving.handlers.errors import LoadError
 from flambeau.serving.handlers.service import Outcome, Service
-from flambeau.serving.model import Tensors
+from flambeau.serving.model import Signature, Tensors, TensorSignature
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
@@ -64,12 +64,6 @@ def values(outcomes: list[Outcome]) -> list[Any]:
     return [outcome.value for outcome in outcomes]
 
 
-def signature(service: Service) -> dict[str, Any]:
-    handler: Any = service.handler
-    found: dict[str, Any] = handler.signature()
-    return found
-
-
 @pytest.mark.parametrize(
     ("write", "file", "handler"),
     [
@@ -89,7 +83,7 @@ def test_tables_of_several_requests_are_answered_together(
     assert list(tensors) == ["output-0"]
     assert [each > 0.5 for each in tensors["output-0"]] == [False, True, False, True]
     assert body == [low, high]
-    assert signature(service)["inputs"] == [{"name": "input-0", "datatype": "FP64", "shape": [-1, 2]}]
+    assert service.signature().inputs == (TensorSignature("input-0", "FP64", (-1, 2)),)
 
 
 def test_one_bad_row_does_not_fail_its_neighbours(tmp_path: Path, load: Load, ask: Ask) -> None:
@@ -132,11 +126,8 @@ def test_an_onnx_file_has_its_own_names(tmp_path: Path, load: Load, ask: Ask) ->
     assert (named["sum"].tolist(), placed["sum"].tolist(), instance) == ([[3, 3], [3, 3]], [[3, 3], [3, 3]], [3, 3])
     [wrong] = ask(service, [[1, 1]])
     assert (wrong.status, "the model's inputs are x, y; the request has one without a name" in str(wrong.error)) == (400, True)
-    assert signature(service) == {
-        "platform": "onnxruntime_onnx",
-        "inputs": [{"name": name, "datatype": "FP32", "shape": [-1, 2]} for name in ("x", "y")],
-        "outputs": [{"name": "sum", "datatype": "FP32", "shape": [-1, 2]}],
-    }
+    x_told, y_told, sum_told = (TensorSignature(name, "FP32", (-1, 2)) for name in ("x", "y", "sum"))
+    assert service.signature() == Signature("onnxruntime_onnx", (x_told, y_told), (sum_told,))
 
 
 def test_a_model_of_one_batch_size_answers_one_by_one(tmp_path: Path, load: Load, ask: Ask) -> None:
@@ -155,7 +146,7 @@ def test_torchscript_takes_its_arguments_in_order(tmp_path: Path, load: Load, as
     assert {name: array.tolist() for name, array in triton.items()} == {"OUTPUT__0": [[4, 4]], "OUTPUT__1": [[2, 2]]}
     assert {name: array.tolist() for name, array in plain.items()} == {"output-0": [[4, 4]], "output-1": [[2, 2]]}
     assert instance == {"output-0": [4, 4], "output-1": [2, 2]}
-    assert signature(service)["platform"] == "pytorch_torchscript"
+    assert service.signature() == Signature("pytorch_torchscript")
 
 
 def test_a_missing_library_names_its_command(tmp_path: Path, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from flambeau.serving.handlers.context import Context
 from flambeau.serving.handlers.defaults.requirement import required
 from flambeau.serving.handlers.defaults.tensors import OUTPUT
 from flambeau.serving.handlers.errors import InvalidRows, PredictionException
-from flambeau.serving.model import Tensors
+from flambeau.serving.model import Signature, Tensors, TensorSignature
 
 TASKS = {
     "sequence_classification": ("ForSequenceClassification", "AutoModelForSequenceClassification"),
@@ -71,16 +71,13 @@ class HuggingFaceHandler:
         known = getattr(config, "max_position_embeddings", None) or INPUT_TOKENS_MAX
         self._tokens_max = min(int(self._options.get("max_length") or INPUT_TOKENS_MAX), known, self._tokenizer.model_max_length)
 
-    def signature(self) -> dict[str, Any]:
+    def signature(self) -> Signature:
         """Return the metadata of V2: texts in."""
         datatype = {"sequence_classification": "INT64", "token_classification": "INT64", "text_embedding": "FP32"}.get(self.task, "BYTES")
         if self.task == "sequence_classification" and self._options.get("return_probabilities"):
             datatype = "BYTES"
-        return {
-            "platform": "pytorch_transformers",
-            "inputs": [{"name": "input-0", "datatype": "BYTES", "shape": [-1]}],
-            "outputs": [{"name": OUTPUT, "datatype": datatype, "shape": [-1]}],
-        }
+        outputs = (TensorSignature(OUTPUT, datatype, (-1,)),)
+        return Signature("pytorch_transformers", (TensorSignature("input-0", "BYTES", (-1,)),), outputs)
 
     def handle(self, data: list[Any], context: Context) -> list[Any]:
         """Answer one batch with one run of the model.

@@ -9,6 +9,7 @@ from typing import Any
 from flambeau.serving.handlers.context import Context
 from flambeau.serving.handlers.defaults.requirement import required
 from flambeau.serving.handlers.defaults.tensors import TensorHandler, input_names
+from flambeau.serving.model import Signature, TensorSignature
 
 _TYPES = {
     "tensor(bool)": ("BOOL", "bool"),
@@ -50,15 +51,11 @@ class OnnxHandler(TensorHandler):
         outputs = [each.name for each in self.model.get_outputs()]
         return dict(zip(outputs, self.model.run(outputs, given), strict=True))
 
-    def signature(self) -> dict[str, Any]:
+    def signature(self) -> Signature:
         """Return the model's inputs and outputs; a size that varies is -1."""
 
-        def told(tensor: Any) -> dict[str, Any]:
-            shape = [size if isinstance(size, int) else -1 for size in tensor.shape]
-            return {"name": tensor.name, "datatype": _TYPES.get(tensor.type, ("BYTES", ""))[0], "shape": shape}
+        def told(tensor: Any) -> TensorSignature:
+            shape = tuple(size if isinstance(size, int) else -1 for size in tensor.shape)
+            return TensorSignature(tensor.name, _TYPES.get(tensor.type, ("BYTES", ""))[0], shape)
 
-        return {
-            "platform": "onnxruntime_onnx",
-            "inputs": [told(each) for each in self.model.get_inputs()],
-            "outputs": [told(each) for each in self.model.get_outputs()],
-        }
+        return Signature("onnxruntime_onnx", tuple(map(told, self.model.get_inputs())), tuple(map(told, self.model.get_outputs())))

@@ -16,7 +16,7 @@ import numpy
 from flambeau.serving.handlers.context import Context
 from flambeau.serving.handlers.defaults.requirement import required
 from flambeau.serving.handlers.defaults.tensors import OUTPUT, UNNAMED, TensorHandler
-from flambeau.serving.model import Tensors
+from flambeau.serving.model import Signature, Tensors, TensorSignature
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,8 @@ class TableHandler(TensorHandler):
         columns = {name: array[0] if array.ndim == 2 and len(array) == 1 else array for name, array in inputs.items()}
         return {name: self.predict(pandas.DataFrame(columns))}
 
-    def _signature(self, platform: str, features: int | None) -> dict[str, Any]:
-        inputs = [{"name": "input-0", "datatype": "FP64", "shape": [-1, features]}] if features else []
-        return {"platform": platform, "inputs": inputs}
+    def _signature(self, platform: str, features: int | None) -> Signature:
+        return Signature(platform, (TensorSignature("input-0", "FP64", (-1, features)),) if features else ())
 
 
 class SklearnHandler(TableHandler):
@@ -85,7 +84,7 @@ class SklearnHandler(TableHandler):
             return numpy.stack(found, axis=1) if isinstance(found, list) else found  # a list has an array for each of several targets
         return self.model.predict(table)
 
-    def signature(self) -> dict[str, Any]:
+    def signature(self) -> Signature:
         """Return the number of features, where the estimator knows it."""
         return self._signature("sklearn", getattr(self.model, "n_features_in_", None))
 
@@ -107,7 +106,7 @@ class XGBoostHandler(TableHandler):
         # Whoever sends numbers without names means the columns in their order.
         return self.model.predict(matrix, validate_features=matrix.feature_names is not None)
 
-    def signature(self) -> dict[str, Any]:
+    def signature(self) -> Signature:
         """Return the number of features."""
         return self._signature("xgboost", self.model.num_features())
 
@@ -126,6 +125,6 @@ class LightGBMHandler(TableHandler):
         ordered = table[self.model.feature_name()] if hasattr(table, "columns") else table
         return self.model.predict(ordered, num_threads=int(self.options.get("nthread", 1)))
 
-    def signature(self) -> dict[str, Any]:
+    def signature(self) -> Signature:
         """Return the number of features."""
         return self._signature("lightgbm", self.model.num_feature())

@@ -16,7 +16,7 @@ import numpy
 from flambeau.serving.handlers.context import Context
 from flambeau.serving.handlers.diagnosis import cause_of
 from flambeau.serving.handlers.errors import InvalidRows, PredictionException, UnevenRows
-from flambeau.serving.model import Tensors
+from flambeau.serving.model import Signature, Tensors
 
 UNNAMED = ""
 """The input of a client that sent numbers without a name."""
@@ -79,9 +79,9 @@ class TensorHandler:
         """Return a V2 request's arrays as ``run`` wants them."""
         return {name: _array(value) for name, value in tensors.items()}
 
-    def signature(self) -> dict[str, Any]:
-        """Return what the model says of itself, as V2's metadata: ``platform``, ``inputs``, ``outputs``; what isn't known is left out."""
-        return {}
+    def signature(self) -> Signature:
+        """Return what the model says of itself."""
+        return Signature()
 
     def handle(self, data: list[Any], context: Context) -> list[Any]:
         """Answer one batch with one run of the model.

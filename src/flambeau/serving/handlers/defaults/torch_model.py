@@ -11,6 +11,7 @@ import torch
 from flambeau.serving.handlers.base import BaseHandler
 from flambeau.serving.handlers.context import Context
 from flambeau.serving.handlers.defaults.tensors import TensorHandler
+from flambeau.serving.model import Signature
 
 _NUMBERED = re.compile(r".*__(\d+)")
 """Triton's names for a TorchScript model's arguments: ``INPUT__0``."""
@@ -41,9 +42,9 @@ class TorchHandler(TensorHandler):
         prefix = "OUTPUT__" if is_numbered else "output-"
         return {f"{prefix}{index}": _numbers(value) for index, value in enumerate(results)}
 
-    def signature(self) -> dict[str, Any]:
+    def signature(self) -> Signature:
         """Return the platform; a module declares no shapes."""
-        return {"platform": "pytorch_torchscript" if isinstance(self.model, torch.jit.ScriptModule) else "pytorch"}
+        return Signature("pytorch_torchscript" if isinstance(self.model, torch.jit.ScriptModule) else "pytorch")
 
     def _tensor_of(self, array: Any) -> Any:
         # JSON's numbers have no size: they become torch's own default, float32. Unsigned numbers of V2 stay what they are.

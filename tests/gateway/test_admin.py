@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flambeau.foundation.http1 import Server
 from flambeau.gateway.admin import Admin
+from flambeau.gateway.cluster_listeners import ClusterListeners
 from flambeau.gateway.document import Backend, Destination, Document, Host, Rule
 from flambeau.gateway.document_codec import encode
 from tests.fixtures.raw_http import Answer, read_answer
@@ -24,6 +25,8 @@ class Door:
     def __init__(self, directory: Path) -> None:
         self.routes = directory / "routes.json"
         self.socket = directory / "admin.sock"
+        self.port = 0
+        """Where the gateway listens for clients."""
 
     async def ask(self, line: bytes) -> Answer:
         reader, writer = await asyncio.open_unix_connection(str(self.socket))
@@ -37,10 +40,13 @@ class Door:
 @pytest.fixture
 async def door(world: World, tmp_path: Path) -> AsyncIterator[Door]:
     here = Door(tmp_path)
-    server = Server(Admin(world.gateway, here.routes).application)
+    front = Server(world.gateway.application)
+    here.port = (await front.start(host="127.0.0.1", port=0))[1]
+    server = Server(Admin(world.gateway, here.routes, ClusterListeners(front, "127.0.0.1", here.port)).application)
     await server.start_unix(here.socket)
     yield here
     await server.close()
+    await front.close()
 
 
 def document(version: int, *backends: Backend) -> Document:
@@ -54,6 +60,25 @@ async def test_reload_answers_with_the_version_that_serves(world: World, door: D
     answer = await door.ask(b"POST /reload")
     assert (answer.status, json.loads(answer.body)) == (200, {"version": 7})
     assert (await world.client.ask(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")).status == 200
+
+
+async def test_a_reload_listens_at_the_addresses_that_services_have(world: World, door: Door) -> None:
+    replica = await world.echo()
+    address = "127.255.7.9"
+    rule = Rule((Destination(weight=100, backend=NAME),))
+    there = Document(8, (Host(address, (rule,)),), (Backend(NAME, (replica.endpoint,)),), (address,))
+    for _ in range(2):
+        door.routes.write_bytes(encode(there))
+        assert (await door.ask(b"POST /reload")).status == 200
+        reader, writer = await asyncio.open_connection(address, door.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: %s:%d\r\nConnection: close\r\n\r\n" % (address.encode(), door.port))
+        assert (await read_answer(reader)).status == 200
+        writer.close()
+        await writer.wait_closed()
+        door.routes.write_bytes(encode(Document(9)))
+        assert (await door.ask(b"POST /reload")).status == 200
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(address, door.port)
 
 
 @pytest.mark.parametrize(

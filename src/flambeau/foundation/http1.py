@@ -92,6 +92,13 @@ class Server:
         bound = listener.sockets[0].getsockname()
         return str(bound[0]), int(bound[1])
 
+    def stop_listening(self, host: str, port: int) -> None:
+        """Take no more connections at one of several addresses; those that are there go on."""
+        for listener in tuple(self._listeners):
+            if any(listening.getsockname()[:2] == (host, port) for listening in listener.sockets):
+                listener.close()
+                self._listeners.remove(listener)
+
     async def start_unix(self, path: Path) -> None:
         """Listen on a Unix socket that only this user may open (0600). A socket file that nobody listens on is replaced.
 

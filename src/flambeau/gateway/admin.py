@@ -17,6 +17,7 @@ import orjson
 from flambeau.foundation.errors import FlambeauError, NotFound, Unavailable
 from flambeau.foundation.http1 import ANSWERED, Connection, Exchange, Head
 from flambeau.gateway import answers, metrics
+from flambeau.gateway.cluster_listeners import ClusterListeners
 from flambeau.gateway.document_codec import decode
 from flambeau.gateway.proxy import Gateway
 from flambeau.gateway.table import Table
@@ -50,11 +51,13 @@ class Admin:
     Args:
         gateway: what is asked about.
         routes: the file that a reload reads.
+        listeners: what follows the addresses that a document lists.
     """
 
-    def __init__(self, gateway: Gateway, routes: Path) -> None:
+    def __init__(self, gateway: Gateway, routes: Path, listeners: ClusterListeners) -> None:
         self._gateway = gateway
         self._routes = routes
+        self._listeners = listeners
         self._reloading = asyncio.Lock()
 
     def application(self, head: Head, connection: Connection) -> Exchange:
@@ -86,6 +89,7 @@ class Admin:
                 connection.respond(422, answers.JSON_HEADERS, body)
                 return
             self._gateway.serve(table)
+            await self._listeners.follow(table.addresses)
             connection.respond(200, answers.JSON_HEADERS, orjson.dumps({"version": table.version}))
 
     def _status(self) -> dict[str, Any]:

@@ -155,6 +155,7 @@ class Table:
 
     def __init__(self, document: Document) -> None:
         self.version = document.version
+        self.addresses = document.addresses
         self.backends = {backend.name: backend for backend in document.backends}
         if len(self.backends) != len(document.backends):
             raise InvalidInput("routes document: two backends have the same name")

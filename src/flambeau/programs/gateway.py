@@ -24,6 +24,7 @@ from flambeau.foundation.http1 import Limits, Server
 from flambeau.foundation.logs import configure
 from flambeau.foundation.tls import context_of
 from flambeau.gateway.admin import ROUTES_NAME, SOCKET_NAME, Admin, read_table
+from flambeau.gateway.cluster_listeners import ClusterListeners
 from flambeau.gateway.proxy import Gateway
 
 DRAIN_SECONDS_MAX = 30.0
@@ -65,7 +66,6 @@ async def _serve(listen: tuple[str, int], tls: ssl.SSLContext | None, directory:
     scheme = "http" if tls is None else "https"
     gateway = Gateway(f"{host}:{port}", scheme=scheme.encode())
     front = Server(gateway.application, Limits(connections_max=CONNECTIONS_MAX), http2=gateway.http2)
-    admin = Server(Admin(gateway, directory / ROUTES_NAME).application)
     directory.mkdir(parents=True, exist_ok=True)
     _load_what_is_there(gateway, directory / ROUTES_NAME)
     gateway.start()
@@ -75,6 +75,9 @@ async def _serve(listen: tuple[str, int], tls: ssl.SSLContext | None, directory:
         stack.push_async_callback(front.close)
         bound_host, bound_port = await front.start(host=host, port=port, ssl=tls)
         gateway.address = f"{bound_host}:{bound_port}"
+        listeners = ClusterListeners(front, host, bound_port)
+        await listeners.follow(gateway.table.addresses)
+        admin = Server(Admin(gateway, directory / ROUTES_NAME, listeners).application)
         stack.push_async_callback(admin.close)
         await admin.start_unix(directory / SOCKET_NAME)
         print(f"gateway ready on {scheme}://{gateway.address}", file=sys.stderr, flush=True)

@@ -8,8 +8,28 @@ import pytest
 
 from flambeau.control.controllers.routing.desired import Routes, routes
 from flambeau.control.controllers.routing.directory import Snapshot
+from flambeau.control.controllers.sidecar import to_annotations
 from flambeau.control.resources.kind import Object
-from flambeau.gateway.document import Destination, Endpoint, Host, MatchType, RequestMatch, Rewrite, TextMatch
+from flambeau.gateway.document import (
+    Backend,
+    Cors,
+    Destination,
+    DirectResponse,
+    Endpoint,
+    Fault,
+    HeaderChanges,
+    Headers,
+    Host,
+    Logger,
+    MatchType,
+    Mirror,
+    Redirect,
+    RequestMatch,
+    Rewrite,
+    Shadow,
+    TextMatch,
+)
+from flambeau.gateway.document import Batcher as BatcherSettings
 from flambeau.gateway.table import Table
 
 INGRESS = "knative-serving/knative-ingress-gateway"
@@ -195,8 +215,10 @@ def test_matches() -> None:
     ("http", "words"),
     [
         ({"match": [{"uri": {"regex": "("}}], "route": [to("mnist")]}, "regular expression"),
-        ({"match": [{"withoutHeaders": {"x": {}}}], "route": [to("mnist")]}, "withoutHeaders"),
-        ({"redirect": {"uri": "/"}}, "redirect is not done here"),
+        ({"match": [{"sourceNamespace": "x"}], "route": [to("mnist")]}, "sourceNamespace"),
+        ({"redirect": {"uri": "no path"}}, "redirect.uri"),
+        ({"delegate": {"name": "x"}}, "delegate is not done here"),
+        ({"route": [to("mnist")], "headers": {"request": {"set": {"x": "a\nb"}}}}, "line break"),
         ({"rewrite": {"authority": "a b"}, "route": [to("mnist")]}, "authority"),
     ],
 )
@@ -204,3 +226,96 @@ def test_what_cannot_be_done_costs_only_itself_and_is_told(http: Object, words: 
     found = compiled(virtual_service(http, {"route": [to("mnist")]}))
     assert len(host(found, "mnist.example.com").rules) == 1
     assert words in warnings(found)
+
+
+def made(*http: Object, **fields: Any) -> Any:
+    """Return the only rule of a VirtualService."""
+    (rule,) = host(compiled(virtual_service({"route": [to("mnist")], **fields}, *http)), "mnist.example.com").rules
+    return rule
+
+
+def test_what_rules_do_beside_leading_somewhere() -> None:
+    rule = made(
+        headers={"request": {"set": {"a": "b"}, "remove": ["c"]}, "response": {"add": {"d": "e"}}},
+        fault={"delay": {"fixedDelay": "2s", "percentage": {"value": 5}}, "abort": {"httpStatus": 503, "percent": 7}},
+        mirror={"host": "r2"},
+        mirrorPercentage={"value": 25},
+        mirrors=[{"destination": {"host": "mnist"}}],
+        corsPolicy={"allowOrigins": [{"regex": "https://.*"}, {"exact": "*"}], "allowMethods": ["POST"], "maxAge": "24h"},
+        retries={"attempts": 4},
+        rewrite={"uriRegexRewrite": {"match": "/a(.*)", "rewrite": r"/b\1"}},
+    )
+    assert rule.headers == Headers(HeaderChanges(set=(("a", "b"),), remove=("c",)), HeaderChanges(add=(("d", "e"),)))
+    assert rule.fault == Fault(2.0, 5.0, 503, 7.0)
+    assert rule.mirrors == (Mirror("ns/r2", 25.0), Mirror("ns/r1", 100.0))
+    assert rule.cors == Cors(
+        (TextMatch(MatchType.REGEX, "https://.*"), TextMatch(MatchType.PREFIX, "")), methods=("POST",), max_age_seconds=86400
+    )
+    assert (rule.attempts, rule.rewrite.pattern, rule.rewrite.replacement) == (5, "/a(.*)", r"/b\1")
+
+
+def test_answers_without_a_destination() -> None:
+    rules = (
+        {"match": [{"uri": {"exact": "/a"}}], "redirect": {"uri": "/b", "redirectCode": 302}},
+        {"directResponse": {"status": 503, "body": {"bytes": "aGk="}}},
+    )
+    redirect, direct = host(compiled(virtual_service(*rules)), "mnist.example.com").rules
+    assert redirect.redirect == Redirect(uri="/b", code=302)
+    assert direct.direct == DirectResponse(503, "hi")
+
+
+def test_a_host_that_headers_set_is_looked_up_as_kserves_own_routes_have_it() -> None:
+    names = {"request": {"set": {"Host": "mnist-predictor.ns.svc.cluster.local", "KServe-Isvc-Name": "mnist"}}}
+    rule = made(route=[to(LOCAL)], headers=names)
+    assert rule.destinations == (Destination(100, backend="ns/r1"),)
+    assert rule.rewrite.authority == "mnist-predictor.ns.svc.cluster.local"
+    assert rule.headers.request.set == (("KServe-Isvc-Name", "mnist"),)
+
+
+def test_a_share_has_headers_of_its_own() -> None:
+    rule = made(route=[{**to("mnist", 1), "headers": {"response": {"set": {"x-version": "1"}}}}, to("r2", 1)])
+    assert [each.headers is not None for each in rule.destinations] == [True, False]
+
+
+def test_the_scheme_decides_whether_a_match_can_apply() -> None:
+    http = {"match": [{"scheme": {"exact": "https"}}], "route": [to("mnist")]}
+    assert host(compiled(virtual_service(http)), "mnist.example.com").rules == ()
+
+
+def test_a_rule_that_an_older_one_hides_is_told() -> None:
+    younger = virtual_service({"match": [{"uri": {"prefix": "/v2"}}], "route": [to("r2")]})
+    younger["metadata"] |= {"name": "young", "creationTimestamp": "2026-01-02T00:00:00Z"}
+    found = compiled(virtual_service({"route": [to("mnist")]}), younger)
+    assert len(host(found, "mnist.example.com").rules) == 2
+    assert "the older VirtualService ns/vs takes every request there" in warnings(found)
+
+
+def backend_of(found: Routes, name: str = "ns/r1") -> Backend:
+    return next(each for each in found.document.backends if each.name == name)
+
+
+def test_a_shadow_stands_beside_a_services_revisions() -> None:
+    watched = service()
+    watched["metadata"]["annotations"] = {"flambeau.dev/shadow": "r2=20"}
+    assert backend_of(compiled(services=(watched,))).shadow == Shadow("r2", ("ns/r2",), 20.0)
+    watched["metadata"]["annotations"] = {"flambeau.dev/shadow": "absent"}
+    found = compiled(services=(watched,))
+    assert backend_of(found).shadow is None
+    assert 'shadow "absent"' in warnings(found)
+
+
+def test_a_revision_carries_its_logger_and_batcher() -> None:
+    wish = {
+        "logger": {"url": "http://sink/x", "mode": "request", "metadataHeaders": ["X-User"], "metadataAnnotations": ["team", "no"]},
+        "batcher": {"maxBatchSize": 8, "maxLatency": 50, "timeout": 3},
+    }
+    carrying = revision("r1")
+    carrying["metadata"] |= {
+        "labels": {"serving.kserve.io/inferenceservice": "mnist", "component": "predictor"},
+        "annotations": {"team": "a", **to_annotations(wish)},
+    }
+    snapshot = Snapshot((service(),), (carrying,), (pod("p1", "r1"),), (), (GATEWAY,))
+    backend = backend_of(routes(snapshot, "example.org", 1))
+    assert backend.logger == Logger("http://sink/x", True, False, ("x-user",), (("team", "a"),), "mnist", "ns", "predictor")
+    assert backend.batcher == BatcherSettings(8, 0.05, 3.0)
+    assert to_annotations({"logger": {}}) == {}

@@ -38,6 +38,17 @@ def test_what_the_workflow_uses() -> None:
         "timeout": "30s",
     }
     assert admit(rule) == Review()
+    assert admit({"redirect": {"uri": "/", "redirectCode": 308}}) == Review()
+    everything = {
+        "match": [{"withoutHeaders": {"x": {}}}],
+        "route": [{**ROUTE, "headers": {"request": {"set": {"Host": "a", "x": "y"}}, "response": {"remove": ["x"]}}}],
+        "fault": {"delay": {"fixedDelay": "1s", "percentage": {"value": 1.5}}, "abort": {"httpStatus": 503}},
+        "mirror": {"host": "b"},
+        "corsPolicy": {"allowOrigins": [{"exact": "a"}]},
+        "retries": {"attempts": 2},
+        "rewrite": {"uriRegexRewrite": {"match": "a", "rewrite": "b"}},
+    }
+    assert admit(everything) == Review()
     assert admit({"route": [ROUTE]}, hosts=["*", "*.example.com", "localhost"]) == Review()
 
 
@@ -58,6 +69,17 @@ def test_what_the_workflow_uses() -> None:
         ({"route": [ROUTE], "match": [{"uri": {"prefix": ""}}]}, "spec.http[0].match[0].uri.prefix", "not be empty"),
         ({"route": [ROUTE], "match": [{"uri": {"regex": "("}}]}, "spec.http[0].match[0].uri.regex", "no regular expression"),
         ({"route": [ROUTE], "match": [{"uri": {"prefx": "/"}}]}, "spec.http[0].match[0].uri.prefx", 'did you mean "prefix"?'),
+        ({"redirect": {"redirectCode": 200}}, "spec.http[0].redirect.redirectCode", "301"),
+        ({"directResponse": {"status": 99}}, "spec.http[0].directResponse.status", "200 to 599"),
+        ({"route": [ROUTE], "mirrorPercentage": {"value": 101}}, "spec.http[0].mirrorPercentage.value", "0 to 100"),
+        ({"route": [ROUTE], "fault": {"delay": {"fixedDelay": "1"}}}, "spec.http[0].fault.delay.fixedDelay", "30s"),
+        ({"route": [ROUTE], "headers": {"request": {"set": {"a b": "c"}}}}, "spec.http[0].headers.request.set[a b]", "no header's name"),
+        ({"route": [ROUTE], "headers": {"response": {"add": {"a": "b\r\nc: d"}}}}, "spec.http[0].headers.response.add[a]", "line breaks"),
+        (
+            {"route": [ROUTE], "headers": {"request": {"remove": ["Connection"]}}},
+            "spec.http[0].headers.request.remove[Connection]",
+            "itself",
+        ),
         ({"route": [ROUTE], "rewrite": {"url": "/"}}, "spec.http[0].rewrite.url", 'did you mean "uri"?'),
     ],
 )
@@ -77,9 +99,13 @@ def test_bad_hosts(hosts: list[str]) -> None:
     [
         ({"route": [ROUTE]}, {"gateways": None}, "none is named, which means mesh"),
         ({"route": [ROUTE]}, {"gateways": ["mesh"]}, "only mesh is named"),
-        ({"route": [ROUTE], "retries": {"attempts": 3}, "fault": {"delay": {}}}, {}, "fault, retries are not served here"),
-        ({"redirect": {"uri": "/"}}, {}, "redirect is not served here"),
-        ({"route": [ROUTE], "rewrite": {"uriRegexRewrite": {"match": "a"}}}, {}, "rewrite.uriRegexRewrite is not served here"),
+        ({"delegate": {"name": "a"}}, {}, "delegate is not served here"),
+        (
+            {"route": [ROUTE], "retries": {"attempts": 3, "retryOn": "5xx"}, "fault": {"abort": {"grpcStatus": "A"}}},
+            {},
+            "retries.retryOn, fault.abort.grpcStatus are not served here",
+        ),
+        ({"route": [{"destination": {"host": "a", "subset": "v1"}}]}, {}, "route.destination.subset is not served here"),
         ({"route": [ROUTE], "match": [{"sourceNamespace": "x"}]}, {}, "sourceNamespace cannot be looked at here"),
         ({"route": [ROUTE]}, {"tcp": [{}]}, "spec.tcp: is not served here"),
     ],

@@ -45,7 +45,7 @@ class Controllers:
             InferenceServiceReconciler(store, clock, site).controller(),
             RevisionReconciler(store, clock).controller(),
             ViewReconciler(store, clock, settings.gateway_port).controller(),
-            RoutingReconciler(store, clock, settings.home, settings.domain).controller(),
+            RoutingReconciler(store, clock, settings.home, settings.domain, settings.gateway_scheme).controller(),
         )
 
     async def start(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flambeau.control.resources.fields.inference import FRAMEWORKS
+from flambeau.control.resources.inference_service_aside import aside_warnings, check_aside, check_shadow
 from flambeau.control.resources.inference_service_canary import check_canaries
 from flambeau.control.resources.inference_service_scaling import check_replicas, check_scaling
 from flambeau.control.resources.kind import Finding, Object, Review
@@ -47,7 +48,7 @@ def check(obj: Object, old: Object | None) -> Review:
     if not isinstance(spec, dict):
         return Review()
     mode = deployment_mode(obj)
-    errors = [*_check_name(obj), *_check_mode(obj, old, mode)]
+    errors = [*_check_name(obj), *_check_mode(obj, old, mode), *check_shadow(obj)]
     warnings = [*_warnings_about_spec(spec, mode)]
     for component in COMPONENTS:
         part = spec.get(component)
@@ -56,7 +57,9 @@ def check(obj: Object, old: Object | None) -> Review:
             errors += _check_component(component, part, path)
             errors += check_replicas(part, path)
             errors += check_scaling(obj, part, path, mode)
+            errors += check_aside(part, path)
             warnings += no_effect_warning(part, path)
+            warnings += aside_warnings(part, path)
             warnings += (text for container, place in _all_containers(part, path) for text in image_warnings(container, place))
     predictor = spec.get("predictor")
     if isinstance(predictor, dict):

@@ -21,10 +21,21 @@ MESH = "mesh"
 _HOST = re.compile(r"\*|(\*\.)?[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*")
 _HOST_CHARS_MAX = 253
 _ACTIONS = ("route", "redirect", "directResponse", "delegate")
+_REDIRECT_CODES = (301, 302, 303, 307, 308)
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8192}")
+_FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 _STRING_MATCHES = ("uri", "scheme", "method", "authority")
 
-_UNSERVED_RULE_FIELDS = ("redirect", "directResponse", "delegate", "fault", "mirror", "mirrors", "corsPolicy", "retries", "headers")
-_UNSERVED_MATCH_FIELDS = ("sourceLabels", "sourceNamespace", "withoutHeaders")
+_UNSERVED_RULE_FIELDS = (
+    ("delegate",),
+    ("retries", "perTryTimeout"),
+    ("retries", "retryOn"),
+    ("fault", "delay", "exponentialDelay"),
+    ("fault", "abort", "http2Error"),
+    ("fault", "abort", "grpcStatus"),
+)
+_UNSERVED_MATCH_FIELDS = ("sourceLabels", "sourceNamespace")
 """The routing controller leaves out a match that has one of these: matching more than was asked for would be worse."""
 
 
@@ -77,6 +88,10 @@ def _check_rule(rule: Object, path: str) -> Iterator[Finding]:
     yield from _check_destinations(rule, path)
     for index, match in enumerate(mappings_at(rule, "match")):
         yield from _check_match(match, f"{path}.match[{index}]")
+    yield from _check_answers(rule, path)
+    yield from _check_header_changes(rule, path)
+    for index, route in enumerate(mappings_at(rule, "route")):
+        yield from _check_header_changes(route, f"{path}.route[{index}]")
     if isinstance(rule.get("timeout"), str):
         yield from _check_timeout(rule["timeout"], f"{path}.timeout")
 
@@ -97,9 +112,44 @@ def _check_destinations(rule: Object, path: str) -> Iterator[Finding]:
         yield Finding(f"{path}.route", "several destinations need weights, and at least one above 0", weights)
 
 
+def _check_answers(rule: Object, path: str) -> Iterator[Finding]:
+    """A redirect's code, a direct response's status, a fault's status and shares."""
+    code = find(rule, "redirect", "redirectCode")
+    if code is not None and code not in _REDIRECT_CODES:
+        yield Finding(f"{path}.redirect.redirectCode", f"must be one of {', '.join(map(str, _REDIRECT_CODES))}", code)
+    for place in (("directResponse", "status"), ("fault", "abort", "httpStatus")):
+        status = find(rule, *place)
+        if isinstance(status, int) and not 200 <= status <= 599:
+            yield Finding(f"{path}.{'.'.join(place)}", "must be from 200 to 599", status)
+    shares: tuple[tuple[str, ...], ...] = (("fault", "delay", "percentage"), ("fault", "abort", "percentage"), ("mirrorPercentage",))
+    for share in shares:
+        value = find(rule, *share, "value")
+        if isinstance(value, int | float) and not 0 <= value <= 100:
+            yield Finding(f"{path}.{'.'.join(share)}.value", "must be from 0 to 100", value)
+    delay = find(rule, "fault", "delay", "fixedDelay")
+    if isinstance(delay, str):
+        yield from _check_timeout(delay, f"{path}.fault.delay.fixedDelay")
+
+
+def _check_header_changes(entry: Object, path: str) -> Iterator[Finding]:
+    """Names and values that can stand in a header, and none that frame a message."""
+    for direction in ("request", "response"):
+        for way in ("set", "add", "remove"):
+            changes = find(entry, "headers", direction, way)
+            named = changes.items() if isinstance(changes, dict) else [(name, "") for name in changes] if isinstance(changes, list) else []
+            for name, value in named:
+                place = f"{path}.headers.{direction}.{way}[{name}]"
+                if not isinstance(name, str) or (not _HEADER.fullmatch(name) and name != ":authority"):
+                    yield Finding(place, "is no header's name", name)
+                elif name.lower() in _FRAMING:
+                    yield Finding(place, "is written by the gateway itself", name)
+                elif isinstance(value, str) and not _HEADER_VALUE.fullmatch(value):
+                    yield Finding(place, "must not have line breaks or other control characters", value)
+
+
 def _check_match(match: Object, path: str) -> Iterator[Finding]:
     texts: list[tuple[str, Any]] = [(f"{path}.{field}", match[field]) for field in _STRING_MATCHES if field in match]
-    for field in ("headers", "queryParams"):
+    for field in ("headers", "withoutHeaders", "queryParams"):
         entries = match.get(field)
         if isinstance(entries, dict):
             texts += [(f"{path}.{field}[{name}]", value) for name, value in entries.items()]
@@ -133,9 +183,9 @@ def _check_timeout(text: str, path: str) -> Iterator[Finding]:
 
 
 def _rule_warnings(rule: Object, path: str) -> Iterator[str]:
-    idle = [name for name in _UNSERVED_RULE_FIELDS if rule.get(name)]
-    if find(rule, "rewrite", "uriRegexRewrite"):
-        idle.append("rewrite.uriRegexRewrite")
+    idle = [".".join(place) for place in _UNSERVED_RULE_FIELDS if find(rule, *place)]
+    if any(find(each, "destination", "subset") for each in mappings_at(rule, "route")):
+        idle.append("route.destination.subset")
     if idle:
         yield f"{path}: {', '.join(idle)} {'is' if len(idle) == 1 else 'are'} not served here"
     for index, match in enumerate(mappings_at(rule, "match")):

@@ -13,11 +13,13 @@ from typing import Any
 
 import orjson
 
+from flambeau.control.controllers import sidecar
 from flambeau.control.controllers.inference_service.arguments import add_arguments
 from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, least_of
 from flambeau.control.controllers.inference_service.sources import READ_ONLY_ANNOTATION, add_initializer, take_sources
 from flambeau.control.controllers.merge import merge_containers, merge_list, merge_value
 from flambeau.control.controllers.names import COMPONENT_LABEL, MAX_SCALE_ANNOTATION, MIN_SCALE_ANNOTATION, SERVICE_LABEL
+from flambeau.control.resources.inference_service_aside import SHADOW_ANNOTATION
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.pod_template import POD_SPEC_FIELDS, SERVER_CONTAINER, TRANSFORMER_CONTAINER, environment_value
 from flambeau.control.resources.runtime_selection import effective_protocol
@@ -43,6 +45,7 @@ _NEVER_COPIED = frozenset(
         SOURCE_ANNOTATION,
         "kubectl.kubernetes.io/last-applied-configuration",
         "modelFormat",
+        SHADOW_ANNOTATION,
         "serving.knative.dev/rollout-duration",
         "networking.knative.dev/visibility",
     )
@@ -187,6 +190,7 @@ def _annotations(service: Object, part: Part, runtime: Object | None) -> dict[st
     for field, name in (("scaleTarget", "target"), ("scaleMetric", "metric")):
         if part.spec.get(field) is not None:
             annotations[f"autoscaling.knative.dev/{name}"] = str(part.spec[field])
+    annotations |= sidecar.to_annotations(part.spec)
     if part.component != PREDICTOR:
         annotations[PREDICTOR_PROTOCOL_ANNOTATION] = _protocol_of(service["spec"][PREDICTOR])
     return annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flambeau.control.controllers.names import SERVICES
 from flambeau.control.controllers.routing.directory import Directory, Entrance, Snapshot, directory
 from flambeau.control.controllers.routing.virtual_services import compile_virtual_service
 from flambeau.control.resources.kind import Key, Object
@@ -21,10 +22,10 @@ class Routes:
     document: Document
     directory: Directory
     warnings: dict[Key, tuple[str, ...]]
-    """By VirtualService."""
+    """By object."""
 
 
-def routes(snapshot: Snapshot, domain: str, version: int) -> Routes:
+def routes(snapshot: Snapshot, domain: str, version: int, scheme: str = "http") -> Routes:
     """Return the routes.
 
     A VirtualService's rules stand before the ones that every service has, older VirtualServices before younger ones.
@@ -33,24 +34,27 @@ def routes(snapshot: Snapshot, domain: str, version: int) -> Routes:
         snapshot: everything, as of one moment.
         domain: of the services' outside names.
         version: of the document.
+        scheme: what the gateway's clients speak.
     """
     known = directory(snapshot, domain)
     rules: dict[str, list[Rule]] = {}
     backends = dict(known.backends)
     warnings: dict[Key, tuple[str, ...]] = {}
     for virtual_service in sorted(snapshot.virtual_services, key=_age):
-        compiled = compile_virtual_service(virtual_service, snapshot.gateways, known)
+        compiled = compile_virtual_service(virtual_service, snapshot.gateways, known, scheme)
+        conflicts = tuple(_conflict(host, rules[host]) for host, own in compiled.rules.items() if own and _is_taken(rules.get(host)))
         for host, own in compiled.rules.items():
             rules.setdefault(host, []).extend(own)
         backends.update({backend.name: backend for backend in compiled.backends})
         metadata = virtual_service["metadata"]
-        warnings[Key(VIRTUAL_SERVICES, metadata["namespace"], metadata["name"])] = compiled.warnings
+        warnings[Key(VIRTUAL_SERVICES, metadata["namespace"], metadata["name"])] = compiled.warnings + conflicts
     everybody = (*(("InferenceService", each) for each in known.services), *(("InferenceGraph", each) for each in known.graphs))
     for kind, service in everybody:
         source = f"{kind} {service.namespace}/{service.name}"
         for entrance in service.entrances:
             for host in entrance.hosts:
                 rules.setdefault(host, []).extend(_rules(entrance, source))
+    warnings |= {Key(SERVICES, *place): (text,) for place, text in known.warnings.items()}
     hosts = tuple(Host(name, tuple(rules[name])) for name in sorted(rules))
     document = Document(version, hosts, tuple(backends[name] for name in sorted(backends)), known.addresses)
     return Routes(document, known, warnings)
@@ -60,6 +64,16 @@ def _rules(entrance: Entrance, source: str) -> list[Rule]:
     """Return the rules of an entrance's hosts: explanations first, where somebody else gives them."""
     everything = Rule(entrance.destinations, source=source)
     return [Rule(entrance.explain, (_EXPLAIN,), source=source), everything] if entrance.explain else [everything]
+
+
+def _is_taken(rules: list[Rule] | None) -> bool:
+    """Tell whether an older object's rule takes everything, so that younger ones never get a request."""
+    return rules is not None and any(not rule.matches for rule in rules)
+
+
+def _conflict(host: str, rules: list[Rule]) -> str:
+    first = next(rule.source for rule in rules if not rule.matches)
+    return f"host {host}: the older {first} takes every request there; rules of this object get none"
 
 
 def _age(virtual_service: Object) -> tuple[str, str, str]:

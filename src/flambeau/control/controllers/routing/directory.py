@@ -10,6 +10,7 @@ from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part
 from flambeau.control.controllers.inference_service.traffic import from_status
 from flambeau.control.controllers.names import REVISION_LABEL, SERVICE_LABEL
 from flambeau.control.controllers.revision.desired import is_ready, may_sleep
+from flambeau.control.controllers.sidecar import batcher_of, logger_of, shadow_of
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
@@ -76,6 +77,8 @@ class Directory:
     backends: dict[str, Backend] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
     """Cluster addresses of services' names; each is a host, too."""
+    warnings: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What is to be told of an InferenceService, by namespace and name."""
 
 
 def directory(snapshot: Snapshot, domain: str) -> Directory:
@@ -97,7 +100,15 @@ def directory(snapshot: Snapshot, domain: str) -> Directory:
         for entrance in service.entrances:
             by_host.update(dict.fromkeys(entrance.hosts, entrance.destinations))
             by_path.update(entrance.hosts if entrance.explain else ())
-    return Directory(services, graphs, by_host, frozenset(by_path), backends, tuple(sorted(known.addresses.values())))
+    warnings: dict[tuple[str, str], str] = {}
+    for obj, service in zip(snapshot.services, services, strict=True):
+        shadow, wrong = shadow_of(obj, by_host)
+        if wrong:
+            warnings[service.namespace, service.name] = wrong
+        if shadow is not None:
+            own = {each.backend for each in service.entrances[1].destinations} - set(shadow.backends)
+            backends.update({str(name): replace(backends[str(name)], shadow=shadow) for name in own})
+    return Directory(services, graphs, by_host, frozenset(by_path), backends, tuple(sorted(known.addresses.values())), warnings)
 
 
 def without_traffic(service: Object) -> str:
@@ -154,7 +165,7 @@ class _Known:
             why = _why_not(graph, "ConfigurationsReady") or "it has just been created"
             backends = (Backend(f"{namespace}/{name}", (), why_empty=f"InferenceGraph {namespace}/{name} is not ready yet: {why}"),)
         destinations = tuple(Destination(100, backend=backend.name) for backend in backends)
-        return Service(namespace, name, (Entrance(self._hosts(name, namespace), destinations),), backends)
+        return Service(namespace, name, (Entrance(self._hosts(name, namespace), destinations),), backends, backends)
 
     def _hosts(self, name: str, namespace: str) -> tuple[str, ...]:
         address = self.addresses.get((namespace, name))
@@ -187,6 +198,8 @@ class _Known:
             timeout_seconds=timeout,
             hold_seconds=timeout if is_asleep else 0.0,
             concurrency=int(spec.get("containerConcurrency") or 0),
+            logger=logger_of(revision) if revision is not None else None,
+            batcher=batcher_of(revision) if revision is not None else None,
             why_empty="" if found else f"no pod of revision {namespace}/{name} is ready: {why or 'they are being replaced'}",
         )
 

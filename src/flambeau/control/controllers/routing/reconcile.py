@@ -58,14 +58,16 @@ class RoutingReconciler:
         clock: for conditions and events.
         home: the platform's directory; the document is ``home/gateway/routes.json``.
         domain: of the services' outside names.
+        scheme: what the gateway's clients speak.
     """
 
-    def __init__(self, store: Store, clock: Clock, home: Path, domain: str) -> None:
+    def __init__(self, store: Store, clock: Clock, home: Path, domain: str, scheme: str = "http") -> None:
         self._store = store
         self._clock = clock
         self._file = home / "gateway" / "routes.json"
         self._doorbell = home / "gateway" / "admin.sock"
         self._domain = domain
+        self._scheme = scheme
         self._written: Document | None = None  # so that the first document is written in any case
         self._unconfirmed = "it was not asked yet"
         self._failures = 0
@@ -87,7 +89,7 @@ class RoutingReconciler:
         """
         began = self._clock.monotonic()
         snapshot, version = await self._snapshot()
-        new = routes(snapshot, self._domain, version)
+        new = routes(snapshot, self._domain, version, self._scheme)
         if not self._is_written(new.document):
             self._unconfirmed = "it was not asked yet"
             await self._tell_services(snapshot, new, only_worse=True)
@@ -188,9 +190,10 @@ class RoutingReconciler:
                     continue
 
     async def _tell_warnings(self, snapshot: Snapshot, new: Routes) -> None:
-        for obj in snapshot.virtual_services:
-            key = Key(VIRTUAL_SERVICES, obj["metadata"]["namespace"], obj["metadata"]["name"])
-            warnings = new.warnings[key]
+        told = ((VIRTUAL_SERVICES, snapshot.virtual_services), (SERVICES, snapshot.services))
+        for kind, obj in ((kind, obj) for kind, objects in told for obj in objects):
+            key = Key(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+            warnings = new.warnings.get(key)
             if warnings and warnings != self._warned.get(key):
                 await record_event(self._store, self._clock, obj, "Warning", "NotServed", "; ".join(warnings), NAME)
         self._warned = {key: warnings for key, warnings in new.warnings.items() if warnings}

@@ -135,7 +135,7 @@ async def grpc_house(
     repository = Repository(root / "unpacked", FreshStarter())
     dataplane, log = DataPlane(repository), io.BytesIO()
     metrics = ServerMetrics(lambda: [model.reading() for model in repository.models()])
-    access_log = AccessLog(log)
+    access_log = AccessLog(log, objects=log)
     management = Management(repository, ArchiveSource(root), wished, unregister_seconds=5.0, on_change=unheard)
     frontend = GrpcFrontend(
         dataplane,

@@ -232,3 +232,11 @@ async def test_numbers_and_lines_are_those_of_every_door(house: GrpcHouse) -> No
     line = f'"gRPC /{INFERENCE}.InferenceAPIsService/Predictions HTTP/2.0" 0 '
     await until(lambda: line.encode() in house.log.getvalue())
     assert b"Ping" not in house.log.getvalue()
+
+
+async def test_json_lines_have_the_id_that_a_client_gave(house: GrpcHouse) -> None:
+    await house.predict(order={"answer": "counted"}, metadata=(("x-request-id", "the-clients"),))
+    await until(lambda: b'"the-clients"' in house.log.getvalue())
+    line = next(json.loads(line) for line in house.log.getvalue().splitlines() if b'"the-clients"' in line)
+    told = (line["logger"], line["method"], line["protocol"], line["status"], line["request_id"])
+    assert told == ("access", "gRPC", "HTTP/2.0", 0, "the-clients")

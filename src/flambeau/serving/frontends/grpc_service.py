@@ -139,7 +139,7 @@ class Wrapper:
         async def whole(request: Any, context: Any) -> Any:
             noted = _Noted(self, path, context, loud=loud)
             try:
-                call = self._admitted(plane, context)
+                call = self._admitted(plane, context, noted)
                 return await serve(request, call)
             except Exception as error:
                 await noted.refuse(error)
@@ -149,7 +149,7 @@ class Wrapper:
         async def streamed(request: Any, context: Any) -> AsyncIterator[Any]:
             noted = _Noted(self, path, context, loud=loud)
             try:
-                call = self._admitted(plane, context)
+                call = self._admitted(plane, context, noted)
                 async for part in serve(request, call):
                     yield part
             except Exception as error:
@@ -168,18 +168,21 @@ class Wrapper:
             response_serializer=lambda response: response.SerializeToString(),
         )
 
-    def _admitted(self, plane: Plane | None, context: Any) -> Call:
+    def _admitted(self, plane: Plane | None, context: Any, noted: _Noted) -> Call:
         call = Call(context)
+        noted.request_id = call.id
         if plane is not None and self._tokens is not None:
             self._tokens.check(frozenset({plane}), call.header("authorization"))
         return call
 
-    def note(self, path: str, peer: str, code: int, status: int, seconds: float, *, loud: bool) -> None:
+    def note(self, path: str, peer: str, code: int, status: int, seconds: float, *, request_id: str, loud: bool) -> None:
         """Count one ended call, and log it."""
         self._metrics.count_answer(status)
         if self._access_log is not None and loud:
             target = path.encode("latin-1", "replace")
-            self._access_log.record(peer=peer, method="gRPC", target=target, status=code, seconds=seconds, version=b"HTTP/2.0")
+            self._access_log.record(
+                peer=peer, method="gRPC", target=target, status=code, seconds=seconds, request_id=request_id, version=b"HTTP/2.0"
+            )
 
 
 class _Noted:
@@ -190,6 +193,7 @@ class _Noted:
         self._path = path
         self._context = context
         self._loud = loud
+        self.request_id = ""
         self._began = time.monotonic()
         self._status = 200
         self._code: Any = grpc.StatusCode.OK
@@ -211,7 +215,8 @@ class _Noted:
         if self._context.cancelled():
             self._status, self._code = 499, grpc.StatusCode.CANCELLED
         seconds = time.monotonic() - self._began
-        self._wrapper.note(self._path, peer_of(self._context.peer()), self._code.value[0], self._status, seconds, loud=self._loud)
+        peer = peer_of(self._context.peer())
+        self._wrapper.note(self._path, peer, self._code.value[0], self._status, seconds, request_id=self.request_id, loud=self._loud)
 
 
 def peer_of(text: str) -> str:

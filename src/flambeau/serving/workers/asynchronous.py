@@ -12,6 +12,7 @@ import time
 
 from flambeau.serving.handlers.service import WORKER_ERROR, Service
 from flambeau.serving.model import Answer, Job, ModelSpec
+from flambeau.serving.workers.child_logs import FORMATTER
 from flambeau.serving.workers.continuous import CLIENT_GONE
 from flambeau.serving.workers.execution import Parts, SendPart, answer_of, item_of
 from flambeau.serving.workers.link import ChildLink, Kind
@@ -72,6 +73,7 @@ class Asynchronous:
 
     async def _run(self, number: int, job: Job) -> None:
         """Answer one request and tell the front."""
+        FORMATTER.job.set(job)  # this task has a context of its own, and what it starts inherits it
         try:
             answer = await self._answer(job, lambda _, head, body: self._link.send(Kind.CHUNK, part_text(number, head), [body]))
         except asyncio.CancelledError:

@@ -25,7 +25,7 @@ import orjson
 from flambeau.serving.handlers.errors import LoadError
 from flambeau.serving.handlers.service import Service, load_service
 from flambeau.serving.model import Answer, Job, ModelSpec
-from flambeau.serving.workers.child_logs import WorkerFormatter
+from flambeau.serving.workers.child_logs import FORMATTER
 from flambeau.serving.workers.execution import ENVELOPES, run_batch
 from flambeau.serving.workers.kinship import die_with_parent, name_process, volunteer_for_out_of_memory
 from flambeau.serving.workers.link import ChildLink, Kind
@@ -42,7 +42,6 @@ from flambeau.serving.workers.messages import (
 from flambeau.serving.workers.warmup import warm_up
 
 _log = logging.getLogger(__name__)
-_FORMATTER = WorkerFormatter()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,7 +104,7 @@ def _prepare_process(parent: int) -> None:
     faulthandler.enable()
     faulthandler.register(signal.SIGTERM, chain=True)
     printing = logging.StreamHandler(sys.stderr)
-    printing.setFormatter(_FORMATTER)
+    printing.setFormatter(FORMATTER)
     logging.basicConfig(level=logging.INFO, handlers=[printing], force=True)
 
 
@@ -186,9 +185,9 @@ class BatchByBatch:
             if frame is None or frame.kind is Kind.STOP:
                 return
             assert frame.kind is Kind.BATCH, f"a loaded worker cannot have {frame.kind.name}"
-            _FORMATTER.jobs = jobs = jobs_of(frame.text, frame.body)
+            FORMATTER.jobs = jobs = jobs_of(frame.text, frame.body)
             answers = run_batch(service, spec, jobs, time.perf_counter, send_part)
-            _FORMATTER.jobs = ()
+            FORMATTER.jobs = ()
             link.send(Kind.ANSWERS, *answers_message(answers), before=metrics_buffers(service.take_updates()))
 
 

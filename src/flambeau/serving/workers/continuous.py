@@ -15,6 +15,7 @@ from flambeau.foundation.errors import FlambeauError
 from flambeau.serving.handlers.diagnosis import cause_of
 from flambeau.serving.handlers.service import WORKER_ERROR, Outcome, Service
 from flambeau.serving.model import Answer, Job, Method, ModelSpec, Protocol
+from flambeau.serving.workers.child_logs import FORMATTER
 from flambeau.serving.workers.execution import BAD_REQUEST, Item, Parts, answer_of, item_of, run_batch
 from flambeau.serving.workers.link import ChildLink, Kind
 from flambeau.serving.workers.messages import jobs_of, metrics_buffers, numbered_answers_message, numbers_of, part_text
@@ -127,9 +128,11 @@ class Continuous:
         context = self._service.context
         context.stopping_criteria = None
         began = time.perf_counter()
+        FORMATTER.jobs = [each.item.job for _, each in running]
         outcomes = self._service.predict(
             [each.row() for _, each in running], [each.item.headers for _, each in running], [each.item.job.id for _, each in running]
         )
+        FORMATTER.jobs = ()
         seconds = time.perf_counter() - began
         for index, ((number, each), outcome) in enumerate(zip(running, outcomes, strict=True)):
             each.steps += 1

@@ -158,6 +158,16 @@ class TestList:
         assert len((await store.list("configmaps", "home")).items) == 1
         assert (await store.list("configmaps", "away")).items == ()
 
+    async def test_those_of_one_owner(self, store: Store) -> None:
+        first, second = await store.create(config("a")), await store.create(config("b"))
+        await store.create(pod("p", owner=first))
+        await store.create(pod("q", owner=second))
+        uid = first["metadata"]["uid"]
+        assert [item["metadata"]["name"] for item in (await store.list("pods", "home", owner=uid)).items] == ["p"]
+        assert (await store.list("configmaps", owner=uid)).items == ()
+        await store.update({**await store.get(pod_key("q")), "metadata": pod("q", owner=first)["metadata"]})
+        assert [item["metadata"]["name"] for item in (await store.list("pods", owner=uid)).items] == ["p", "q"]
+
     async def test_an_empty_store_has_a_version_above_zero(self, empty_store: Store) -> None:
         listing = await empty_store.list("pods")
         assert listing.items == ()

@@ -134,6 +134,14 @@ class Database:
         query = "SELECT document FROM objects WHERE kind = ? AND namespace = coalesce(?, namespace) ORDER BY namespace, name"
         return [document for (document,) in self._rows(query, kind, namespace)]
 
+    def documents_of(self, owner_uid: str, kind: str, namespace: str | None) -> list[bytes]:
+        """Return the documents of one kind that name this uid as an owner, by namespace and name."""
+        query = (
+            "SELECT document FROM owners JOIN objects USING (kind, namespace, name)"
+            " WHERE owner_uid = ? AND kind = ? AND namespace = coalesce(?, namespace) ORDER BY namespace, name"
+        )
+        return [document for (document,) in self._rows(query, owner_uid, kind, namespace)]
+
     def keys_in(self, namespace: str) -> list[Key]:
         """Return what a namespace contains."""
         return [Key(*row) for row in self._rows("SELECT kind, namespace, name FROM objects WHERE namespace = ?", namespace)]

@@ -64,8 +64,11 @@ class Store(Protocol):
         """
         ...
 
-    async def list(self, kind: str, namespace: str | None = None) -> Listing:
-        """Return all objects of a kind id, in one namespace or everywhere."""
+    async def list(self, kind: str, namespace: str | None = None, *, owner: str | None = None) -> Listing:
+        """Return all objects of a kind id, in one namespace or everywhere; with ``owner``, those that name this uid as an owner.
+
+        What is owned is found by an index: it costs the same however many objects there are.
+        """
         ...
 
     async def create(self, obj: Object) -> Object:

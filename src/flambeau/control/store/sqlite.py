@@ -78,9 +78,10 @@ class SqliteStore:
         """Return the object; NotFound where there is none."""
         return self._current(key)
 
-    async def list(self, kind: str, namespace: str | None = None) -> Listing:
-        """Return all objects of a kind id, in one namespace or everywhere."""
-        documents = self._open_database.documents(self._kinds.by_id(kind).id, namespace)
+    async def list(self, kind: str, namespace: str | None = None, *, owner: str | None = None) -> Listing:
+        """Return all objects of a kind id, in one namespace or everywhere, or those of one owner."""
+        database, id = self._open_database, self._kinds.by_id(kind).id
+        documents = database.documents(id, namespace) if owner is None else database.documents_of(owner, id, namespace)
         return Listing(tuple(rules.decode(document) for document in documents), self._version)
 
     async def create(self, obj: Object) -> Object:

@@ -110,9 +110,14 @@ class InferenceServiceReconciler:
             return selection.runtime, None, Told("False", error.reason, str(error))
 
     async def _revisions(self, service: Object) -> list[Object]:
-        listing = await self._store.list(REVISIONS, service["metadata"]["namespace"])
-        uid = service["metadata"]["uid"]
-        return [each for each in listing.items if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences") or ())]
+        metadata = service["metadata"]
+        return list((await self._store.list(REVISIONS, metadata["namespace"], owner=metadata["uid"])).items)
+
+    async def _pods_of(self, revision: Object) -> list[Object]:
+        """Return a revision's pods that are not going."""
+        metadata = revision["metadata"]
+        listing = await self._store.list(PODS, metadata["namespace"], owner=metadata["uid"])
+        return [pod for pod in listing.items if not pod["metadata"].get("deletionTimestamp")]
 
     async def _create(self, service: Object, revision: Object) -> Object:
         created = await self._store.create(revision)

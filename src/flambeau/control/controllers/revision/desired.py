@@ -47,8 +47,13 @@ def replicas(revision: Object, autoscaler: Object | None) -> int:
     wish = find(autoscaler or {}, "status", "desiredScale")
     if wish is not None:
         return int(wish)
-    annotations = metadata.get("annotations") or {}
-    return max(1, int(annotations.get(MIN_SCALE_ANNOTATION) or 1), int(annotations.get(INITIAL_SCALE_ANNOTATION) or 1))
+    return initial_replicas(revision)
+
+
+def initial_replicas(revision: Object) -> int:
+    """Return how many pods a revision begins with: 0 only where its initial scale and its minimum are 0."""
+    annotations = revision["metadata"].get("annotations") or {}
+    return max(int(annotations.get(MIN_SCALE_ANNOTATION) or 1), int(annotations.get(INITIAL_SCALE_ANNOTATION) or 1))
 
 
 def may_sleep(revision: Object) -> bool:

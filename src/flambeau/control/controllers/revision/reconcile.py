@@ -63,9 +63,8 @@ class RevisionReconciler:
             return None
 
     async def _pods(self, revision: Object) -> list[Object]:
-        listing = await self._store.list(PODS, revision["metadata"]["namespace"])
-        uid = revision["metadata"]["uid"]
-        return [pod for pod in listing.items if any(each["uid"] == uid for each in pod["metadata"].get("ownerReferences") or ())]
+        metadata = revision["metadata"]
+        return list((await self._store.list(PODS, metadata["namespace"], owner=metadata["uid"])).items)
 
     async def _delete(self, key: Key) -> None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from flambeau.control.controllers.revision.desired import is_ready, living, may_sleep
+from flambeau.control.controllers.revision.desired import initial_replicas, is_ready, living, may_sleep
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import mappings_at
@@ -35,13 +35,14 @@ def revision_status(revision: Object, pods: Sequence[Object], wanted: int, now: 
     conditions: list[Object] = copy.deepcopy(mappings_at(revision, "status", "conditions"))
     if wanted == 0:
         set_condition(conditions, "Active", "False", "NoTraffic", "it gets no requests, so it has no pods", now, "Info")
+        if get_condition(revision, "Ready") is None and initial_replicas(revision) == 0:
+            _set_ready(conditions, now)  # whether it can answer shows when the first request wakes it
     elif may_sleep(revision) and was_ready and ready == 0 and _worst(alive)[0] != "False":
         set_condition(conditions, "Active", "Unknown", "Queued", "requests wait at the gateway while a pod starts", now, "Info")
     else:
         set_condition(conditions, "Active", "True", "", "", now, "Info")
         if ready >= (1 if was_ready else wanted):
-            for type in ("ContainerHealthy", "ResourcesAvailable", "Ready"):
-                set_condition(conditions, type, "True", "", "", now)
+            _set_ready(conditions, now)
         else:
             _set_unready(conditions, alive, ready, wanted, now)
     return {
@@ -50,6 +51,11 @@ def revision_status(revision: Object, pods: Sequence[Object], wanted: int, now: 
         "actualReplicas": ready,
         "desiredReplicas": wanted,
     }
+
+
+def _set_ready(conditions: list[Object], now: float) -> None:
+    for type in ("ContainerHealthy", "ResourcesAvailable", "Ready"):
+        set_condition(conditions, type, "True", "", "", now)
 
 
 def _set_unready(conditions: list[Object], alive: Sequence[Object], ready: int, wanted: int, now: float) -> None:

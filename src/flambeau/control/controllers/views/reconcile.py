@@ -84,8 +84,8 @@ class ViewReconciler:
         return found
 
     async def _owned(self, kind: str, owner_object: Object) -> list[Object]:
-        listing = await self._store.list(kind, owner_object["metadata"]["namespace"])
-        return [each for each in listing.items if _is_owned(each, owner_object)]
+        metadata = owner_object["metadata"]
+        return list((await self._store.list(kind, metadata["namespace"], owner=metadata["uid"])).items)
 
     async def _remove_others(self, service: Object, names: set[str]) -> None:
         """Delete the Knative Services of components that are no more."""

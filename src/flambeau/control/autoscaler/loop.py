@@ -180,7 +180,7 @@ class Autoscaler:
             was_ready = (get_condition(told or {}, "ScaleTargetInitialized") or {}).get("status") == "True"
             wish = find(told or {}, "status", "desiredScale")
             settings = scaling.settings
-            first = int(wish) if wish is not None else max(settings.scale_min, settings.scale_initial, 1)
+            first = int(wish) if wish is not None else max(settings.scale_min, settings.scale_initial)
             window = Window(settings.stable_window_seconds)
             scaled = self._scaled[key] = _Scaled(revision["metadata"]["uid"], scaling, window, Memory(was_ready=was_ready), first)
         scaled.scaling = scaling

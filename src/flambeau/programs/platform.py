@@ -107,7 +107,11 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
         controllers = Controllers(
             store,
             ControllerSettings(
-                home=home, domain=settings.domain, gateway_port=settings.gateway.port, gateway_scheme=settings.gateway.scheme
+                home=home,
+                domain=settings.domain,
+                gateway_port=settings.gateway.port,
+                gateway_scheme=settings.gateway.scheme,
+                gateway_host=_reached_at(settings.gateway.host),
             ),
             clock,
         )
@@ -128,10 +132,14 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
 async def _put_builtin(store: Store, settings: PlatformSettings) -> None:
     """Make what is there from the start: namespaces, the built-in runtime, the gateway's addresses."""
     host, port = settings.gateway.host, settings.gateway.port
-    reached_at = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-    for obj in builtin_objects(gateway_port=port, gateway_host=reached_at):
+    for obj in builtin_objects(gateway_port=port, gateway_host=_reached_at(host)):
         try:
             await store.create(obj)
         except Conflict:
             current = await store.get(KINDS.by_object(obj).key(obj))
             await store.update({**obj, "metadata": {**current["metadata"], **obj["metadata"]}})
+
+
+def _reached_at(host: str) -> str:
+    """Return the address by which this machine reaches a gateway that listens on a host."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound

@@ -80,6 +80,8 @@ def _our_command(image: str, words: list[str], *, named: bool) -> list[str] | No
         return words[1:] if program == "flambeau" else None
     if not stands_for_own_command(image):
         return None
+    if "kserve/router" in image:
+        return ["graph-router", *words]
     if "torchserve" in image:
         return ["serve", *_serve_flags(words[1:] if program == "serve" else words)]
     return words[1:] if program == "flambeau" else words or ["serve"]

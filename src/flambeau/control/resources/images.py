@@ -11,7 +11,7 @@ RUNTIME_BY_IMAGE = {
     "nvidia/tritonserver": "triton",
 }
 """Images of KServe's runtimes, without a registry -> the word of ``flambeau runtime`` that does their work."""
-OWN_IMAGES = ("pytorch/torchserve", "flambeau/", *RUNTIME_BY_IMAGE)
+OWN_IMAGES = ("pytorch/torchserve", "kserve/router", "flambeau/", *RUNTIME_BY_IMAGE)
 """Prefixes, without a registry."""
 
 

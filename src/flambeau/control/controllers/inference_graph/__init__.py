@@ -1,0 +1,1 @@
+"""InferenceGraphs become routers: revisions with pods, like any other service."""

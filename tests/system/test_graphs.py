@@ -1,0 +1,189 @@
+"""Graphs of real models, with the real kubectl: each router, a soft failure, a split, to zero and back."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.archives import write_mar
+from tests.system.harness import Platform, host_of, until
+
+NAMESPACE = "graphs"
+TAGGER = """\
+class Tagger:
+    def initialize(self, context):
+        self.name = context.manifest["model"]["modelName"]
+
+    def handle(self, data, context):
+        return [self.one(row.get("body", row.get("data")) if isinstance(row, dict) and len(row) == 1 else row) for row in data]
+
+    def one(self, value):
+        if value == "fail":
+            raise ValueError("told to fail")
+        return f"{self.name}({value})"
+"""
+"""Answers with its name around what it got: the answer tells the way of a request."""
+
+CONFIG = """\
+inference_address=http://0.0.0.0:8085
+management_address=http://0.0.0.0:8085
+metrics_address=http://0.0.0.0:8082
+enable_envvars_config=true
+model_store=/mnt/models/model-store
+"""
+
+
+def snapshot(name: str) -> str:
+    model = {
+        "1.0": {"defaultVersion": True, "marName": f"{name}.mar", "minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "maxBatchDelay": 10}
+    }
+    return json.dumps({"name": "startup.cfg", "modelCount": 1, "models": {name: model}})
+
+
+def make_model(folder: Path, name: str) -> Path:
+    """Make what a bucket would hold: config/ and model-store/."""
+    (folder / "config").mkdir(parents=True)
+    (folder / "config" / "config.properties").write_text(f"{CONFIG}model_snapshot={snapshot(name)}\n")
+    write_mar(folder / "model-store", name, TAGGER)
+    return folder
+
+
+def service(name: str, folder: Path, **predictor: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": {"autoscaling.knative.dev/window": "6s"}},
+        "spec": {"predictor": {"model": {"modelFormat": {"name": "pytorch"}, "storageUri": f"file://{folder}"}, **predictor}},
+    }
+
+
+def graph(name: str, nodes: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "InferenceGraph",
+        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": {"autoscaling.knative.dev/window": "6s"}},
+        "spec": {"nodes": nodes, **spec},
+    }
+
+
+def apply(platform: Platform, *objects: dict[str, Any]) -> None:
+    platform.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+
+def ask(platform: Platform, name: str, body: Any) -> tuple[int, Any]:
+    answer = platform.post("/", body, host=host_of(name, NAMESPACE))
+    return answer.status_code, answer.json()
+
+
+@pytest.fixture(scope="module")
+def models(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """Have two services, the second of which may sleep."""
+    folder = tmp_path_factory.mktemp("models")
+    platform.kubectl("create", "ns", NAMESPACE)
+    apply(platform, service("one", make_model(folder / "one", "one")), service("two", make_model(folder / "two", "two"), minReplicas=0))
+    platform.kubectl("wait", "--for=condition=Ready", "isvc/one", "isvc/two", "-n", NAMESPACE, "--timeout=90s")
+    return platform
+
+
+@pytest.fixture(scope="module")
+def graphs(models: Platform) -> Platform:
+    """Have all graphs, Ready."""
+    one, two = {"serviceName": "one"}, {"serviceName": "two"}
+    again = {"data": "$response", "mapPredictionsToInstances": True}
+    conditions = {"one": '[@this].#(kind=="first")', "two": "instances.1"}
+    switch = [{**one, "condition": conditions["one"]}, {**two, "condition": conditions["two"]}]
+    split = [{**one, "weight": 20}, {**two, "weight": 80}]
+    apply(
+        models,
+        graph("sequence", {"root": {"routerType": "Sequence", "steps": [one, {**two, **again}]}}),
+        graph("switch", {"root": {"routerType": "Switch", "steps": switch}}),
+        graph(
+            "ensemble",
+            {"root": {"routerType": "Ensemble", "steps": [{**one, "name": "a"}, {**two, "name": "b"}, {**one, "dependency": "Soft"}]}},
+        ),
+        graph("hard", {"root": {"routerType": "Ensemble", "steps": [{**one, "dependency": "Hard"}, two]}}),
+        graph("splitter", {"root": {"routerType": "Splitter", "steps": split}}),
+    )
+    names = [f"ig/{name}" for name in ("sequence", "switch", "ensemble", "hard", "splitter")]
+    models.kubectl("wait", "--for=condition=Ready", *names, "-n", NAMESPACE, "--timeout=90s")
+    return models
+
+
+def test_kubectl_shows_a_graph(graphs: Platform) -> None:
+    lines = graphs.kubectl("get", "ig", "sequence", "-n", NAMESPACE).stdout.splitlines()
+    assert lines[0].split() == ["NAME", "URL", "READY", "AGE"]
+    assert lines[1].split()[:3] == ["sequence", f"http://sequence.{NAMESPACE}.localhost:{graphs.gateway_port}", "True"]
+    pods = graphs.get("pods", "-n", NAMESPACE, "-l", "serving.kserve.io/inferencegraph=sequence")["items"]
+    assert [pod["metadata"]["name"].startswith("sequence-00001-deployment-") for pod in pods] == [True]
+
+
+def test_a_sequence_hands_predictions_on(graphs: Platform) -> None:
+    assert ask(graphs, "sequence", {"instances": ["x", "y"]}) == (200, {"predictions": ["two(one(x))", "two(one(y))"]})
+
+
+def test_a_switch_goes_by_the_request(graphs: Platform) -> None:
+    assert ask(graphs, "switch", {"instances": ["x"], "kind": "first"}) == (200, {"predictions": ["one(x)"]})
+    assert ask(graphs, "switch", {"instances": ["x", "y"]}) == (200, {"predictions": ["two(x)", "two(y)"]})
+    status, said = ask(graphs, "switch", {"instances": ["x"]})
+    assert (status, said["error"]) == (404, "Failed to process request")
+
+
+def test_an_ensemble_asks_all_at_once(graphs: Platform) -> None:
+    expected = {"a": {"predictions": ["one(x)"]}, "b": {"predictions": ["two(x)"]}, "2": {"predictions": ["one(x)"]}}
+    assert ask(graphs, "ensemble", {"instances": ["x"]}) == (200, expected)
+
+
+def test_a_soft_failure_is_part_of_the_answer_and_a_hard_one_is_the_answer(graphs: Platform) -> None:
+    status, said = ask(graphs, "ensemble", {"instances": ["fail"]})
+    assert status == 200
+    assert sorted(said) == ["2", "a", "b"]
+    assert all("predictions" not in part for part in said.values())
+    status, said = ask(graphs, "hard", {"instances": ["fail"]})
+    assert status >= 500
+    assert "told to fail" in json.dumps(said)
+
+
+def test_a_splitter_keeps_its_shares(graphs: Platform) -> None:
+    said = Counter(ask(graphs, "splitter", {"instances": ["x"]})[1]["predictions"][0] for _ in range(400))
+    assert set(said) == {"one(x)", "two(x)"}
+    assert 40 <= said["one(x)"] <= 125  # 80 expected; 5 standard deviations of 8
+
+
+def test_a_graph_wakes_up_with_its_services(graphs: Platform) -> None:
+    apply(graphs, graph("sleeper", {"root": {"routerType": "Sequence", "steps": [{"serviceName": "two"}]}}, minReplicas=0))
+    graphs.kubectl("wait", "--for=condition=Ready", "ig/sleeper", "-n", NAMESPACE, "--timeout=90s")
+
+    def pods(label: str) -> list[Any]:
+        found: list[Any] = graphs.get("pods", "-n", NAMESPACE, "-l", f"serving.kserve.io/{label}")["items"]
+        return found
+
+    until(lambda: not pods("inferencegraph=sleeper") and not pods("inferenceservice=two"), seconds=60, what="end of the idle pods")
+    shown = graphs.kubectl("get", "ig", "sleeper", "-n", NAMESPACE).stdout
+    assert "True" in shown
+    assert ask(graphs, "sleeper", {"instances": ["x"]}) == (200, {"predictions": ["two(x)"]})
+
+
+def test_a_graph_whose_service_is_missing_says_so_and_goes_on_when_it_is_there(graphs: Platform) -> None:
+    apply(graphs, graph("early", {"root": {"routerType": "Sequence", "steps": [{"serviceName": "late"}]}}))
+
+    def message() -> str:
+        conditions = graphs.get("ig", "early", "-n", NAMESPACE).get("status", {}).get("conditions", [])
+        return next((str(each.get("message")) for each in conditions if each["type"] == "Ready" and each["status"] == "False"), "")
+
+    assert "there is no InferenceService late" in until(message, seconds=30, what="Ready condition")
+    graphs.kubectl("delete", "ig", "early", "-n", NAMESPACE)
+
+
+def test_what_cannot_work_is_refused_at_apply(graphs: Platform) -> None:
+    nodes = {
+        "root": {"routerType": "Splitter", "steps": [{"nodeName": "b", "weight": 50}, {"serviceName": "one", "weight": 40}]},
+        "b": {"routerType": "Switch", "steps": [{"nodeName": "nowhere", "condition": "a|@reverse"}]},
+    }
+    done = graphs.kubectl("apply", "-f", "-", stdin=json.dumps(graph("bad", nodes)), check=False)
+    assert done.returncode != 0
+    for words in ("make 90", 'no node "nowhere"', "pipes of gjson"):
+        assert words in done.stderr

@@ -21,6 +21,7 @@ import uvloop
 from flambeau.control.agent.runner import Agent
 from flambeau.control.apiserver.pods import Pods
 from flambeau.control.apiserver.server import ApiServer
+from flambeau.control.autoscaler.horizontal_loop import HorizontalScaler
 from flambeau.control.autoscaler.loop import Autoscaler
 from flambeau.control.controllers.manager import Controllers, ControllerSettings
 from flambeau.control.resources.builtin import builtin_objects
@@ -120,6 +121,9 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
         autoscaler = Autoscaler(store, home, clock)
         await autoscaler.start()
         running.push_async_callback(autoscaler.stop)
+        horizontal = HorizontalScaler(store, agent.usage, clock)
+        await horizontal.start()
+        running.push_async_callback(horizontal.stop)
         api = ApiServer(store, KINDS, Pods(agent.logs, agent.commands, agent.usage), home=home, clock=clock)
         await api.start(*settings.api)
         running.push_async_callback(api.stop, API_DRAIN_SECONDS_MAX)

@@ -164,3 +164,16 @@ async def test_a_restart_neither_wakes_what_sleeps_nor_takes_from_what_works(wor
     world.scaler = Autoscaler(world.store, world.home, world.clock)
     await world.seconds(20)
     assert await world.wish() == 0
+
+
+async def test_what_a_horizontal_autoscaler_wishes_is_the_revisions(world: World) -> None:
+    await world.start(target="10", target_utilization_percentage="100", max_scale="9")
+    spec = {"scaleTargetRef": {"kind": "Deployment", "name": f"{NAME}-deployment"}, "minReplicas": 1, "maxReplicas": 9}
+    autoscaler = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "spec": spec}
+    stored = await world.store.create({**autoscaler, "metadata": {"name": "mine", "namespace": "default"}})
+    await world.ready(1)
+    await world.seconds(4, concurrency=80.0)
+    assert await world.wish() == 1  # it has wished for nothing yet
+    await world.store.update({**stored, "status": {"desiredReplicas": 3}}, status=True)
+    await world.seconds(2, concurrency=80.0)
+    assert await world.wish() == 3

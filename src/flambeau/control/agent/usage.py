@@ -38,6 +38,10 @@ class PodUsage:
         # A process that ended in between takes its time along.
         return {pod: (max(0.0, time - before[pod][0]) / passed, memory) for pod, (time, memory) in after.items() if pod in before}
 
+    async def read(self, pods: Collection[_Pod]) -> dict[_Pod, tuple[float, int]]:
+        """Return the processor seconds so far and the memory of each running pod."""
+        return await asyncio.to_thread(self._look, pods)
+
     def _look(self, pods: Collection[_Pod]) -> dict[_Pod, tuple[float, int]]:
         """Return each pod's processor seconds so far, and its memory."""
         found = {}

@@ -9,20 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flambeau.control.autoscaler.collector import Collector, Load
 from flambeau.control.autoscaler.decide import Decision, Memory, Observed, decide
+from flambeau.control.autoscaler.elsewhere import Elsewhere, decided_elsewhere
 from flambeau.control.autoscaler.settings import Scaling, scaling_of
 from flambeau.control.autoscaler.window import Window
 from flambeau.control.resources.conditions import get_condition, set_condition
+from flambeau.control.resources.deployment import DEPLOYMENT
+from flambeau.control.resources.horizontal_pod_autoscaler import HORIZONTAL_POD_AUTOSCALER
 from flambeau.control.resources.inference_service import INFERENCE_SERVICE
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import find
 from flambeau.control.resources.owners import controlled_by
 from flambeau.control.resources.pod_autoscaler import POD_AUTOSCALER
 from flambeau.control.resources.revision import REVISION
+from flambeau.control.resources.scaler_class import scaler_of
 from flambeau.control.store.interface import Store
 from flambeau.control.store.recorder import record_event
 from flambeau.foundation.clock import Clock
@@ -70,6 +75,7 @@ class Autoscaler:
         self._collector = Collector(home / "gateway" / "admin.sock", clock)
         self._machine_max = REPLICAS_PER_CORE * (os.cpu_count() or 1)
         self._scaled: dict[Key, _Scaled] = {}
+        self._elsewhere: dict[tuple[str, str], Elsewhere] = {}
         self._deciding = asyncio.Lock()
         self._tasks = TaskOwner(NAME)
 
@@ -127,6 +133,7 @@ class Autoscaler:
             FlambeauError: the store refused.
         """
         listing = await self._store.list(REVISION.id)
+        await self._look_elsewhere(listing.items)
         present: set[Key] = set()
         for revision in listing.items:
             metadata = revision["metadata"]
@@ -138,6 +145,14 @@ class Autoscaler:
                 await self._decide(key, revision)
         for key in self._scaled.keys() - present:
             del self._scaled[key]
+
+    async def _look_elsewhere(self, revisions: Sequence[Object]) -> None:
+        """Take note of the revisions that are not scaled by their requests, and of what was decided about them."""
+        services = (await self._store.list(INFERENCE_SERVICE.id)).items
+        autoscalers = (await self._store.list(HORIZONTAL_POD_AUTOSCALER.id)).items
+        needs_scales = any(scaler_of(service) == "external" for service in services)
+        deployments = (await self._store.list(DEPLOYMENT.id)).items if needs_scales else ()
+        self._elsewhere = decided_elsewhere(revisions, services, autoscalers, deployments)
 
     async def wake(self, key: Key) -> None:
         """Decide about one revision for whose first replica a request waits.
@@ -167,6 +182,10 @@ class Autoscaler:
         )
         decision = decide(observed, settings, scaled.memory, now)
         scaled.memory = decision.memory
+        if (other := self._elsewhere.get((key.namespace, key.name))) is not None:
+            wish = scaled.wish if other.wish is None else other.wish
+            await self._write(revision, scaled, max(wish, settings.scale_min), ready, replace(decision, wish=wish, reasons=(other.reason,)))
+            return
         young = scaled.since is None or now - scaled.since < settings.stable_window_seconds
         wish = max(decision.wish, scaled.wish) if young else decision.wish  # a window that has seen little takes nothing away
         await self._write(revision, scaled, wish, ready, decision)

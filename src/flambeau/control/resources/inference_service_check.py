@@ -13,7 +13,7 @@ from typing import Any
 from flambeau.control.resources.fields.inference import FRAMEWORKS
 from flambeau.control.resources.inference_service_aside import aside_warnings, check_aside, check_shadow
 from flambeau.control.resources.inference_service_canary import check_canaries
-from flambeau.control.resources.inference_service_scaling import check_replicas, check_scaling
+from flambeau.control.resources.inference_service_scaling import check_replicas, check_scaling, scaling_warnings
 from flambeau.control.resources.kind import Finding, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.object_meta import LABEL_CHARS_MAX
@@ -59,7 +59,7 @@ def check(obj: Object, old: Object | None) -> Review:
             errors += check_scaling(obj, part, path, mode)
             errors += check_aside(part, path)
             warnings += no_effect_warning(part, path)
-            warnings += aside_warnings(part, path)
+            warnings += (*aside_warnings(part, path), *scaling_warnings(obj, part, path, mode))
             warnings += (text for container, place in _all_containers(part, path) for text in image_warnings(container, place))
     predictor = spec.get("predictor")
     if isinstance(predictor, dict):

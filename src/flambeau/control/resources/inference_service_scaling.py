@@ -10,8 +10,8 @@ from flambeau.control.resources.lookup import find, mapping_at, mappings_at
 
 AUTOSCALER_CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"
 _AUTOSCALER_CLASSES = ("hpa", "external", "keda", "none")
-_KNATIVE_CLASS_ANNOTATION = "autoscaling.knative.dev/class"
-_KNATIVE_HPA_CLASS = "hpa.autoscaling.knative.dev"
+KNATIVE_CLASS_ANNOTATION = "autoscaling.knative.dev/class"
+KNATIVE_HPA_CLASS = "hpa.autoscaling.knative.dev"
 _MEBIBYTE_OR_MORE = re.compile(r"[1-9]\d*(\.\d+)?(Mi|Gi|Ti|Pi|Ei|M|G|T|P|E)")
 
 
@@ -38,7 +38,7 @@ def check_scaling(obj: Object, part: Object, path: str, mode: str) -> Iterator[F
         if part.get("deploymentStrategy"):
             message = "is for deployment mode Standard only: remove it"
             yield Finding(f"{path}.deploymentStrategy", message, reason="FieldValueForbidden")
-        if annotations.get(_KNATIVE_CLASS_ANNOTATION) == _KNATIVE_HPA_CLASS:
+        if annotations.get(KNATIVE_CLASS_ANNOTATION) == KNATIVE_HPA_CLASS:
             yield from _check_hpa(part, path)
         else:
             yield from _check_kpa(part, path)
@@ -46,6 +46,17 @@ def check_scaling(obj: Object, part: Object, path: str, mode: str) -> Iterator[F
         yield from _check_keda(part, path)
     elif autoscaler in (None, "hpa"):
         yield from _check_hpa(part, path)
+
+
+def scaling_warnings(obj: Object, part: Object, path: str, mode: str) -> Iterator[str]:
+    """Yield what of the autoscaling has no effect here."""
+    if mode != "Standard":
+        return
+    if mapping_at(obj, "metadata", "annotations").get(AUTOSCALER_CLASS_ANNOTATION) == "keda" and part.get("minReplicas") == 0:
+        yield f"{path}.minReplicas: keda's scaling to zero is not served here, 1 pod stays; deployment mode Knative scales to zero"
+    for index, entry in enumerate(mappings_at(part, "autoScaling", "metrics")):
+        if entry.get("type") in ("External", "PodMetric"):
+            yield f"{path}.autoScaling.metrics[{index}]: type {entry['type']} is not served here, cpu and memory (Resource) are"
 
 
 def _check_kpa(part: Object, path: str) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 from flambeau.control.resources.config_map import CONFIG_MAP
 from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.event import EVENT
+from flambeau.control.resources.horizontal_pod_autoscaler import HORIZONTAL_POD_AUTOSCALER
 from flambeau.control.resources.inference_graph import INFERENCE_GRAPH
 from flambeau.control.resources.inference_service import INFERENCE_SERVICE
 from flambeau.control.resources.istio_gateway import ISTIO_GATEWAY
@@ -113,6 +114,7 @@ KINDS = Registry(
         ROUTE,
         REVISION,
         POD_AUTOSCALER,
+        HORIZONTAL_POD_AUTOSCALER,
         VIRTUAL_SERVICE,
         ISTIO_GATEWAY,
     )

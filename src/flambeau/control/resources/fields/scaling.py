@@ -20,7 +20,8 @@ from flambeau.control.resources.fields.words import (
 _TARGET_TYPE = one_of("Utilization", "Value", "AverageValue")
 _TARGET = an_object({"type": _TARGET_TYPE, **fields("value", "averageValue", of=QUANTITY), "averageUtilization": INT32})
 
-_RESOURCE = an_object({"name": one_of("cpu", "memory"), "target": _TARGET}, ("name", "target"))
+RESOURCE_METRIC = an_object({"name": one_of("cpu", "memory"), "target": _TARGET}, ("name", "target"))
+"""What pods use of cpu or memory, and what they should."""
 
 _QUERY_FIELDS = fields("query", "serverAddress", of=STRING)
 _POD_QUERY = an_object({"backend": one_of("opentelemetry"), **_QUERY_FIELDS, "metricNames": list_of(STRING), "operationOverTime": STRING})
@@ -30,7 +31,7 @@ _CREDENTIALS = an_object({"authModes": STRING, "authenticationRef": NAMED}, ("au
 _METRIC = an_object(
     {
         "type": one_of("Resource", "External", "PodMetric"),
-        "resource": _RESOURCE,
+        "resource": RESOURCE_METRIC,
         "podmetric": an_object({"metric": _POD_QUERY, "target": _TARGET}, ("metric", "target")),
         "external": an_object({"metric": _EXTERNAL_QUERY, "target": _TARGET, "authenticationRef": _CREDENTIALS}, ("metric", "target")),
     },
@@ -39,7 +40,8 @@ _METRIC = an_object(
 
 _STEP = an_object({"type": STRING, **fields("value", "periodSeconds", of=INT32)}, ("periodSeconds", "type", "value"))
 _PACE = an_object({"stabilizationWindowSeconds": INT32, "selectPolicy": STRING, "policies": whole_list_of(_STEP), "tolerance": QUANTITY})
-_BEHAVIOR = an_object(fields("scaleUp", "scaleDown", of=_PACE))
+PACES = an_object(fields("scaleUp", "scaleDown", of=_PACE))
+"""How fast there may be more pods, and fewer."""
 
 _ROLL_OUT = an_object({"type": STRING, "rollingUpdate": an_object(fields("maxSurge", "maxUnavailable", of=INT_OR_STRING))})
 
@@ -49,7 +51,7 @@ SCALING_FIELDS: dict[str, Schema] = {
     "scaleTarget": explained(INT32, "How much of scaleMetric one pod should carry."),
     "scaleMetric": explained(one_of("cpu", "memory", "concurrency", "rps"), "What scaling goes by; concurrency if nothing is said."),
     "scaleMetricType": explained(_TARGET_TYPE, "How scaleTarget is meant: a share of what was asked for, a sum, or a mean of the pods."),
-    "autoScaling": explained(an_object({"metrics": list_of(_METRIC), "behavior": _BEHAVIOR}), "Several measures, and the pace of scaling."),
+    "autoScaling": explained(an_object({"metrics": list_of(_METRIC), "behavior": PACES}), "Several measures, and the pace of scaling."),
     "deploymentStrategy": explained(_ROLL_OUT, "How old pods make way for new ones, where pods are those of a Deployment."),
 }
 """What a component says of its number of pods."""

@@ -1,0 +1,211 @@
+"""The hands of HorizontalPodAutoscalers: measure pods, decide, write each autoscaler's status.
+
+They wish in their status; ``loop`` makes the wish the revision's. Autoscalers of InferenceServices are made and kept here; those that
+people write for a Deployment count as well, and before what the InferenceService says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from flambeau.control.autoscaler.horizontal import Decision, Measured, Memory, changed, decide
+from flambeau.control.autoscaler.horizontal_spec import autoscaler_for, settings_of, status_of
+from flambeau.control.resources.conditions import get_condition
+from flambeau.control.resources.horizontal_pod_autoscaler import HORIZONTAL_POD_AUTOSCALER
+from flambeau.control.resources.inference_service import INFERENCE_SERVICE
+from flambeau.control.resources.kind import Key, Object
+from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.pod_contract import PROXY_CONTAINER
+from flambeau.control.resources.quantity import amount
+from flambeau.control.resources.revision import REVISION
+from flambeau.control.resources.scaler_class import scaler_of
+from flambeau.control.store.interface import Store
+from flambeau.control.store.recorder import record_event
+from flambeau.foundation.clock import Clock
+from flambeau.foundation.errors import Conflict, FlambeauError, NotFound
+from flambeau.foundation.tasks import TaskOwner
+from flambeau.foundation.timestamps import rfc3339
+
+NAME = "horizontal-pod-autoscaler"
+TICK_SECONDS = 15.0
+"""Between two decisions, as in Kubernetes."""
+_SERVICE_LABEL = "serving.kserve.io/inferenceservice"
+_COMPONENT_LABEL = "component"
+_ROUTING_STATE_LABEL = "serving.knative.dev/routingState"
+_REVISION_UID_LABEL = "serving.knative.dev/revisionUID"
+_RESOURCES = ("cpu", "memory")
+_Pod = tuple[str, str]
+_log = logging.getLogger(__name__)
+
+
+class Usage(Protocol):
+    """Who measures pods: the agent, handed over by the program that runs both."""
+
+    async def read(self, pods: Collection[_Pod]) -> dict[_Pod, tuple[float, int]]:
+        """Return processor seconds so far and bytes of memory by (namespace, name), for those that run."""
+        ...
+
+
+@dataclass(slots=True)
+class _Remembered:
+    memory: Memory = field(default_factory=Memory)
+    rescaled: str | None = None
+
+
+class HorizontalScaler:
+    """Keep HorizontalPodAutoscalers.
+
+    Args:
+        store: where they, Revisions and Pods are.
+        usage: measures pods.
+        clock: for ticks, rates and windows.
+    """
+
+    def __init__(self, store: Store, usage: Usage, clock: Clock) -> None:
+        self._store = store
+        self._usage = usage
+        self._clock = clock
+        self._remembered: dict[str, _Remembered] = {}
+        self._last: dict[_Pod, tuple[float, float]] = {}
+        """When each pod was read last, and its processor seconds then."""
+        self._tasks = TaskOwner(NAME)
+
+    async def start(self) -> None:
+        """Begin."""
+        self._tasks.start("ticks", self._run())
+
+    async def stop(self) -> None:
+        """End; the wishes stay in the store."""
+        await self._tasks.close()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.tick()
+            except FlambeauError as error:  # the next tick tries again
+                _log.warning("cannot scale by cpu and memory now: %s", error)
+            await self._clock.sleep(TICK_SECONDS)
+
+    async def tick(self) -> None:
+        """Make what InferenceServices ask for, decide about every autoscaler.
+
+        Raises:
+            FlambeauError: the store refused.
+        """
+        services = {INFERENCE_SERVICE.key(each): each for each in (await self._store.list(INFERENCE_SERVICE.id)).items}
+        revisions = [each for each in (await self._store.list(REVISION.id)).items if _is_active(each)]
+        for revision in revisions:
+            await self._keep(revision, services)
+        autoscalers = (await self._store.list(HORIZONTAL_POD_AUTOSCALER.id)).items
+        by_deployment = {(each["metadata"]["namespace"], f"{each['metadata']['name']}-deployment"): each for each in revisions}
+        if autoscalers:
+            pods = (await self._store.list("pods")).items
+            rates = await self._read(pods)
+            for autoscaler in autoscalers:
+                target = (autoscaler["metadata"]["namespace"], find(autoscaler, "spec", "scaleTargetRef", "name"))
+                if target in by_deployment:
+                    await self._decide(autoscaler, by_deployment[target], pods, rates)
+        present = {each["metadata"]["uid"] for each in autoscalers}
+        self._remembered = {uid: each for uid, each in self._remembered.items() if uid in present}
+
+    async def _keep(self, revision: Object, services: dict[Key, Object]) -> None:
+        """Make, change or remove the autoscaler of a revision as its InferenceService says."""
+        metadata = revision["metadata"]
+        labels = metadata.get("labels") or {}
+        service = services.get(Key(INFERENCE_SERVICE.id, metadata["namespace"], labels.get(_SERVICE_LABEL, "")))
+        key = Key(HORIZONTAL_POD_AUTOSCALER.id, metadata["namespace"], metadata["name"])
+        try:
+            stored: Object | None = await self._store.get(key)
+        except NotFound:
+            stored = None
+        part = find(service or {}, "spec", labels.get(_COMPONENT_LABEL, "predictor"))
+        try:
+            if service is None or not isinstance(part, dict) or scaler_of(service) != "hpa":
+                if stored is not None and stored["metadata"].get("ownerReferences"):
+                    await self._store.delete(key, uid=stored["metadata"]["uid"])
+                return
+            wanted = autoscaler_for(service, part, revision)
+            if stored is None:
+                await self._store.create(wanted)
+            elif stored["spec"] != wanted["spec"] and stored["metadata"].get("ownerReferences"):
+                await self._store.update({**stored, "spec": wanted["spec"]})
+        except (Conflict, NotFound):
+            return  # somebody was faster, or the revision has just gone: the next tick looks again
+
+    async def _read(self, pods: Iterable[Object]) -> dict[_Pod, tuple[float, int]]:
+        """Return cores, over the time since the last reading, and memory of each pod; a pod that is new is left out."""
+        now = self._clock.monotonic()
+        readings = await self._usage.read({_name(pod) for pod in pods})
+        rates = {
+            pod: (max(0.0, seconds - self._last[pod][1]) / (now - self._last[pod][0]), memory)
+            for pod, (seconds, memory) in readings.items()
+            if pod in self._last and now > self._last[pod][0]
+        }
+        self._last = {pod: (now, seconds) for pod, (seconds, _) in readings.items()}
+        return rates
+
+    async def _decide(self, autoscaler: Object, revision: Object, pods: Iterable[Object], rates: dict[_Pod, tuple[float, int]]) -> None:
+        settings = settings_of(autoscaler)
+        uid = revision["metadata"]["uid"]
+        mine = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(_REVISION_UID_LABEL) == uid]
+        measured = _measured(mine, rates, {metric.resource for metric in settings.metrics})
+        remembered = self._remembered.setdefault(autoscaler["metadata"]["uid"], _Remembered())
+        current = int(find(revision, "status", "desiredReplicas") or settings.scale_min)
+        now = self._clock.monotonic()
+        decision = decide(current, measured, settings, remembered.memory, now)
+        remembered.memory = changed(decision.memory, current, decision.wish, now)
+        if decision.wish != current:
+            remembered.rescaled = rfc3339(self._clock.wall())
+        status = status_of(autoscaler, current, decision, measured, self._clock.wall(), rescaled=remembered.rescaled)
+        if status == autoscaler.get("status"):
+            return
+        try:
+            await self._store.update({**autoscaler, "status": status}, status=True)
+        except (Conflict, NotFound):
+            return
+        await self._tell(autoscaler, current, decision)
+
+    async def _tell(self, autoscaler: Object, current: int, decision: Decision) -> None:
+        reasons = "; ".join(decision.reasons)
+        if decision.wish != current:
+            message = f"New size: {decision.wish}; was {current}; reason: {reasons}"
+            await record_event(self._store, self._clock, autoscaler, "Normal", "SuccessfulRescale", message, NAME)
+        elif decision.failure and (get_condition(autoscaler, "ScalingActive") or {}).get("message") != decision.failure:
+            await record_event(self._store, self._clock, autoscaler, "Warning", "FailedGetResourceMetric", decision.failure, NAME)
+
+
+def _measured(pods: Iterable[Object], rates: dict[_Pod, tuple[float, int]], resources: Collection[str]) -> dict[str, Measured]:
+    """Return what the ready pods use, and request, on average."""
+    counted = [pod for pod in pods if _name(pod) in rates and (get_condition(pod, "Ready") or {}).get("status") == "True"]
+    if not counted:
+        return {}
+    return {
+        resource: Measured(
+            sum(rates[_name(pod)][_RESOURCES.index(resource)] for pod in counted) / len(counted),
+            sum(_requested(pod, resource) for pod in counted) / len(counted),
+        )
+        for resource in resources
+        if resource in _RESOURCES
+    }
+
+
+def _requested(pod: Object, resource: str) -> float:
+    """Return what a pod's containers request; a limit counts as a request where there is none, as in Kubernetes."""
+    total = 0.0
+    for container in mappings_at(pod, "spec", "containers"):
+        if container["name"] != PROXY_CONTAINER:
+            said = find(container, "resources", "requests", resource) or find(container, "resources", "limits", resource)
+            total += amount(said) or 0.0
+    return total
+
+
+def _is_active(revision: Object) -> bool:
+    metadata = revision["metadata"]
+    return not metadata.get("deletionTimestamp") and (metadata.get("labels") or {}).get(_ROUTING_STATE_LABEL) != "reserve"
+
+
+def _name(pod: Object) -> _Pod:
+    return pod["metadata"]["namespace"], pod["metadata"]["name"]

@@ -1,0 +1,136 @@
+"""HorizontalPodAutoscaler objects: made from an InferenceService, read as settings, told how they stand. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flambeau.control.autoscaler.horizontal import DOWN, UP, Decision, Measured, Metric, Pace, Policy, Settings
+from flambeau.control.resources.conditions import set_condition
+from flambeau.control.resources.horizontal_pod_autoscaler import CPU_PERCENT, HORIZONTAL_POD_AUTOSCALER
+from flambeau.control.resources.kind import Object
+from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.owners import controlled_by
+from flambeau.control.resources.quantity import amount, milli
+
+TARGET_PERCENT_ANNOTATION = "serving.kserve.io/targetUtilizationPercentage"
+METRIC_ANNOTATION = "serving.kserve.io/metrics"
+
+
+def autoscaler_for(service: Object, part: Mapping[str, Any], revision: Object) -> Object:
+    """Return the HPA of a revision whose InferenceService is scaled by one.
+
+    Args:
+        service: the InferenceService.
+        part: its component's spec.
+        revision: whose Deployment is scaled.
+    """
+    metadata = revision["metadata"]
+    least = max(1, int(part.get("minReplicas") or 1))
+    spec: Object = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{metadata['name']}-deployment"},
+        "minReplicas": least,
+        "maxReplicas": max(least, int(part.get("maxReplicas") or 0)),
+        "metrics": _metrics(service, part),
+    }
+    behavior = find(dict(part), "autoScaling", "behavior")
+    if behavior:
+        spec["behavior"] = behavior
+    return {
+        "apiVersion": HORIZONTAL_POD_AUTOSCALER.api_version,
+        "kind": HORIZONTAL_POD_AUTOSCALER.kind,
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "labels": dict(metadata.get("labels") or {}),
+            "ownerReferences": [controlled_by(revision)],
+        },
+        "spec": spec,
+    }
+
+
+def _metrics(service: Object, part: Mapping[str, Any]) -> list[Object]:
+    listed = [each for each in mappings_at(dict(part), "autoScaling", "metrics") if each.get("type") == "Resource"]
+    if listed:
+        return [{"type": "Resource", "resource": each["resource"]} for each in listed if each.get("resource")]
+    annotations = find(service, "metadata", "annotations") or {}
+    name = part.get("scaleMetric") or annotations.get(METRIC_ANNOTATION) or "cpu"
+    said = part.get("scaleTarget") or annotations.get(TARGET_PERCENT_ANNOTATION)
+    if part.get("scaleMetricType") == "AverageValue" or (name == "memory" and said is not None and not part.get("scaleMetricType")):
+        value = f"{said}Mi" if name == "memory" else str(said)
+        return [{"type": "Resource", "resource": {"name": name, "target": {"type": "AverageValue", "averageValue": value}}}]
+    percent = int(amount(said) or CPU_PERCENT)
+    return [{"type": "Resource", "resource": {"name": name, "target": {"type": "Utilization", "averageUtilization": percent}}}]
+
+
+def settings_of(autoscaler: Object) -> Settings:
+    """Return what an HPA's spec says."""
+    spec = autoscaler["spec"]
+    least = int(spec.get("minReplicas") or 1)
+    return Settings(
+        least,
+        max(least, int(spec["maxReplicas"])),
+        tuple(_metric(each["resource"]) for each in mappings_at(spec, "metrics") if each.get("resource")),
+        _pace(find(spec, "behavior", "scaleUp") or {}, UP),
+        _pace(find(spec, "behavior", "scaleDown") or {}, DOWN),
+    )
+
+
+def _metric(resource: Mapping[str, Any]) -> Metric:
+    target = resource["target"]
+    percent = target.get("averageUtilization")
+    if percent is not None:
+        return Metric(resource["name"], float(percent))
+    return Metric(resource["name"], None, amount(target.get("averageValue") or target.get("value")) or 0.0)
+
+
+def _pace(said: Mapping[str, Any], otherwise: Pace) -> Pace:
+    window = said.get("stabilizationWindowSeconds")
+    policies = tuple(Policy(each["type"], int(each["value"]), float(each["periodSeconds"])) for each in said.get("policies") or ())
+    select = said.get("selectPolicy") or otherwise.select
+    return Pace(otherwise.window_seconds if window is None else float(window), policies or otherwise.policies, select)
+
+
+def status_of(
+    autoscaler: Object, current: int, decision: Decision, measured: Mapping[str, Measured], now: float, *, rescaled: str | None
+) -> Object:
+    """Return an HPA's whole new status.
+
+    Args:
+        autoscaler: as it is; conditions keep their transition times.
+        current: replicas there were to be.
+        decision: about them.
+        measured: by resource.
+        now: seconds since the epoch.
+        rescaled: when the number was changed last, as a timestamp; None: never.
+    """
+    conditions = [dict(each) for each in mappings_at(autoscaler, "status", "conditions")]
+    if decision.stabilized:
+        set_condition(conditions, "AbleToScale", "True", "ScaleDownStabilized", "recent wishes were higher than this one", now)
+    elif decision.wish != current:
+        set_condition(conditions, "AbleToScale", "True", "SucceededRescale", f"the new number is {decision.wish}", now)
+    else:
+        set_condition(conditions, "AbleToScale", "True", "ReadyForNewScale", "the number is as it should be", now)
+    if decision.failure:
+        set_condition(conditions, "ScalingActive", "False", "FailedGetResourceMetric", decision.failure, now)
+    else:
+        set_condition(conditions, "ScalingActive", "True", "ValidMetricFound", "replicas follow what pods use", now)
+    if decision.limited:
+        set_condition(conditions, "ScalingLimited", "True", decision.limited, f"the number is bounded to {decision.wish}", now)
+    else:
+        set_condition(conditions, "ScalingLimited", "False", "DesiredWithinRange", "the wish is within the bounds", now)
+    status: Object = {
+        "observedGeneration": autoscaler["metadata"].get("generation", 1),
+        "currentReplicas": current,
+        "desiredReplicas": decision.wish,
+        "currentMetrics": [_current(name, measured[name]) for name in sorted(measured)],
+        "conditions": conditions,
+    }
+    return status | ({"lastScaleTime": rescaled} if rescaled else {})
+
+
+def _current(name: str, measured: Measured) -> Object:
+    current: Object = {"averageValue": milli(measured.value) if name == "cpu" else f"{round(measured.value / 1024)}Ki"}
+    if measured.requested:
+        current["averageUtilization"] = round(100.0 * measured.value / measured.requested)
+    return {"type": "Resource", "resource": {"name": name, "current": current}}

@@ -1,0 +1,95 @@
+"""HorizontalPodAutoscaler: replicas by what pods use of cpu and memory, against what they asked for."""
+
+from __future__ import annotations
+
+from flambeau.control.resources.age import AGE_COLUMN
+from flambeau.control.resources.fields.scaling import PACES, RESOURCE_METRIC
+from flambeau.control.resources.fields.words import ANYTHING, INT32, STRING, an_object, fields, one_of, whole_list_of
+from flambeau.control.resources.kind import Column, Finding, Kind, Object, Review
+from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.object_schema import object_schema
+
+CPU_PERCENT = 80
+"""The target where none is said, as in Kubernetes."""
+
+_METRIC = an_object({"type": one_of("Resource", "ContainerResource", "Pods", "Object", "External"), "resource": RESOURCE_METRIC}, ("type",))
+_TARGET = an_object(fields("apiVersion", "kind", "name", of=STRING), ("kind", "name"))
+_SPEC = an_object(
+    {
+        "scaleTargetRef": _TARGET,
+        **fields("minReplicas", "maxReplicas", of=INT32),
+        "metrics": whole_list_of(_METRIC),
+        "behavior": PACES,
+    },
+    ("maxReplicas", "scaleTargetRef"),
+)
+
+
+def _default(obj: Object) -> None:
+    spec = find(obj, "spec")
+    if isinstance(spec, dict):
+        spec.setdefault("minReplicas", 1)
+        if not spec.get("metrics"):
+            target = {"type": "Utilization", "averageUtilization": CPU_PERCENT}
+            spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+
+
+def _check(obj: Object, _: Object | None) -> Review:
+    low, high = find(obj, "spec", "minReplicas"), find(obj, "spec", "maxReplicas")
+    errors = []
+    if isinstance(low, int) and low < 1:
+        errors.append(Finding("spec.minReplicas", "must be at least 1", low))
+    if isinstance(low, int) and isinstance(high, int) and high < max(low, 1):
+        errors.append(Finding("spec.maxReplicas", f"must be at least minReplicas, which is {low}", high))
+    if find(obj, "spec", "scaleTargetRef", "kind") not in (None, "Deployment"):
+        kind = find(obj, "spec", "scaleTargetRef", "kind")
+        errors.append(Finding("spec.scaleTargetRef.kind", "must be Deployment: <revision>-deployment", kind, "FieldValueNotSupported"))
+    for index, metric in enumerate(mappings_at(obj, "spec", "metrics")):
+        if metric.get("type") != "Resource":
+            place = f"spec.metrics[{index}].type"
+            errors.append(Finding(place, "must be Resource on one machine: cpu or memory", metric.get("type"), "FieldValueNotSupported"))
+        elif find(metric, "resource", "name") is None:
+            errors.append(Finding(f"spec.metrics[{index}].resource.name", "is required", reason="FieldValueRequired"))
+    return Review(tuple(errors))
+
+
+def _reference(obj: Object, _: float) -> str:
+    return f"{find(obj, 'spec', 'scaleTargetRef', 'kind')}/{find(obj, 'spec', 'scaleTargetRef', 'name')}"
+
+
+def _targets(obj: Object, _: float) -> str:
+    """Return ``cpu: 45%/80%`` for each metric."""
+    listed = mappings_at(obj, "status", "currentMetrics")
+    current = {find(each, "resource", "name"): find(each, "resource", "current") or {} for each in listed}
+    told = []
+    for metric in mappings_at(obj, "spec", "metrics"):
+        name, target = find(metric, "resource", "name"), find(metric, "resource", "target") or {}
+        now = current.get(name) or {}
+        if target.get("averageUtilization") is not None:
+            found = now.get("averageUtilization")
+            told.append(f"{name}: {'<unknown>' if found is None else f'{found}%'}/{target['averageUtilization']}%")
+        else:
+            told.append(f"{name}: {now.get('averageValue') or '<unknown>'}/{target.get('averageValue') or target.get('value')}")
+    return ", ".join(told) or "<none>"
+
+
+HORIZONTAL_POD_AUTOSCALER = Kind(
+    group="autoscaling",
+    versions=("v2",),
+    kind="HorizontalPodAutoscaler",
+    plural="horizontalpodautoscalers",
+    singular="horizontalpodautoscaler",
+    short_names=("hpa",),
+    categories=("all",),
+    columns=(
+        Column("Reference", _reference),
+        Column("Targets", _targets),
+        Column("MinPods", lambda obj, _: str(find(obj, "spec", "minReplicas"))),
+        Column("MaxPods", lambda obj, _: find(obj, "spec", "maxReplicas"), type="integer"),
+        Column("Replicas", lambda obj, _: int(find(obj, "status", "currentReplicas") or 0), type="integer"),
+        AGE_COLUMN,
+    ),
+    schema=object_schema({"spec": _SPEC, "status": ANYTHING}, required=("spec",)),
+    default=_default,
+    check=_check,
+)

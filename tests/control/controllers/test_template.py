@@ -57,6 +57,20 @@ def test_variables_merge_by_name_and_the_service_wins_as_a_whole() -> None:
     assert found == {"A": "1", "B": reference, "C": "3", "PROTOCOL_VERSION": "v1", "INFERENCE_SERVICE_NAME": "mnist"}
 
 
+def test_mlserver_is_told_its_model_by_variables() -> None:
+    container = {"image": "seldonio/mlserver:1.7.1", "env": [{"name": "MLSERVER_MODEL_IMPLEMENTATION", "value": "{{.Labels.modelClass}}"}]}
+    server = runtime(container)
+    server["metadata"] = {"name": "kserve-mlserver", "annotations": {"serving.kserve.io/server-type": "mlserver"}}
+    found = made(service({"modelFormat": {"name": "xgboost"}}), server)
+    assert env_of(found) == {
+        "MLSERVER_MODEL_IMPLEMENTATION": "mlserver_xgboost.XGBoostModel",
+        "MLSERVER_MODEL_NAME": "mnist",
+        "MLSERVER_MODEL_URI": "/mnt/models",
+        "INFERENCE_SERVICE_NAME": "mnist",
+    }
+    assert found["metadata"]["labels"]["modelClass"] == "mlserver_xgboost.XGBoostModel"
+
+
 def test_maps_and_keyed_lists_merge() -> None:
     base = {"resources": {"limits": {"cpu": "1", "memory": "2Gi"}}, "ports": [{"containerPort": 1, "name": "a"}]}
     own = {"resources": {"limits": {"memory": "4Gi"}}, "ports": [{"containerPort": 1, "protocol": "TCP"}, {"containerPort": 2}]}

@@ -16,14 +16,13 @@ import orjson
 from flambeau.control.controllers import sidecar
 from flambeau.control.controllers.inference_service.arguments import add_arguments
 from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, least_of
+from flambeau.control.controllers.inference_service.server_types import labels_for, variables_for
 from flambeau.control.controllers.inference_service.sources import READ_ONLY_ANNOTATION, add_initializer, take_sources
 from flambeau.control.controllers.merge import merge_containers, merge_list, merge_value
 from flambeau.control.controllers.names import COMPONENT_LABEL, MAX_SCALE_ANNOTATION, MIN_SCALE_ANNOTATION, SERVICE_LABEL
 from flambeau.control.resources.inference_service_aside import SHADOW_ANNOTATION
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.pod_template import POD_SPEC_FIELDS, SERVER_CONTAINER, TRANSFORMER_CONTAINER, environment_value
-from flambeau.control.resources.runtime_selection import effective_protocol
-from flambeau.control.resources.serving_runtime import SERVER_TYPE_ANNOTATION
 from flambeau.foundation.errors import InvalidInput
 
 SOURCE_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri"
@@ -66,7 +65,7 @@ def template_for(service: Object, part: Part, runtime: Object | None) -> Object:
         InvalidInput: the service or its runtime can't be made into a pod; the reason is one for the Ready condition.
     """
     spec, name = part.spec, service["metadata"]["name"]
-    labels = {**_labels_by_server_type(spec, runtime)}
+    labels = labels_for(spec, runtime)
     pod = _pod_of_runtime(service, spec, runtime, labels) if runtime is not None else _pod_of_containers(spec)
     server = pod["containers"][0]
     sources = take_sources(part, server)
@@ -105,9 +104,9 @@ def _pod_of_runtime(service: Object, predictor: Object, runtime: Object, labels:
     server = merge_containers(base, overlay)
     if model.get("runtimeVersion"):
         server["image"] = _with_tag(server["image"], model["runtimeVersion"])
-    protocol = effective_protocol(model, runtime)
-    if _server_type(runtime) == "torchserve":
-        merge_list(server.setdefault("env", []), [{"name": "PROTOCOL_VERSION", "value": protocol}], "name")
+    variables = variables_for(model, runtime, service["metadata"]["name"])
+    if variables:
+        merge_list(server.setdefault("env", []), variables, "name")
     server = _fill_placeholders(server, service["metadata"], labels)
     own = {each["name"]: each for each in predictor.get("containers") or ()}
     others = [merge_containers(each, own.pop(each["name"], {})) for each in spec["containers"] if each["name"] != SERVER_CONTAINER]
@@ -137,19 +136,6 @@ def _overlay_pod(pod: Object, predictor: Object) -> None:
     for name in POD_SPEC_FIELDS:
         if name in predictor and name not in ("containers", "initContainers", "resources"):
             merge_value(pod, name, predictor[name])
-
-
-def _server_type(runtime: Object) -> str:
-    metadata = runtime["metadata"]
-    return (metadata.get("annotations") or {}).get(SERVER_TYPE_ANNOTATION) or str(metadata["name"]).removeprefix("kserve-")
-
-
-def _labels_by_server_type(predictor: Object, runtime: Object | None) -> dict[str, str]:
-    """Return what the runtime's placeholders expect: TorchServe's envelope goes by the protocol."""
-    if runtime is None or _server_type(runtime) != "torchserve":
-        return {}
-    is_v1 = effective_protocol(predictor["model"], runtime) == "v1"
-    return {"serviceEnvelope": "kserve" if is_v1 else "kservev2"}
 
 
 def _with_tag(image: str, tag: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 
 from flambeau.control.agent import environment, logs
+from flambeau.control.agent.cluster_names import addresses_of, lead, lead_home
 from flambeau.control.agent.directory import PodDirectory
 from flambeau.control.agent.images import Command, command_for
 from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE
@@ -60,9 +61,19 @@ async def plan(pod: Object, container: Object, directory: PodDirectory, address:
         command = Command(tuple(rewrite(word, places) for word in command.argv), ours=False)
         own = {name: rewrite(value, places) for name, value in own.items()}
     given = {
-        **environment.inherited(os.environ),
+    inherited = environment.inherited(os.environ)
+        **inherited,
         **_threads(container),
         **({"PORT": str(http_port(container))} if is_asked(pod, container) else {}),
+        inherited["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_POD_NETWORK), inherited.get("PYTHONPATH"))))
+    names = addresses_of((await store.list("services")).items)
+    ports = [http_port(each) for each in pod["spec"]["containers"] if is_asked(pod, each)]
+
+    def led(text: str) -> str:
+        return lead_home(lead(text, names), address, ports)
+
+    command = Command(tuple(led(word) for word in command.argv), command.ours)
+    own = {name: led(value) for name, value in own.items()}
         "POD_NAME": directory.id.name,
         "POD_NAMESPACE": directory.id.namespace,
         **own,

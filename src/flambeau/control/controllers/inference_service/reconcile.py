@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flambeau.control.controllers.hosts import Site
+from flambeau.control.controllers.hosts import Site, component_name
 from flambeau.control.controllers.inference_service.desired import Plan, plan
-from flambeau.control.controllers.inference_service.parts import Part, parts, revisions_of
+from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, parts, revisions_of
 from flambeau.control.controllers.inference_service.status import PartView, Told, View, service_status
 from flambeau.control.controllers.inference_service.template import template_for
 from flambeau.control.controllers.loop import Controller, Source, itself, owner
-from flambeau.control.controllers.names import PODS, REVISION_LABEL, REVISIONS, ROUTING_STATE_LABEL, SERVICE_LABEL, SERVICES
+from flambeau.control.controllers.names import CORE_SERVICES, PODS, REVISION_LABEL, REVISIONS, ROUTING_STATE_LABEL, SERVICE_LABEL, SERVICES
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.events import EventType
 from flambeau.control.resources.kind import Key, Object
@@ -46,7 +46,8 @@ class InferenceServiceReconciler:
         sources = (
             itself(SERVICES),
             owner(REVISIONS, "InferenceService", SERVICES),
-            Source(PODS, _service_of_pod),
+            Source(PODS, _service_by_label),
+            Source(CORE_SERVICES, _service_by_label),
             Source(RUNTIMES, self._all_known),
             Source(CLUSTER_RUNTIMES, self._all_known),
         )
@@ -98,6 +99,8 @@ class InferenceServiceReconciler:
         if len(part.base) > _HOST_LABEL_CHARS_MAX:
             message = f"the name {metadata['name']} is too long: {part.base} has {len(part.base)} characters, a host label at most 63"
             return None, None, Told("False", "InvalidName", message)
+        if part.component != PREDICTOR and not await self._has_address(component_name(metadata["name"], PREDICTOR), metadata["namespace"]):
+            return None, None, Told("Unknown", "AddressPending", f"the {part.component} waits for its predictor to get a cluster address")
         selection = Selection(None)
         if part.spec.get("model"):
             own = (await self._store.list(RUNTIMES, metadata["namespace"])).items
@@ -108,6 +111,14 @@ class InferenceServiceReconciler:
             return selection.runtime, template_for(service, part, selection.runtime), None
         except FlambeauError as error:
             return selection.runtime, None, Told("False", error.reason, str(error))
+
+    async def _has_address(self, name: str, namespace: str) -> bool:
+        """Tell whether a name leads somewhere: pods that are given it start only then."""
+        try:
+            await self._store.get(Key(CORE_SERVICES, namespace, name))
+        except NotFound:
+            return False
+        return True
 
     async def _revisions(self, service: Object) -> list[Object]:
         metadata = service["metadata"]
@@ -173,7 +184,7 @@ class InferenceServiceReconciler:
         await record_event(self._store, self._clock, service, type, reason, message, NAME)
 
 
-def _service_of_pod(event: Event) -> Sequence[Key]:
+def _service_by_label(event: Event) -> Sequence[Key]:
     metadata = event.object["metadata"]
     name = (metadata.get("labels") or {}).get(SERVICE_LABEL)
     return (Key(SERVICES, metadata["namespace"], name),) if name else ()

@@ -29,6 +29,8 @@ from flambeau.foundation.files import is_safe_relative, write_atomically
 from flambeau.foundation.processes import ProcessRecord, start_detached
 
 _KIND_IDS = {"Secret": "secrets", "ConfigMap": "configmaps"}
+_POD_NETWORK = Path(__file__).parents[2] / "compat" / "pod_network"
+"""Makes Python programs that listen on all addresses listen on their pod's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ def lived(*events: Event) -> tuple[Life, tuple[Action, ...]]:
     life = begin(0.0, LIMITS)
     actions: tuple[Action, ...] = ()
     for second, event in enumerate(events, start=1):
-        life, actions = step(life, event, float(second), LIMITS)
+        actions = step(life, event, float(second), LIMITS)
     return life, actions
 
 
@@ -43,7 +43,7 @@ def test_draining_never_outlasts_the_batch() -> None:
     assert (life.state, life.deadline) == (State.DRAINING, 4 + 3)
     late = begin(0.0, LIMITS)
     for event, when in ((Event.GREETED, 0.0), (Event.LOADED, 0.0), (Event.DISPATCHED, 0.0), (Event.RETIRED, 4.0)):
-        late, _ = step(late, event, when, LIMITS)
+        step(late, event, when, LIMITS)
     assert late.deadline == 5.0
     life, actions = lived(Event.GREETED, Event.LOADED, Event.DISPATCHED, Event.RETIRED, Event.ANSWERED)
     assert (life.state, actions) == (State.DYING, (Action.SEND_STOP,))
@@ -59,9 +59,9 @@ def test_a_streaming_batch_has_its_time_from_part_to_part() -> None:
 def test_a_late_answer_costs_the_worker_its_life_and_the_batch_hears_at_once() -> None:
     life, actions = lived(Event.GREETED, Event.LOADED, Event.DISPATCHED, Event.LATE)
     assert (life.state, actions) == (State.DYING, (Action.TERMINATE, Action.FAIL_BATCH))
-    life, actions = step(life, Event.ANSWERED, 5.0, LIMITS)
+    actions = step(life, Event.ANSWERED, 5.0, LIMITS)
     assert actions == ()
-    life, actions = step(life, Event.LATE, 5.5, LIMITS)
+    actions = step(life, Event.LATE, 5.5, LIMITS)
     assert (actions, life.deadline) == ((Action.KILL,), 6.5)
 
 
@@ -82,7 +82,7 @@ def test_whatever_happens_a_worker_is_buried_once_and_never_waits_for_ever_on_it
     life, burials = begin(0.0, LIMITS), 0
     for second, event in enumerate(events):
         try:
-            life, actions = step(life, event, float(second), LIMITS)
+            actions = step(life, event, float(second), LIMITS)
         except ImpossibleStep:
             continue
         burials += actions.count(Action.BURY)
@@ -93,6 +93,7 @@ def test_whatever_happens_a_worker_is_buried_once_and_never_waits_for_ever_on_it
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.DEAD])
 def test_a_process_can_end_in_every_state(state: State) -> None:
-    life, actions = step(Life(state, 0.0, 1.0), Event.EXITED, 0.5, LIMITS)
+    life = Life(state, 0.0, 1.0)
+    actions = step(life, Event.EXITED, 0.5, LIMITS)
     assert life.state is State.DEAD
     assert actions[-1] is Action.BURY

@@ -6,7 +6,8 @@ of their own: a slow load never looks like a hanging answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass, field
 from enum import IntEnum, auto
 
 STORY_LENGTH_MAX = 12
@@ -88,15 +89,15 @@ class Limits:
     """From SIGTERM or the stop frame to SIGKILL, and between two SIGKILLs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Life:
-    """A worker's state and how it came to it."""
+    """A worker's state and how it came to it; ``step`` moves it on."""
 
     state: State
     since: float
     deadline: float | None
     """On the same clock as ``since``; None where it may stay for ever."""
-    story: tuple[tuple[float, Event], ...] = ()
+    story: deque[tuple[float, Event]] = field(default_factory=lambda: deque(maxlen=STORY_LENGTH_MAX))
 
 
 class ImpossibleStep(AssertionError):
@@ -156,6 +157,11 @@ _TABLE: dict[State, dict[Event, tuple[State, tuple[Action, ...]]]] = {
     },
     State.DEAD: {},
 }
+# The same by position: an enum's hash is Python code, and two steps are taken for every batch.
+_STEPS = [
+    [_TABLE.get(State(state), {}).get(Event(event)) if state and event else None for event in range(len(Event) + 1)]
+    for state in range(len(State) + 1)
+]
 
 
 def begin(now: float, limits: Limits) -> Life:
@@ -163,22 +169,25 @@ def begin(now: float, limits: Limits) -> Life:
     return Life(State.STARTING, now, now + limits.start_seconds)
 
 
-def step(life: Life, event: Event, now: float, limits: Limits) -> tuple[Life, tuple[Action, ...]]:
-    """Return what an event makes of a worker, and what to do about it.
+def step(life: Life, event: Event, now: float, limits: Limits) -> tuple[Action, ...]:
+    """Move a worker on by an event; return what to do about it.
 
     Raises:
-        ImpossibleStep: the state cannot have this event.
+        ImpossibleStep: the state cannot have this event; the worker stays where it is.
     """
-    story = (*life.story[-(STORY_LENGTH_MAX - 1) :], (now, event))
-    try:
-        state, actions = _TABLE[life.state][event]
-    except KeyError:
-        told = ", ".join(f"{what.name} at {when:.3f}" for when, what in story)
-        raise ImpossibleStep(f"a worker that is {life.state.name} cannot have {event.name}: {told}") from None
+    found = _STEPS[life.state][event]
+    if found is None:
+        told = ", ".join(f"{what.name} at {when:.3f}" for when, what in (*life.story, (now, event)))
+        raise ImpossibleStep(f"a worker that is {life.state.name} cannot have {event.name}: {told}")
+    life.story.append((now, event))
+    state, actions = found
     if state is life.state and event is not Event.LATE:
-        deadline = now + limits.answer_seconds if state is State.BUSY else life.deadline
-        return replace(life, story=story, deadline=deadline), actions
-    return Life(state, now, _deadline(life, state, now, limits), story), actions
+        if state is State.BUSY:
+            life.deadline = now + limits.answer_seconds
+        return actions
+    life.deadline = _deadline(life, state, now, limits)
+    life.state, life.since = state, now
+    return actions
 
 
 def _deadline(life: Life, state: State, now: float, limits: Limits) -> float | None:

@@ -330,10 +330,11 @@ class Worker:
     # What is done about it.
 
     def _step(self, event: Event) -> None:
-        self._life, actions = machine.step(self._life, event, self._loop.time(), self._limits)
-        for action in actions:
+        life = self._life
+        for action in machine.step(life, event, self._loop.time(), self._limits):
             self._do(action)
-        self._watch()
+        if life.deadline is not None:
+            self._overseer.watch(life.deadline)
 
     def _watch(self) -> None:
         if self._life.deadline is not None:
@@ -341,11 +342,11 @@ class Worker:
 
     def _do(self, action: Action) -> None:
         match action:
+            case Action.TAKE_WORK:
+                self._overseer.take_work(self)
             case Action.ANNOUNCE:
                 self._loaded_at = self._life.since
                 self._overseer.loaded(self)
-            case Action.TAKE_WORK:
-                self._overseer.take_work(self)
             case Action.WITHDRAW:
                 self._overseer.withdraw(self)
             case Action.SEND_SPEC:

@@ -95,3 +95,37 @@ async def test_a_stores_archive_is_reloaded(tmp_path: Path) -> None:
         write_mar(tmp_path / "elsewhere", "m", ECHO, version="2.0").rename(store / "m.mar")
         await until_told(is_second)
         assert [each["modelVersion"] for each in (await client.get("/models/m/all")).json()] == ["2.0"]
+
+
+async def test_a_stores_models_come_and_go_with_their_archives(tmp_path: Path) -> None:
+    store, aside = tmp_path / "store", tmp_path / "aside"
+    write_mar(store, "first", ECHO)
+    async with (
+        serving(tmp_path, [str(store), "--reload", "--disable-token-auth", "--ncs"]) as served,
+        httpx2.AsyncClient(base_url=served.url, timeout=60) as client,
+    ):
+
+        async def ready(name: str) -> bool:
+            return (await client.get(f"/v2/models/{name}/ready")).status_code == 200
+
+        async def gone(name: str) -> bool:
+            return (await client.get(f"/v2/models/{name}/ready")).status_code == 404
+
+        await until_told(lambda: ready("first"))
+        write_mar(aside, "second", ECHO).rename(store / "second.mar")
+        (aside / "third").mkdir()
+        (aside / "third" / "MAR-INF").mkdir()
+        (aside / "third" / "MAR-INF" / "MANIFEST.json").write_text('{"model": {"modelName": "third", "handler": "h.py"}}')
+        (aside / "third" / "h.py").write_text(handler("'third'"))
+        (aside / "third").rename(store / "third")
+        await until_told(lambda: ready("second"))
+        await until_told(lambda: ready("third"))
+        assert (await client.post("/predictions/third", content=b"x")).text == "third"
+        (store / "second.mar").unlink()
+        (store / "third").rename(aside / "third")
+        await until_told(lambda: gone("second"))
+        await until_told(lambda: gone("third"))
+        assert (await client.get("/v2/models")).json() == {"models": ["first"]}
+        # The server, its fork server and the first model's workers are left.
+        workers = len((await client.get("/models/first")).json()[0]["workers"])
+        await until(lambda: len(served.family()) == 2 + workers)

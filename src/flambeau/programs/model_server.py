@@ -27,10 +27,10 @@ from flambeau.foundation.errors import FlambeauError, Unavailable
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.programs.folder import with_folder, with_folders_model
 from flambeau.programs.grpc_doors import GrpcDoors
-from flambeau.programs.reload import Reloader
+from flambeau.programs.reload import Reloader, WholeStore
 from flambeau.programs.runtime import runtime_flags, with_runtime_model
 from flambeau.programs.server_logs import ServerLogs
-from flambeau.programs.settings.models import config_merger, wish_merger
+from flambeau.programs.settings.models import StartupModel, config_merger, wish_merger
 from flambeau.programs.settings.mounts import parse_mounts
 from flambeau.programs.settings.server import (
     TERMINATION_LOG_VARIABLE,
@@ -229,7 +229,7 @@ class ModelServer:
                 repository.register(registration)
             await grpc_doors.open()
             if self._reloads:
-                tasks.start("reload", Reloader(repository, registrations).run())
+                tasks.start("reload", Reloader(repository, registrations, self._whole_store()).run())
             if self._settings.metrics.measures_host:
                 tasks.start("host metrics", HostMeter(self._settings.metrics.interval_seconds, metrics.take_host).run())
             tasks.start("startup snapshot", _save_when_read(repository, snapshots))
@@ -302,23 +302,32 @@ class ModelServer:
 
     def _registrations(self) -> list[Registration]:
         models = self._settings.models
-        return [
-            Registration(
-                archive=path,
-                url=model.archive,
-                configure=config_merger(models.defaults, models.by_model, model.overrides),
-                name=model.name,
-                manifest=model.manifest,
-                origin=Origin.SNAPSHOT if models.from_snapshot else Origin.STARTUP,
-                is_default=model.is_default,
-                default_handler=models.default_handler,
-                envelope=models.envelope,
-                limit_image_pixels=models.limit_image_pixels,
-                decode_input=models.decode_input,
-                packages_cache=models.packages_cache,
-            )
-            for model, path in models.startup
-        ]
+        origin = Origin.SNAPSHOT if models.from_snapshot else Origin.STARTUP
+        return [self._registration(model, path, origin) for model, path in models.startup]
+
+    def _whole_store(self) -> WholeStore | None:
+        """Return the model store if everything in it is served."""
+        store = self._settings.models.store
+        if self._settings.models.from_snapshot or self._settings.values["load_models"].text.strip().lower() != "all":
+            return None
+        return WholeStore(store, lambda name: self._registration(StartupModel(name), store / name, Origin.REQUEST))
+
+    def _registration(self, model: StartupModel, path: Path, origin: Origin) -> Registration:
+        models = self._settings.models
+        return Registration(
+            archive=path,
+            url=model.archive,
+            configure=config_merger(models.defaults, models.by_model, model.overrides),
+            name=model.name,
+            manifest=model.manifest,
+            origin=origin,
+            is_default=model.is_default,
+            default_handler=models.default_handler,
+            envelope=models.envelope,
+            limit_image_pixels=models.limit_image_pixels,
+            decode_input=models.decode_input,
+            packages_cache=models.packages_cache,
+        )
 
     def _wished(self, wish: Wish, archive: Path) -> Registration:
         """Return the registration of a model that was wished for over the API."""

@@ -1,18 +1,20 @@
 """``--reload``: watch the files of the models that were loaded at the start, and load a model anew when its own change.
 
-The new one takes over when it can answer. An edit that breaks it changes nothing: the old one goes on, and the log says why.
+The new one takes over when it can answer. An edit that breaks it changes nothing: the old one goes on, and the log says why. Where a whole
+store is served, what is put into it is loaded and what is taken out of it is removed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from watchfiles import Change, awatch
 
 from flambeau.foundation.errors import FlambeauError
+from flambeau.programs.settings.server import archives_in
 from flambeau.serving.archive.plain import WEIGHTS, manifest_of_folder
 from flambeau.serving.repository import Registration, Repository
 
@@ -26,31 +28,60 @@ OLD_SECONDS_MAX = 120.0
 """What the old workers may still take for what they had accepted."""
 
 
+@dataclass(frozen=True, slots=True)
+class WholeStore:
+    """A model store, all of which is served."""
+
+    path: Path
+    registration_of: Callable[[str], Registration]
+    """Takes the name of an archive that was put into it."""
+
+
 class Reloader:
     """Keep models as their files are.
 
     Args:
         repository: where they are registered.
         registrations: those whose archives or folders are watched.
+        store: where models come and go; None: no more come.
     """
 
-    def __init__(self, repository: Repository, registrations: Iterable[Registration]) -> None:
+    def __init__(self, repository: Repository, registrations: Iterable[Registration], store: WholeStore | None = None) -> None:
         self._repository = repository
         self._registrations = list(registrations)
+        self._store = store
 
     async def run(self) -> None:
         """Watch until cancelled."""
         folders = {each.archive if each.archive.is_dir() else each.archive.parent for each in self._registrations}
+        if self._store is not None:
+            folders.add(self._store.path)
         if not folders:
             _log.warning("--reload has no effect: no model is loaded at the start")
             return
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it would tell of every change, and we tell of those that count
-        async for changes in awatch(*folders, debounce=SETTLE_MILLISECONDS, watch_filter=_counts):
+        async for changes in awatch(*folders, debounce=SETTLE_MILLISECONDS, watch_filter=self._counts):
             changed = sorted({Path(path) for _, path in changes})
+            known = {each.archive for each in self._registrations}
+            if self._store is not None:
+                await self._follow(self._store)
             for index, registration in enumerate(self._registrations):
                 own = [path for path in changed if path.is_relative_to(registration.archive)]
-                if own:
+                if own and registration.archive in known:
                     self._registrations[index] = await self._reload(registration, own)
+
+    async def _follow(self, store: WholeStore) -> None:
+        """Remove the models whose archives have gone, and load those that have come."""
+        there = {store.path / name for name in archives_in(store.path)}
+        for gone in [each for each in self._registrations if each.archive.parent == store.path and each.archive not in there]:
+            self._registrations.remove(gone)
+            await self._repository.withdraw(gone, OLD_SECONDS_MAX)
+            _log.info("%s has gone, and its model with it", gone.archive.name)
+        for path in sorted(there - {each.archive for each in self._registrations}):
+            _log.info("%s has come: loading it", path.name)
+            registration = store.registration_of(path.name)
+            self._registrations.append(registration)
+            self._repository.register(registration)
 
     async def _reload(self, registration: Registration, changed: list[Path]) -> Registration:
         """Load a model anew; return what is registered now."""
@@ -65,6 +96,8 @@ class Reloader:
         _log.info("%s changed: model %s %s serves it now", what, model.name, model.version)
         return fresh
 
-
-def _counts(_: Change, path: str) -> bool:
-    return path.endswith(ENDINGS) and not any(part.startswith(".") or part == "__pycache__" for part in Path(path).parts[-2:])
+    def _counts(self, _: Change, path: str) -> bool:
+        parts = Path(path).parts[-2:]
+        # Of a folder that is moved only its own path is told.
+        is_in_store = self._store is not None and Path(path).parent == self._store.path
+        return (is_in_store or path.endswith(ENDINGS)) and not any(part.startswith(".") or part == "__pycache__" for part in parts)

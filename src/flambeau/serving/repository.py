@@ -286,6 +286,13 @@ class Repository:
                 await self._end(entry, grace_seconds)
                 return
 
+    async def withdraw(self, registration: Registration, grace_seconds: float) -> None:
+        """Remove what came of a registration, loaded or not; without effect if somebody has removed it meanwhile."""
+        for entry in self._entries:
+            if entry.registration is registration:
+                await self._end(entry, grace_seconds)
+                return
+
     async def replace(self, old: Registration, new: Registration, grace_seconds: float) -> LoadedModel:
         """Load a registered model anew; the new one takes over when its workers have loaded, and until then the old one serves.
 

@@ -16,6 +16,7 @@ from flambeau.cli.doctor import doctor
 from flambeau.foundation.errors import NotFound
 from flambeau.programs.doctor.findings import Level, Row
 from flambeau.programs.doctor.survey import examine
+from flambeau.serving.archive.workflow import WorkflowArchiveRequest, pack_workflow
 from tests.fixtures.archives import ECHO, write_mar
 
 ROOT = Path(__file__).parents[3]
@@ -201,3 +202,50 @@ def test_an_empty_or_absent_path(tmp_path: Path) -> None:
 def test_every_row_that_findings_name_is_in_the_document() -> None:
     document = (ROOT / "docs/compatibility.md").read_text()
     assert set(Row) <= set(re.findall(r"^\| ([^|]+) \|", document, flags=re.MULTILINE))
+
+
+FUNCTIONS = """\
+from ts.utils.util import map_class_to_label
+
+def start(data, context):
+    return data
+"""
+
+
+def write_war(store: Path, spec: str, functions: str = FUNCTIONS) -> None:
+    sources = store.parent / "sources"
+    sources.mkdir()
+    (sources / "spec.yaml").write_text(spec)
+    (sources / "functions.py").write_text(functions)
+    pack_workflow(WorkflowArchiveRequest("w", sources / "spec.yaml", sources / "functions.py", export_path=store))
+    (sources / "functions.py").unlink()
+
+
+def test_a_workflow_runs_unchanged(tmp_path: Path) -> None:
+    write_mar(tmp_path / "store", "m", ECHO)
+    write_war(tmp_path / "store", "models:\n  m:\n    url: m.mar\ndag:\n  start: [m]\n")
+    assert said(tmp_path, Level.CHANGE) == said(tmp_path, Level.ADVICE) == []
+    assert "store/w.war: workflow w of 2 nodes: runs unchanged" in said(tmp_path, Level.UNCHANGED)
+
+
+@pytest.mark.parametrize(
+    ("spec", "functions", "level", "why"),
+    [
+        ("models:\n  m:\n    url: m.mar\ndag:\n  end: [m]\n", FUNCTIONS, Level.CHANGE, "node end is neither a model nor a function"),
+        ("models:\n  m:\n    url: m.mar\ndag:\n  start: [m]\n", FUNCTIONS, Level.ADVICE, "model m names m.mar, which is not in this"),
+        ("models: {}\ndag: {}\n", FUNCTIONS, Level.CHANGE, "dag must be a mapping of nodes"),
+        ("models: {batch: 1}\ndag:\n  start: []\n", FUNCTIONS, Level.CHANGE, "models.batch must be a mapping"),
+        ("dag:\n  start: []\n", "def start(:\n", Level.CHANGE, "is no Python that runs here"),
+        ("dag:\n  start: []\n", "import no_such_package_at_all\nfrom x import *\n", Level.CHANGE, "no_such_package_at_all"),
+    ],
+)
+def test_what_a_workflow_needs_is_told(tmp_path: Path, spec: str, functions: str, level: Level, why: str) -> None:
+    (tmp_path / "store").mkdir()
+    write_war(tmp_path / "store", spec, functions)
+    assert any(why in text and text.startswith("store/w.war") for text in said(tmp_path, level))
+
+
+def test_a_broken_workflow_archive_is_told(tmp_path: Path) -> None:
+    (tmp_path / "w.war").write_bytes(b"no zip")
+    [text] = said(tmp_path, Level.CHANGE)
+    assert text.startswith("w.war: ")

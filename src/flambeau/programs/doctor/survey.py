@@ -11,6 +11,7 @@ from flambeau.programs.doctor.archives import examine_archive, is_archive
 from flambeau.programs.doctor.configuration import Configured, examine_configuration
 from flambeau.programs.doctor.findings import Finding, Level, Report
 from flambeau.programs.doctor.scripts import CHARACTERS_MAX, NAMES, examine_script
+from flambeau.programs.doctor.workflows import examine_workflow
 from flambeau.programs.settings.properties import FILE_BYTES_MAX
 
 FILES_MAX = 20_000
@@ -50,7 +51,7 @@ def examine(path: Path, environment: Mapping[str, str]) -> Report:
             elif NAMES.match(file.name):
                 findings += examine_script(_text(file, CHARACTERS_MAX), place)
             elif file.suffix == ".war":
-                findings.append(Finding(Level.UNCHANGED, place, "a workflow archive; its models are examined as archives of their own"))
+                findings += examine_workflow(file, place, in_store)
         except OSError as error:
             findings.append(Finding(Level.ADVICE, place, f"cannot be read: {error.strerror}"))
     if not findings:

@@ -78,7 +78,7 @@ def test_mlserver_is_told_by_its_environment(tmp_path: Path) -> None:
         "FLAMBEAU_MOUNTS": f'{{"/mnt/models": "{tmp_path}"}}',
     }
     _, model = runtime_flags(["mlserver"], environment)
-    assert (model.runtime, model.name, model.directory, model.options) == ("xgboost", "m", tmp_path, {"output_name": "predict"})
+    assert (model.runtime, model.name, model.directory, model.options) == ("xgboost", "m", tmp_path, {"as_mlserver": True})
     with pytest.raises(InvalidInput, match=r"mlserver_mlflow\.MLflowRuntime"):
         runtime_flags(["mlserver"], {**environment, "MLSERVER_MODEL_IMPLEMENTATION": "mlserver_mlflow.MLflowRuntime"})
 

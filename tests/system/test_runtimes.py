@@ -80,7 +80,7 @@ def test_v2_is_mlservers_as_on_a_cluster(namespace: Platform) -> None:
     shown = namespace.kubectl("get", "isvc", "iris-v2", "-n", "torchserve", "-o", "jsonpath={.status.clusterServingRuntimeName}").stdout
     assert shown == "kserve-mlserver"
     said = namespace.post("/v2/models/iris-v2/infer", v2("x"), host=host_of("iris-v2"))
-    assert said.json()["outputs"] == [{"name": "predict", "shape": [2], "datatype": "INT64", "data": [1, 0]}]
+    assert said.json()["outputs"] == [{"name": "predict", "shape": [2, 1], "datatype": "INT64", "data": [1, 0]}]
 
 
 @pytest.mark.usefixtures("iris")

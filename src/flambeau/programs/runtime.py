@@ -30,7 +30,7 @@ _MLSERVER = {
     "mlserver_xgboost.XGBoostModel": "xgboost",
     "mlserver_lightgbm.LightGBMModel": "lightgbm",
 }
-_HANDLER_OPTIONS = ("nthread", "task", "max_length", "max_new_tokens", "return_probabilities", "trust_remote_code", "output_name")
+_HANDLER_OPTIONS = ("nthread", "task", "max_length", "max_new_tokens", "return_probabilities", "trust_remote_code")
 RUNTIMES = ("auto", *(name for name in FORMATS if name != "torch"), "torch", "mlserver", "triton")
 """What the first word may be: a format, ``auto`` (the files say), or another server whose environment and layout are read."""
 
@@ -87,7 +87,8 @@ def runtime_flags(words: Sequence[str], environment: Mapping[str, str]) -> tuple
     }
     if given.workers is not None:
         keys["default_workers_per_model"] = (str(given.workers), "--workers")
-    options = {name: getattr(given, name) for name in _HANDLER_OPTIONS if getattr(given, name) is not None}
+    options: dict[str, Any] = {"as_mlserver": True} if runtime == "mlserver" else {}
+    options |= {name: getattr(given, name) for name in _HANDLER_OPTIONS if getattr(given, name) is not None}
     flags = Flags(
         model_store=str(directory),
         no_config_snapshots=True,
@@ -177,8 +178,6 @@ def _flags_of(runtime: str, environment: Mapping[str, str]) -> list[tuple[tuple[
         (("--max_new_tokens",), _positive, None),
         (("--return_probabilities",), _boolean, None),
         (("--trust_remote_code", "--trust-remote-code"), _boolean, None),
-        # MLServer's own name for what its runtimes predict.
-        (("--output_name",), str, "predict" if is_mlserver else None),
     ]
 
 

@@ -49,6 +49,8 @@ from flambeau.serving.workers.devices import nvidia_gpus
 
 CONFIG_FILE_VARIABLE = "TS_CONFIG_FILE"
 TERMINATION_LOG_VARIABLE = "FLAMBEAU_TERMINATION_LOG"
+MODELS_DOOR_VARIABLE = "FLAMBEAU_MODELS_DOOR"
+MORE_MODELS_VARIABLE = "FLAMBEAU_MORE_MODELS"
 KSERVE_PORT = 8080
 """Where KServe expects a runtime's door when PORT says nothing else."""
 NAMES_SHOWN_MAX = 10
@@ -120,6 +122,15 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class MoreModels:
+    """A door for the agent alone, and the models that it brings."""
+
+    socket: Path
+    store: Path
+    """What a registration at this door may name."""
+
+
+@dataclass(frozen=True, slots=True)
 class DoorSettings:
     """Which doors open, and what comes in."""
 
@@ -129,6 +140,8 @@ class DoorSettings:
     """None: enable_metrics_api is false."""
     kserve: Address | None
     """KServe's door, in a pod whose config has another inference port."""
+    more_models: MoreModels | None = None
+    """Where a pod's agent brings models while the server runs; None outside of pods."""
     request_bytes_max: int = 6_553_500
     """A body above it is answered 413."""
     model_api: bool = False
@@ -243,7 +256,9 @@ def read_values(flags: Flags, environment: Mapping[str, str], mounts: Mounts, *,
     file, name = PropertiesFile({}, ()), named or path.name
     if named and not path.is_file():
         source = CONFIG_FILE_VARIABLE if environment.get(CONFIG_FILE_VARIABLE) else "--ts-config"
-        raise NotFound(f"{source} not found: {named}", reason="ConfigNotFound")
+        hint = "for a model file without archive and config, set the model's runtime to flambeau-server"
+        in_pod = environment.get(POD_ADDRESS_VARIABLE)
+        raise NotFound(f"{source} not found: {named}", hint=hint if in_pod else None, reason="ConfigNotFound")
     if path.is_file():
         try:
             if path.stat().st_size > FILE_BYTES_MAX:
@@ -287,6 +302,7 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
         management=management,
         metrics=metrics,
         kserve=kserve,
+        more_models=_more_models(environment),
         request_bytes_max=values["max_request_size"].integer(least=1),
         model_api=model_api,
         keys=keys,
@@ -296,6 +312,11 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
         transforms_max=values["NUM_WORKERS"].integer(least=1),
         service_name=environment.get("INFERENCE_SERVICE_NAME") or None,
     )
+
+
+def _more_models(environment: Mapping[str, str]) -> MoreModels | None:
+    socket, store = environment.get(MODELS_DOOR_VARIABLE), environment.get(MORE_MODELS_VARIABLE)
+    return MoreModels(Path(socket), Path(store)) if socket and store else None
 
 
 def _address(value: Value, pod_address: str | None) -> Address:

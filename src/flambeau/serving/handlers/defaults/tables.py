@@ -20,6 +20,8 @@ from flambeau.serving.model import Signature, Tensors, TensorSignature
 
 logger = logging.getLogger(__name__)
 
+MLSERVER_OUTPUT = "predict"
+"""How MLServer calls what its runtimes predict: a column, where KServe's own servers send a row."""
 PROBABILITY_SWITCH = "PREDICT_PROBA"
 """Environment variable, as of KServe's server: answer with probabilities instead of classes."""
 
@@ -48,13 +50,18 @@ class TableHandler(TensorHandler):
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Return the predictions."""
-        name = str(self.options.get("output_name", OUTPUT))
         if inputs.keys() == {UNNAMED}:
-            return {name: self.predict(inputs[UNNAMED])}
+            return self._named(self.predict(inputs[UNNAMED]))
         pandas = required("pandas", self.extra)
         # An object may hold a column's values as a list, as it does for KServe's server.
         columns = {name: array[0] if array.ndim == 2 and len(array) == 1 else array for name, array in inputs.items()}
-        return {name: self.predict(pandas.DataFrame(columns))}
+        return self._named(self.predict(pandas.DataFrame(columns)))
+
+    def _named(self, predictions: Any) -> dict[str, Any]:
+        if not self.options.get("as_mlserver"):
+            return {OUTPUT: predictions}
+        array = numpy.asarray(predictions)
+        return {MLSERVER_OUTPUT: array[:, numpy.newaxis] if array.ndim == 1 else array}
 
     def _signature(self, platform: str, features: int | None) -> Signature:
         return Signature(platform, (TensorSignature("input-0", "FP64", (-1, features)),) if features else ())

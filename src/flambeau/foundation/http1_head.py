@@ -16,7 +16,7 @@ _REQUEST_LINE_REST_BYTES = 32
 """Longest method, two spaces and the version: what a request line may have beside its target."""
 
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{0,255}?)\.?(?::[0-9]{0,5})?")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?@\s]+)(.*)", re.DOTALL)
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?@\s]+)((?:[/?].*)?)", re.DOTALL)
 
 _READ_HERE = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
 
@@ -65,7 +65,7 @@ class Refusal(Exception):
 
 
 class Head:
-    """A request's first part, checked.
+    """A request's first part, checked. Never changed once it is read: a connection's next request with the same bytes gets the same one.
 
     ``path`` and ``query`` are as the client sent them, undecoded. ``headers`` keep the client's spelling and order.
     """
@@ -77,6 +77,7 @@ class Head:
         "headers",
         "host",
         "keep_alive",
+        "kept",
         "method",
         "path",
         "query",
@@ -98,6 +99,11 @@ class Head:
     keep_alive: bool
     expect_continue: bool
     version_1_0: bool
+    kept: object
+    """What the application made of this head and will want again; None at first."""
+
+    def __init__(self) -> None:
+        self.kept = None
 
     def get(self, name: bytes) -> bytes | None:
         """Return the last value of a header, or None.

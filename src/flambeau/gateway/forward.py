@@ -163,7 +163,7 @@ class Forward(Passage):
 
     def _send(self, data: bytes) -> None:
         """Send a piece of the body, behind the head if that waits for it."""
-        if self._head.chunked:
+        if self._head.chunked and data:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         upstream = cast(Upstream, self._upstream)
         upstream.write(data if self._head_sent else self._take_head() + data)

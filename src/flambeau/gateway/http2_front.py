@@ -29,13 +29,14 @@ Application = Callable[[Head, "Stream"], Exchange]
 class Stream:
     """One request and its answer; to applications it is what ``Connection`` is to those of HTTP/1.1."""
 
-    __slots__ = ("_exchange", "_flow", "_head_only", "_over", "_started", "peer")
+    __slots__ = ("_exchange", "_flow", "_head_only", "_left", "_over", "_started", "peer")
 
     def __init__(self, flow: Flow, peer: str) -> None:
         self._flow = flow
         self.peer = peer
         self._exchange: Exchange = ANSWERED
         self._head_only = False
+        self._left: int | None = None  # of a body whose length was announced
         self._started = False
         self._over = False
         flow.listener = self
@@ -48,6 +49,7 @@ class Stream:
             self._refuse(refusal, headers)
             return
         self._head_only = head.method == "HEAD"
+        self._left = head.content_length
         is_call = (head.get(b"content-type") or b"").startswith(b"application/grpc")
         exchange = (grpc if is_call else application)(head, self)
         if not self._over:
@@ -108,15 +110,23 @@ class Stream:
         """Ignore: clients send requests."""
 
     def on_data(self, data: bytes) -> None:
-        """Pass a piece of the request on."""
-        self._exchange.on_body(data)
+        """Pass a piece of the request on; an empty one would be a body's end where bodies go in chunks."""
+        if self._left is not None:
+            self._left -= len(data)
+        if data:
+            self._exchange.on_body(data)
 
     def on_trailers(self, headers: HeaderList) -> None:
         """Drop what nobody uses."""
 
     def on_done(self) -> None:
-        """Pass the request's end on."""
-        self._exchange.on_end()
+        """Pass the request's end on, unless it is not where the request said: a replica would take the next request for the rest."""
+        if self._left:
+            exchange = self._exchange
+            self.abort(Codes.PROTOCOL_ERROR)
+            exchange.on_abort()
+        else:
+            self._exchange.on_end()
 
     def on_reset(self, code: int | None, cause: str) -> None:
         """Cancel."""

@@ -11,6 +11,8 @@ from flambeau.gateway.headers import REQUEST_ID_BYTES_MAX
 HeaderList = Sequence[tuple[bytes, bytes]]
 
 _METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
+_NAME = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+")
+"""What can stand before a colon in HTTP/1.1."""
 _TARGET = re.compile(rb"/[!\"$-~\x80-\xff]*|\*")
 """What can stand in a request line of HTTP/1.1, without a fragment: a space would end it."""
 
@@ -45,6 +47,8 @@ def head_of(headers: HeaderList, ended: bool, limits: Limits = DEFAULT_LIMITS) -
         raise Refusal(414, f"the request's target is over {limits.target_bytes_max} bytes")
     if len(fields) > limits.header_count_max:
         raise Refusal(431, f"the request has over {limits.header_count_max} headers")
+    if any(_NAME.fullmatch(name) is None for name, _ in fields):
+        raise Refusal(400, "malformed HTTP request: a header's name is no word")
     if not authority:
         raise Refusal(400, "malformed HTTP request: no :authority")
     head.headers = [(b"host", authority), *fields]
@@ -52,6 +56,8 @@ def head_of(headers: HeaderList, ended: bool, limits: Limits = DEFAULT_LIMITS) -
     head.path, _, head.query = head.target.partition(b"?")
     length = head.get(b"content-length")
     head.content_length = int(length) if length is not None and length.isdigit() else None
+    if head.content_length and (ended or head.method == "HEAD"):
+        raise Refusal(400, "malformed HTTP request: a Content-Length without a body")
     head.chunked = not ended and head.content_length is None
     head.keep_alive, head.expect_continue, head.version_1_0 = True, False, False
     return head

@@ -28,6 +28,11 @@ STREAMS_MAX: Final = 256
 """Open streams per connection that a peer may have: at most 64 MiB of bytes that wait."""
 FRAME_BYTES_MAX: Final = 65_536
 HEADER_BYTES_MAX: Final = 65_536
+RESETS_MAX: Final = 1000
+"""Requests in a row that a client may take back, or that break HTTP/2; such a stream costs us more than it costs the client
+(CVE-2023-44487, CVE-2025-8671)."""
+RESETS_PER_SECOND: Final = 100.0
+"""How fast they are forgiven."""
 _LAST_ID: Final = 2**31 - 3
 BACKLOG_BYTES: Final = 65_536
 """Waiting bytes of a stream above which its listener is told to pause; one window more may still come."""
@@ -161,11 +166,16 @@ class _Frames(h2.connection.H2Connection):
         return [], [told]
 
     def refuse_long_frame(self) -> None:
-        """Look at the length of the frame that has begun to arrive: h2 would wait for its end, up to 16 MiB, before it refuses it.
+        """Look at what has begun to arrive: h2 would wait for a frame's end, up to 16 MiB, and for a head's, 64 frames long.
 
         Raises:
-            FrameTooLargeError: it is too long.
+            FrameTooLargeError: a frame is too long.
+            DenialOfServiceError: a head is.
         """
+        pieces = self.incoming_buffer._headers_buffer
+        if pieces and sum(len(piece.data) for piece in pieces) > HEADER_BYTES_MAX:
+            self.close_connection(Codes.ENHANCE_YOUR_CALM)
+            raise h2.exceptions.DenialOfServiceError("a head is too long")
         begun = self.incoming_buffer._data
         if len(begun) >= 3 and int.from_bytes(begun[:3], "big") > self.max_inbound_frame_size:
             self.close_connection(Codes.FRAME_SIZE_ERROR)
@@ -197,6 +207,8 @@ class Link:
         self._flush_is_due = False
         self._writable = True
         self._credit = 0
+        self._resets = 0.0  # that aren't forgiven yet
+        self._reset_at = 0.0
         self.flows: dict[int, Flow] = {}
         self.gone = False
         """The connection can't be used any more."""
@@ -332,6 +344,8 @@ class Link:
         elif isinstance(event, h2.events.ConnectionTerminated):
             self._end_after(event.last_stream_id or 0)
         else:
+            if isinstance(event, h2.events.StreamReset) and not self._client:
+                self._count_reset()
             if isinstance(event, h2.events.DataReceived):
                 self._credit += event.flow_controlled_length
             flow = self.flows.get(getattr(event, "stream_id", 0) or 0)
@@ -355,6 +369,15 @@ class Link:
             self._lose_stream(flow, event.error_code, "reset the stream")
         elif isinstance(event, h2.events.WindowUpdated):
             flow.pump()
+
+    def _count_reset(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._resets = max(0.0, self._resets - (now - self._reset_at) * RESETS_PER_SECOND) + 1.0
+        self._reset_at = now
+        if self._resets > RESETS_MAX:
+            self._h2.close_connection(Codes.ENHANCE_YOUR_CALM)
+            self._flush()
+            raise h2.exceptions.DenialOfServiceError(f"over {RESETS_MAX} requests were taken back")
 
     def _begin(self, event: h2.events.RequestReceived) -> None:
         assert self._on_request is not None, "only clients are sent no requests"

@@ -26,6 +26,8 @@ _REFUSED_CONNECTIONS_MAX: Final = 256
 """Connections over ``connections_max`` that still get their 503; further ones are cut."""
 _WRITE_TOGETHER_BYTES_MAX: Final = 65536
 """A body up to this size is copied behind its head; a longer one is handed over as it is."""
+_REMEMBERED_HEAD_BYTES_MAX: Final = 4096
+"""A head up to this size is remembered: clients of a kept connection mostly send the same one again."""
 _NEVER: Final = math.inf
 
 # What a connection is doing.
@@ -87,6 +89,7 @@ class Connection(asyncio.Protocol):
         "_framing",
         "_gone",
         "_head",
+        "_head_bytes",
         "_held",
         "_keep_alive",
         "_length_left",
@@ -107,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._state = _IDLE
         self._answer = _NONE
         self._exchange: Exchange | None = None
+        self._head_bytes = b"\0"  # of _head, where they are remembered; no request begins like this
         self._held = b""  # a head's beginning, or what came behind a request that isn't answered yet
         self._chunked: ChunkedBody | None = None
         self._body_left = 0
@@ -140,7 +144,7 @@ class Connection(asyncio.Protocol):
             self._peer_address = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
         return self._peer_address
 
-    def respond(self, status: int, headers: Headers, body: bytes, phrase: bytes = b"") -> None:
+    def respond(self, status: int, headers: Headers, body: bytes, phrase: bytes = b"", block: bytes = b"") -> None:
         """Send a whole answer in one write.
 
         Args:
@@ -148,6 +152,7 @@ class Connection(asyncio.Protocol):
             headers: without content-length, connection, server and date, which are added.
             body: left out where HTTP has none (HEAD, 204, 304).
             phrase: the reason phrase, if not HTTP's own.
+            block: more headers as they go over the wire, each with its line's end; the caller answers for their form.
 
         Raises:
             RuntimeError: the request is answered already.
@@ -157,7 +162,8 @@ class Connection(asyncio.Protocol):
             return
         self._expect_answer(_NONE)
         keep = self._keep_alive and self._may_keep_alive()
-        head = self._answer_head(status, headers, keep, b"" if status == 204 else b"content-length: %d\r\n" % len(body), phrase)
+        framing = block if status == 204 else b"%bcontent-length: %d\r\n" % (block, len(body))
+        head = self._answer_head(status, headers, keep, framing, phrase)
         self._exchange = None
         if not body or status in (204, 304) or self._head.method == "HEAD":
             self._transport.write(head)
@@ -384,21 +390,25 @@ class Connection(asyncio.Protocol):
     def _take_head(self, data: bytes) -> bytes:
         """Begin an exchange if the head is whole; return what stands behind the head."""
         server = self._server
-        while data.startswith(b"\r\n"):
-            data = data[2:]  # RFC 9112, 2.2: an empty line before a request is ignored
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
-            self._wait_for_head(data)
-            return b""
-        if data.startswith(b"PRI * HTTP/2.0"):
-            if server.http2 is None:
-                raise Refusal(505, "HTTP/2 is not spoken here; use HTTP/1.1")
-            self._become_tunnel()
-            self._exchange = ANSWERED  # stands until the other protocol has said its first words
-            self._exchange = server.http2(self)
-            return data
-        head = read_head(data, end, server.limits)
-        self._head = head
+        if data.startswith(self._head_bytes):
+            head, end = self._head, len(self._head_bytes)  # a head is a function of its bytes, and these end with its empty line
+        else:
+            while data.startswith(b"\r\n"):
+                data = data[2:]  # RFC 9112, 2.2: an empty line before a request is ignored
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                self._wait_for_head(data)
+                return b""
+            if data.startswith(b"PRI * HTTP/2.0"):
+                if server.http2 is None:
+                    raise Refusal(505, "HTTP/2 is not spoken here; use HTTP/1.1")
+                self._become_tunnel()
+                self._exchange = ANSWERED  # stands until the other protocol has said its first words
+                self._exchange = server.http2(self)
+                return data
+            head = read_head(data, end, server.limits)
+            self._head = head
+            self._head_bytes = data[:end] if end <= _REMEMBERED_HEAD_BYTES_MAX else b"\0"
         self._answer = _NONE
         self._keep_alive = head.keep_alive and not server.draining
         if head.chunked or head.content_length:
@@ -499,8 +509,8 @@ class Connection(asyncio.Protocol):
         return self._chunked is None and not self._continue_due and self._body_left <= self._server.limits.discard_bytes_max
 
     def _answer_head(self, status: int, headers: Headers, keep: bool, framing: bytes, phrase: bytes) -> bytes:
-        block = b"".join([b"%b: %b\r\n" % header for header in headers])
-        if block.count(b"\n") != len(headers) or block.count(b"\r") != len(headers):
+        block = b"".join([b"%b: %b\r\n" % header for header in headers]) if headers else b""
+        if headers and (block.count(b"\n") != len(headers) or block.count(b"\r") != len(headers)):
             raise ValueError("a header of the answer holds a line break")
         if not keep:
             closing = b"connection: close\r\n\r\n"

@@ -28,18 +28,18 @@ def archive(
     """Package a PyTorch model and its handler as a model archive.
 
     Args:
-        model_name: name of the model, and of the archive's file.
-        handler: a built-in handler's name or a Python file, perhaps with :function.
-        version: the model's version, any text.
-        serialized_file: the weights, a state dict (.pt, .pth) or TorchScript (.pt).
-        model_file: the Python file whose one class builds the model; not for TorchScript.
-        extra_files: comma-separated files, folders and patterns that the handler needs.
-        runtime: what runs the handler.
-        export_path: folder to write to.
-        archive_format: a zip (default), without compression, a tar.gz or a folder.
-        force: overwrite an archive of that name.
-        requirements_file: a requirements.txt with the handler's Python packages.
-        config_file: a model-config.yaml.
+        model_name: name of the model, and of the archive's file, such as `--model-name mnist`.
+        handler: a built-in handler's name or a Python file, perhaps with :function, such as `--handler image_classifier`.
+        version: the model's version, any text, such as `--version 2.0`.
+        serialized_file: the weights, a state dict (.pt, .pth) or TorchScript (.pt), such as `--serialized-file mnist_cnn.pt`.
+        model_file: the Python file whose one class builds the model; not for TorchScript, such as `--model-file mnist.py`.
+        extra_files: comma-separated files, folders and patterns that the handler needs, such as `--extra-files index_to_name.json,vocab/`.
+        runtime: what runs the handler, such as `--runtime python3`.
+        export_path: folder to write to, such as `--export-path model-store`.
+        archive_format: a zip (default), without compression, a tar.gz or a folder, such as `--archive-format tgz`.
+        force: overwrite an archive of that name, such as `--force`.
+        requirements_file: a requirements.txt with the handler's Python packages, such as `--requirements-file requirements.txt`.
+        config_file: a model-config.yaml, such as `--config-file model-config.yaml`.
     """
     written = pack(
         ArchiveRequest(

@@ -16,7 +16,7 @@ def doctor(path: Path, /, *, output: Annotated[Literal["text", "json"], Paramete
 
     Args:
         path: a folder with config.properties, archives and scripts, or one of these files.
-        output: ``text`` for people, ``json`` for scripts.
+        output: ``text`` for people, ``json`` for scripts, such as `--output json`.
     """
     from flambeau.programs.doctor.findings import COMPATIBILITY, Level  # noqa: PLC0415 - only this command pays for it
     from flambeau.programs.doctor.survey import examine  # noqa: PLC0415

@@ -33,16 +33,19 @@ def serve(
     """Run the model server until SIGTERM or Ctrl-C.
 
     Args:
-        folder: a model's folder (handler, weights, perhaps a MAR-INF/MANIFEST.json), or a model store whose models are all loaded.
-        reload: load a model anew when its files change; the old one serves until the new one can, and goes on if it cannot.
-        model_store: directory that holds the .mar files; needed unless the config file names it.
-        models: what to load at the start: ``all``, or one or more ``[name=]archive``.
-        ts_config: a config.properties; TS_CONFIG_FILE beats it, ./config.properties stands in for it.
-        workflow_store: directory of workflow archives.
-        no_config_snapshots: neither save nor restore configuration snapshots.
-        disable_token_auth: serve without token authorization.
-        enable_model_api: allow to register and unregister models over HTTP.
-        show_config: print every setting with its source, and end.
+        folder: a model's folder (handler, weights, perhaps a MAR-INF/MANIFEST.json), or a model store whose models are all
+            loaded, such as `flambeau serve my-model`.
+        reload: load a model anew when its files change; the old one serves until the new one can, and goes on if it cannot. Of a model
+            store, load what is put into it and remove what is taken out, such as `flambeau serve model-store --reload`.
+        model_store: directory that holds the .mar files; needed unless the config file names it, such as `--model-store model-store`.
+        models: what to load at the start, such as `--models all` or `--models mnist=mnist.mar other.mar`.
+        ts_config: a config.properties; TS_CONFIG_FILE beats it, ./config.properties stands in for it, such as
+            `--ts-config config.properties`.
+        workflow_store: directory of workflow archives, such as `--workflow-store workflows`.
+        no_config_snapshots: neither save nor restore configuration snapshots, such as `--ncs`.
+        disable_token_auth: serve without token authorization, such as `--dt`.
+        enable_model_api: allow to register and unregister models over HTTP, such as `--enable-model-api`.
+        show_config: print every setting with its source, and end, such as `flambeau serve model-store --show-config`.
         log_config: a log4j2 XML file; its levels count, and TorchServe's log files are written.
         cpp_log_config: no effect: there is no C++ backend.
         plugins_path: no effect: plug-ins are Java.

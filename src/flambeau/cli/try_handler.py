@@ -40,10 +40,10 @@ def try_handler(
     Args:
         archive: a .mar file, or a model's folder, packed or not.
         input_file: a file with the request's body; ``-`` is standard input.
-        content_type: the request's; by default what the file's name says.
-        protocol: the form of the request: TorchServe's own, KServe's V1 or V2.
-        explain: ask for an explanation instead of a prediction.
-        output: ``text`` for people, ``json`` for scripts.
+        content_type: the request's; by default what the file's name says, such as `--content-type image/png`.
+        protocol: the form of the request, TorchServe's own, KServe's V1 or V2, such as `--protocol v1`.
+        explain: ask for an explanation instead of a prediction, such as `--explain`.
+        output: ``text`` for people, ``json`` for scripts, such as `--output json`.
     """
     from flambeau.programs.handler_trial import run_once  # noqa: PLC0415 - its imports take as long as the rest
 

@@ -43,7 +43,7 @@ def up(
     log_level
         The least severe lines that are written, such as `--log-level WARNING`.
     log_format
-        `text` for people, `json` for collectors.
+        `text` for people, `json` for collectors, such as `--log-format json`.
     """
     from flambeau.programs.gateway_supervisor import GatewayAddress, GatewayTls  # noqa: PLC0415 - only this command pays for it
     from flambeau.programs.platform import PlatformSettings, run  # noqa: PLC0415 - likewise

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say and return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     if options.version:
         print(f"TorchServe Version is {TORCHSERVE_VERSION}")
         return 0
@@ -55,25 +55,46 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return _run_here(options, pid_file) if options.foreground else _start_behind(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="torchserve", description="Serve models with Flambeau under TorchServe's command line.")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("-v", "--version", action="store_true", help="print the TorchServe version whose behaviour is kept")
-    what.add_argument("--start", action="store_true", help="start the server (the default)")
-    what.add_argument("--stop", action="store_true", help="stop the server")
-    parser.add_argument("--foreground", action="store_true", help="stay in the foreground")
-    parser.add_argument("--ts-config", "--ts_config", metavar="FILE", help="config.properties")
-    parser.add_argument("--model-store", "--model_store", metavar="DIR", help="where the .mar files are")
-    parser.add_argument("--workflow-store", "--workflow_store", metavar="DIR", help="where the workflow archives are")
-    parser.add_argument("--models", nargs="+", default=[], metavar="[NAME=]ARCHIVE", help="what to load, or: all")
-    parser.add_argument("--no-config-snapshots", "--ncs", action="store_true", help="neither save nor restore snapshots")
-    parser.add_argument("--disable-token-auth", "--dt", action="store_true", help="serve without token authorization")
-    parser.add_argument("--enable-model-api", action="store_true", help="allow to register and unregister models")
-    parser.add_argument("--started-fd", type=int, help=argparse.SUPPRESS)  # from _start_behind to its child
-    parser.add_argument("--log-config", metavar="FILE", help="a log4j2 XML file; its levels count")
-    parser.add_argument("--cpp-log-config", metavar="FILE", help="no effect: there is no C++ backend")
-    parser.add_argument("--plugins-path", "--ppath", metavar="DIR", help="no effect: plug-ins are Java")
-    return parser
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of TorchServe's flags; each one's help shows how it is written."""
+    made = argparse.ArgumentParser(
+        prog="torchserve",
+        description="Serve models with Flambeau under TorchServe's command line.",
+        epilog="Example: torchserve --start --model-store model-store --models mnist=mnist.mar --ts-config config.properties",
+    )
+    what = made.add_mutually_exclusive_group()
+    what.add_argument(
+        "-v", "--version", action="store_true", help="print the TorchServe version whose behaviour is kept, such as torchserve -v"
+    )
+    what.add_argument(
+        "--start", action="store_true", help="start the server, as without a word, such as torchserve --start --model-store store"
+    )
+    what.add_argument("--stop", action="store_true", help="stop the server and wait for its end, such as torchserve --stop")
+    made.add_argument("--foreground", action="store_true", help="stay in the foreground, as containers want, such as --start --foreground")
+    made.add_argument("--ts-config", "--ts_config", metavar="FILE", help="the settings, such as --ts-config config.properties")
+    made.add_argument("--model-store", "--model_store", metavar="DIR", help="where the .mar files are, such as --model-store model-store")
+    made.add_argument(
+        "--workflow-store", "--workflow_store", metavar="DIR", help="where the .war files are, such as --workflow-store workflows"
+    )
+    made.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]ARCHIVE",
+        help="what to load, such as --models all, or --models mnist=mnist.mar b.mar",
+    )
+    made.add_argument(
+        "--no-config-snapshots", "--ncs", action="store_true", help="neither save nor restore snapshots, such as torchserve --start --ncs"
+    )
+    made.add_argument("--disable-token-auth", "--dt", action="store_true", help="serve without keys, such as torchserve --start --dt")
+    made.add_argument(
+        "--enable-model-api", action="store_true", help="let models be registered and unregistered, such as --start --enable-model-api"
+    )
+    made.add_argument("--started-fd", type=int, help=argparse.SUPPRESS)  # from _start_behind to its child
+    made.add_argument("--log-config", metavar="FILE", help="a log4j2 file, of which the levels count, such as --log-config log4j2.xml")
+    made.add_argument("--cpp-log-config", metavar="FILE", help="no effect, there is no C++ backend, such as --cpp-log-config logging.yaml")
+    made.add_argument("--plugins-path", "--ppath", metavar="DIR", help="no effect, plug-ins are Java, such as --plugins-path plugins")
+    return made
 
 
 def _missing_path(options: argparse.Namespace) -> str | None:

@@ -18,7 +18,7 @@ from flambeau.serving.archive.workflow import WorkflowArchiveRequest, pack_workf
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make a workflow archive as the command line says, and return the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     logging.basicConfig(format="%(levelname)s - %(message)s", level=logging.WARNING)
     try:
         pack_workflow(
@@ -37,13 +37,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="torch-workflow-archiver", description="Package a workflow's spec and functions as an archive.")
-    required = parser.add_argument_group("required arguments")
-    required.add_argument("--workflow-name", required=True, help="name of the workflow, and of the archive's file")
-    required.add_argument("--spec-file", required=True, type=Path, help="YAML with the workflow's models and their graph")
-    required.add_argument("--handler", required=True, type=Path, help="Python file whose functions are nodes of the graph")
-    parser.add_argument("--export-path", type=Path, default=Path(), help="folder to write to (default: the current one)")
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite an archive of that name")
-    parser.add_argument("--extra-files", default="", help="comma-separated files that the functions need")
-    return parser
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the archiver's flags; each one's help shows how it is written."""
+    made = argparse.ArgumentParser(
+        prog="torch-workflow-archiver",
+        description="Package a workflow's spec and functions as an archive.",
+        epilog="Example: torch-workflow-archiver --workflow-name dogs --spec-file workflow.yaml --handler functions.py",
+    )
+    required = made.add_argument_group("required arguments")
+    required.add_argument(
+        "--workflow-name", required=True, help="name of the workflow, and of the archive's file, such as --workflow-name dogs"
+    )
+    required.add_argument(
+        "--spec-file", required=True, type=Path, help="YAML with the workflow's models and their graph, such as --spec-file workflow.yaml"
+    )
+    required.add_argument(
+        "--handler", required=True, type=Path, help="Python file whose functions are nodes of the graph, such as --handler functions.py"
+    )
+    made.add_argument(
+        "--export-path", type=Path, default=Path(), help="folder to write to, else the current one, such as --export-path workflow-store"
+    )
+    made.add_argument("-f", "--force", action="store_true", help="overwrite an archive of that name, such as --force")
+    made.add_argument(
+        "--extra-files", default="", help="comma-separated files that the functions need, such as --extra-files names.json,b.txt"
+    )
+    return made

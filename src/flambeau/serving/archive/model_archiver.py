@@ -69,45 +69,56 @@ class ModelArchiverConfig:
         )
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``torch-model-archiver``'s flags; each one's help shows how it is written."""
+    # argparse, not the library of our own commands: scripts rely on its abbreviations (`--model-n`).
+    made = argparse.ArgumentParser(
+        prog="torch-model-archiver",
+        description="Package a PyTorch model and its handler as a model archive.",
+        epilog="Example: torch-model-archiver --model-name mnist --version 1.0 --model-file mnist.py --serialized-file mnist_cnn.pt "
+        "--handler mnist_handler.py --export-path model-store",
+    )
+    required = made.add_argument_group("required arguments")
+    required.add_argument("--model-name", required=True, help="name of the model, and of the archive's file, such as --model-name mnist")
+    required.add_argument("-v", "--version", required=True, help="the model's version, any text, such as --version 1.0")
+    required.add_argument(
+        "--handler",
+        required=True,
+        help="a built-in handler's name or a Python file, perhaps with :function, such as --handler mine.py:entry",
+    )
+    made.add_argument(
+        "--serialized-file", help="the weights, a state dict (.pt, .pth), TorchScript (.pt) or ONNX, such as --serialized-file resnet18.pth"
+    )
+    made.add_argument(
+        "--model-file", help="the Python file whose one class builds the model; not for TorchScript, such as --model-file model.py"
+    )
+    made.add_argument(
+        "--extra-files",
+        help="comma-separated files, folders and patterns that the handler needs, such as --extra-files index_to_name.json,vocab/",
+    )
+    made.add_argument(
+        "--runtime", choices=RUNTIMES, default="python", help="what runs the handler, python if not said, such as --runtime python3"
+    )
+    made.add_argument("--export-path", default=".", help="folder to write to, else the current one, such as --export-path model-store")
+    made.add_argument(
+        "--archive-format",
+        choices=("tgz", "no-archive", "zip-store", "default"),
+        default="default",
+        help="a .tar.gz, a folder, a .mar without compression, or a .mar (default), such as --archive-format no-archive",
+    )
+    made.add_argument("-f", "--force", action="store_true", help="overwrite an archive of that name, such as --force")
+    made.add_argument("-r", "--requirements-file", help="the handler's Python packages, such as --requirements-file requirements.txt")
+    made.add_argument("-c", "--config-file", help="the model's settings, such as --config-file model-config.yaml")
+    return made
+
+
 def parse_arguments(arguments: Sequence[str] | None = None) -> ModelArchiverConfig:
     """Read ``torch-model-archiver``'s command line; argparse ends the process with status 2 where it is wrong.
 
     Args:
         arguments: its words; None: this process's own.
     """
-    # argparse, not the library of our own commands: scripts rely on its abbreviations (`--model-n`).
-    parser = argparse.ArgumentParser(
-        prog="torch-model-archiver",
-        description="Package a PyTorch model and its handler as a model archive.",
-        epilog="Example: torch-model-archiver --model-name mnist --version 1.0 --model-file mnist.py --serialized-file mnist_cnn.pt "
-        "--handler mnist_handler.py --export-path model-store",
-    )
-    required = parser.add_argument_group("required arguments")
-    required.add_argument("--model-name", required=True, help="name of the model, and of the archive's file: mnist makes mnist.mar")
-    required.add_argument("-v", "--version", required=True, help="the model's version, any text: 1.0")
-    required.add_argument(
-        "--handler",
-        required=True,
-        help="a built-in handler's name or a Python file, perhaps with :function: image_classifier, my_handler.py, my_handler.py:entry",
-    )
-    parser.add_argument("--serialized-file", help="the weights, a state dict (.pt, .pth), TorchScript (.pt) or ONNX: resnet18.pth")
-    parser.add_argument("--model-file", help="the Python file whose one class builds the model; not for TorchScript: model.py")
-    parser.add_argument(
-        "--extra-files",
-        help="comma-separated files, folders and patterns that the handler needs: index_to_name.json,vocab/,*.txt",
-    )
-    parser.add_argument("--runtime", choices=RUNTIMES, default="python", help="what runs the handler (default: %(default)s): python3")
-    parser.add_argument("--export-path", default=".", help="folder to write to (default: the current one): model-store")
-    parser.add_argument(
-        "--archive-format",
-        choices=("tgz", "no-archive", "zip-store", "default"),
-        default="default",
-        help="tgz: .tar.gz; no-archive: a folder; zip-store: .mar without compression; default: .mar",
-    )
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite an archive of that name")
-    parser.add_argument("-r", "--requirements-file", help="a file with the handler's Python packages: requirements.txt")
-    parser.add_argument("-c", "--config-file", help="the model's settings: model-config.yaml")
-    return ModelArchiverConfig.from_args(parser.parse_args(arguments))
+    return ModelArchiverConfig.from_args(parser().parse_args(arguments))
 
 
 def generate_model_archive(config: ModelArchiverConfig | None = None) -> None:

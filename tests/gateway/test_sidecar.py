@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flambeau.foundation.http1 import Connection, Exchange, Head, Server
+from flambeau.gateway import metrics
 from flambeau.gateway.document import Backend, Batcher, Destination, Document, Endpoint, Host, Logger, Rule, Shadow
 from flambeau.gateway.table import Table
 from tests.fixtures.raw_http import Answer
@@ -283,3 +284,22 @@ async def test_a_shadow_that_is_not_there_costs_nothing(world: World, models: li
     sidecar = world.gateway.services[NAME].sidecar
     assert sidecar is not None
     await until(lambda: sidecar.comparison.dropped == 1)
+
+
+async def test_what_happened_is_in_status_and_metrics(world: World, models: list[Model]) -> None:
+    model, shadow = models
+    others = (Backend("ns/other", (shadow.endpoint,)),)
+    serve(world, model, others=others, shadow=Shadow("other", ("ns/other",)), logger=logger(shadow))
+    await world.client.ask(post(1))
+    sidecar = world.gateway.services[NAME].sidecar
+    assert sidecar is not None
+    await until(lambda: sidecar.log is not None and sidecar.log.sent == 2 and sidecar.comparison.same == 1)
+    status = sidecar.status()
+    assert (status["shadow"]["name"], status["shadow"]["same"], status["logger"]["sent"]) == ("other", 1, 2)
+    text = metrics.render(world.gateway.readings()).decode()
+    assert f'flambeau_gateway_events_total{{backend="{NAME}",outcome="sent"}} 2.0' in text
+    assert f'flambeau_gateway_shadow_answers_total{{backend="{NAME}",outcome="same"}} 1.0' in text
+    serve(world, model, others=others, shadow=Shadow("other", ("ns/other",)), logger=logger(shadow))
+    again = world.gateway.services[NAME].sidecar
+    assert again is not None
+    assert again.status() == status, "a reload forgets nothing"

@@ -107,6 +107,7 @@ class Admin:
                     "begun": service.begun,
                     "load_seconds": service.load_seconds,
                     "concurrency": service.backend.concurrency,
+                    **(service.sidecar.status() if service.sidecar is not None else {}),
                     "endpoints": [
                         {
                             "pod": replica.endpoint.pod,

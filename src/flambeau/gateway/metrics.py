@@ -47,6 +47,10 @@ class Reading:
     numbers: Numbers
     in_flight: int = 0
     waiting: int = 0
+    events: tuple[tuple[str, int], ...] = ()
+    """Copies for its logger: (outcome, number)."""
+    shadow: tuple[tuple[str, int], ...] = ()
+    """Answers of its shadow: (outcome, number)."""
 
 
 def render(readings: Sequence[Reading]) -> bytes:
@@ -70,7 +74,12 @@ def _families(readings: Sequence[Reading]) -> Iterator[Metric]:
     in_flight = GaugeMetricFamily("flambeau_gateway_in_flight", "Requests a replica works on now.", labels=("backend",))
     waiting = GaugeMetricFamily("flambeau_gateway_waiting", "Requests that wait for a replica with room.", labels=("backend",))
     ejections = CounterMetricFamily("flambeau_gateway_ejections", "Times a replica was left alone after failures.", labels=("backend",))
+    events = CounterMetricFamily("flambeau_gateway_events", "Copies of requests and answers for a logger.", labels=("backend", "outcome"))
+    shadows = CounterMetricFamily("flambeau_gateway_shadow_answers", "Answers of a shadow, compared.", labels=("backend", "outcome"))
     for reading in readings:
+        for family, numbers_by_outcome in ((events, reading.events), (shadows, reading.shadow)):
+            for outcome, number in numbers_by_outcome:
+                family.add_metric((reading.backend, outcome), number)
         labels, numbers = (reading.backend,), reading.numbers
         for code_class, value in zip(CODE_CLASSES, numbers.by_class, strict=True):
             if value:
@@ -79,7 +88,7 @@ def _families(readings: Sequence[Reading]) -> Iterator[Metric]:
         in_flight.add_metric(labels, reading.in_flight)
         waiting.add_metric(labels, reading.waiting)
         ejections.add_metric(labels, numbers.ejections)
-    yield from (requests, latency, in_flight, waiting, ejections)
+    yield from (requests, latency, in_flight, waiting, ejections, events, shadows)
 
 
 def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:

@@ -108,7 +108,16 @@ class Gateway:
 
     def readings(self) -> list[Reading]:
         """Return the numbers of each backend now, and of requests that found none."""
-        named = [Reading(name, service.numbers, service.in_flight, len(service.waiting)) for name, service in self.services.items()]
+        named = [
+            Reading(
+                name,
+                service.numbers,
+                service.in_flight,
+                len(service.waiting),
+                *(service.sidecar.numbers() if service.sidecar is not None else ()),
+            )
+            for name, service in self.services.items()
+        ]
         return [Reading("", self.misses), *named]
 
     def application(self, head: Head, client: Client) -> Exchange:

@@ -6,7 +6,7 @@ and who asks a pod directly is neither logged nor batched.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flambeau.foundation.http1 import Exchange, Head
 from flambeau.gateway.batcher import Batcher, is_batchable
@@ -66,6 +66,25 @@ class Sidecar:
         tapped = Tapped(client, taps, self._gateway.budget)
         tapped.exchange = self._serve(route, head, tapped)
         return tapped
+
+    def status(self) -> dict[str, Any]:
+        """Return what happened so far, for people."""
+        found: dict[str, Any] = {}
+        shadow, log, seen = self._service.backend.shadow, self.log, self.comparison
+        if shadow is not None:
+            found["shadow"] = {"name": shadow.name, **{field: getattr(seen, field) for field in Comparison.__slots__}}
+        if log is not None:
+            counters = {"sent": log.sent, "dropped": log.dropped, "failed": log.failed}
+            found["logger"] = {**counters, "last_failure": log.last_failure}
+        return found
+
+    def numbers(self) -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]:
+        """Return (outcome, number) of the logger's copies and of the shadow's answers."""
+        log, seen = self.log, self.comparison
+        events = () if log is None else (("sent", log.sent), ("dropped", log.dropped), ("failed", log.failed))
+        is_shadowed = self._service.backend.shadow is not None
+        shadow = (("same", seen.same), ("different", seen.different), ("dropped", seen.dropped)) if is_shadowed else ()
+        return events, shadow
 
     def close(self) -> None:
         """Let what gathered go on: the backend is gone."""

@@ -22,7 +22,7 @@ import uvloop
 from flambeau.foundation.errors import FlambeauError, NotFound
 from flambeau.foundation.http1 import Limits, Server
 from flambeau.foundation.logs import configure
-from flambeau.foundation.tls import context_of
+from flambeau.foundation.tls import context_of, follow_certificate
 from flambeau.gateway.admin import ROUTES_NAME, SOCKET_NAME, Admin, read_table
 from flambeau.gateway.cluster_listeners import ClusterListeners
 from flambeau.gateway.proxy import Gateway
@@ -50,19 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         tls = context_of(arguments.tls_cert, arguments.tls_key, ("h2", "http/1.1")) if arguments.tls_cert else None
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(arguments.listen, tls, arguments.home / "gateway"))
+            runner.run(_serve(arguments, tls))
     except FlambeauError as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(listen: tuple[str, int], tls: ssl.SSLContext | None, directory: Path) -> None:
+async def _serve(arguments: argparse.Namespace, tls: ssl.SSLContext | None) -> None:
+    directory = arguments.home / "gateway"
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    host, port = listen
+    host, port = arguments.listen
     scheme = "http" if tls is None else "https"
     gateway = Gateway(f"{host}:{port}", scheme=scheme.encode())
     front = Server(gateway.application, Limits(connections_max=CONNECTIONS_MAX), http2=gateway.http2)
@@ -80,6 +81,8 @@ async def _serve(listen: tuple[str, int], tls: ssl.SSLContext | None, directory:
         admin = Server(Admin(gateway, directory / ROUTES_NAME, listeners).application)
         stack.push_async_callback(admin.close)
         await admin.start_unix(directory / SOCKET_NAME)
+        if tls is not None:
+            gateway.tasks.start("certificate", follow_certificate(tls, arguments.tls_cert, arguments.tls_key))
         print(f"gateway ready on {scheme}://{gateway.address}", file=sys.stderr, flush=True)
         await stop.wait()
         _log.info("stopping: waiting up to %.0f s for running requests", DRAIN_SECONDS_MAX)

@@ -15,7 +15,8 @@ from pathlib import Path
 import orjson
 
 from flambeau.control.controllers.loop import Controller, Source
-from flambeau.control.controllers.names import CORE_SERVICES, GRAPHS, PODS, REVISIONS, SERVICES
+from flambeau.control.controllers.names import CORE_SERVICES, GRAPHS, PODS, REVISIONS, SERVICE_LABEL, SERVICES
+from flambeau.control.controllers.routing import beside
 from flambeau.control.controllers.routing.desired import VIRTUAL_SERVICES, Routes, routes
 from flambeau.control.controllers.routing.directory import Service, Snapshot, without_traffic
 from flambeau.control.controllers.routing.status import Ingress, ingress
@@ -40,6 +41,8 @@ DOORBELL_SECONDS_MAX = 5.0
 RETRY_SECONDS_MIN = 0.1
 """Before a gateway that did not answer is rung again; doubled each time."""
 RETRY_SECONDS_MAX = 5.0
+NEWS_SECONDS = 10.0
+"""Between two looks at what shadows and loggers did, where there are any."""
 PAUSE_TIMES = 3
 """After a pass, the next one waits so many times as long as it took: with hundreds of services that change, the routes, which are always
 made as a whole, still take a quarter of a core, and with a few the pause is not noticed."""
@@ -72,6 +75,7 @@ class RoutingReconciler:
         self._unconfirmed = "it was not asked yet"
         self._failures = 0
         self._warned: dict[Key, tuple[str, ...]] = {}
+        self._seen: Object = {}  # the backends of the gateway's status, as they were told
 
     def controller(self) -> Controller:
         """Return the controller of the routes: one key, since the document is written as a whole."""
@@ -82,7 +86,7 @@ class RoutingReconciler:
         """Write the document if it changed, ring until it is confirmed, tell services and pods.
 
         Returns:
-            in how many seconds to ring again, if the gateway did not confirm.
+            in how many seconds to look again: if the gateway did not confirm, or if something stands beside a backend.
 
         Raises:
             FlambeauError: the store or the disk refused; everything can be done again.
@@ -101,7 +105,9 @@ class RoutingReconciler:
             await self._let_pods_go(snapshot)
         await self._tell_warnings(snapshot, new)
         await self._clock.sleep(min(PAUSE_SECONDS_MAX, PAUSE_TIMES * (self._clock.monotonic() - began)))
-        return self._retry_seconds() if self._unconfirmed else None
+        if self._unconfirmed:
+            return self._retry_seconds()
+        return await self._tell_news(snapshot, new) if beside.is_wanted(new.document) else None
 
     async def _snapshot(self) -> tuple[Snapshot, int]:
         """Read everything as of one version of the store, so that no request is sent to what another object says is gone."""
@@ -197,6 +203,25 @@ class RoutingReconciler:
             if warnings and warnings != self._warned.get(key):
                 await record_event(self._store, self._clock, obj, "Warning", "NotServed", "; ".join(warnings), NAME)
         self._warned = {key: warnings for key, warnings in new.warnings.items() if warnings}
+
+    async def _tell_news(self, snapshot: Snapshot, new: Routes) -> float:
+        """Tell what the gateway saw of shadows and loggers; return in how many seconds to look again."""
+        try:
+            answer = await ask(self._doorbell, "/status", timeout_seconds=DOORBELL_SECONDS_MAX)
+            seen = orjson.loads(answer.body)["backends"]
+        except (Unavailable, orjson.JSONDecodeError, KeyError):
+            return NEWS_SECONDS
+        owners = {
+            f"{each['metadata']['namespace']}/{each['metadata']['name']}": (each["metadata"].get("labels") or {}).get(SERVICE_LABEL)
+            for each in snapshot.revisions
+        }
+        services = {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in snapshot.services}
+        for told in beside.news(self._seen, seen):
+            obj = services.get((told.backend.partition("/")[0], owners.get(told.backend) or ""))
+            if obj is not None:
+                await record_event(self._store, self._clock, obj, "Warning", told.reason, told.message, NAME)
+        self._seen = seen
+        return NEWS_SECONDS
 
 
 def _refusal(status: int, body: bytes, version: int) -> str:

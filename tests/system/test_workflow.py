@@ -118,7 +118,9 @@ def test_the_objects_that_people_look_for_lead_to_the_pods(namespace: Platform, 
     assert namespace.kubectl("exec", deployment, *there, "--", "printenv", "K_REVISION").stdout.strip() == REVISION
     assert "Mi" in namespace.kubectl("top", "pods", *there).stdout
     refused = namespace.kubectl("scale", deployment, "--replicas=2", *there, check=False).stderr
-    assert "set minReplicas and maxReplicas of the InferenceService" in refused
+    assert "2 would be taken back at once" in refused
+    assert "kubectl patch isvc mnist-torchserve" in refused
+    assert "flambeau" in namespace.kubectl("get", "nodes").stdout
     with namespace.port_forward("svc/mnist-torchserve-predictor", 80, namespace="torchserve") as address:
         answer = httpx2.post(f"{address}/v1/models/mnist:predict", json=model.request, timeout=30, trust_env=False)
     assert answer.text == '{"predictions":[0]}'

@@ -81,11 +81,8 @@ async def test_a_pod_is_not_ready_while_one_container_fails(world: World) -> Non
 
 
 async def test_containers_of_a_killed_agent_are_all_adopted(world: World) -> None:
-    first = await world.agent()
-    await world.store.create(add(world.pod("p"), "side", SLEEPER))
-    pod = await world.until("p", is_ready)
-    records = [process_of(world, pod, name) for name in ("kserve-container", "side")]
-    await first.stop(kill_pods=False)
+    orphan = await world.orphan(add(world.pod("p"), "side", SLEEPER))
+    records = [process_of(world, orphan, name) for name in ("kserve-container", "side")]
     await world.agent()
     await world.eventually(lambda: _has_event(world, "Normal Adopted"))
     pod = await world.get("p")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
-from pathlib import Path
 
 import psutil
 import pytest
@@ -213,49 +211,11 @@ async def test_a_missing_account_and_a_missing_secret_are_told_and_mended_at_onc
 
 # Agents come and go
 
-AGENT = """
-import asyncio, sys
-from pathlib import Path
-from flambeau.control.agent.runner import Agent
-from flambeau.control.store.sqlite import SqliteStore
-from flambeau.foundation.clock import SystemClock
-from flambeau.storage.cache import Cache
-
-async def main(home):
-    store = SqliteStore.open(home / "store.db")
-    agent = Agent(store, home, Cache(home / "cache", 10**9), SystemClock())
-    await agent.start()
-    while True:
-        listing = await store.list("pods")
-        for pod in listing.items:
-            for each in (pod.get("status") or {}).get("conditions") or []:
-                if each["type"] == "Ready" and each["status"] == "True":
-                    print("ready", flush=True)
-                    await asyncio.sleep(600)
-        await asyncio.sleep(0.02)
-
-asyncio.run(main(Path(sys.argv[1])))
-"""
-
 
 @pytest.fixture
 async def orphaned(world: World) -> ProcessRecord:
     """Return the process of the ready pod ``p``, whose agent was killed with kill -9."""
-    pod = await world.store.create(world.pod("p"))
-    world.store.close()
-    command = (sys.executable, "-c", AGENT, str(world.home))
-    agent = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=_environment())
-    assert agent.stdout is not None
-    assert await agent.stdout.readline() == b"ready\n"
-    agent.kill()
-    await agent.wait()
-    world.reopen()
-    return process_of(world, pod)
-
-
-def _environment() -> dict[str, str]:
-    source = str(Path(__file__).parents[3] / "src")
-    return {**os.environ, "PYTHONPATH": source}
+    return process_of(world, await world.orphan(world.pod("p")))
 
 
 async def test_a_living_process_is_adopted_without_a_gap(world: World, orphaned: ProcessRecord) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable
@@ -39,6 +40,31 @@ SERVER = """
 """
 
 
+AGENT = """
+import asyncio, sys
+from pathlib import Path
+from flambeau.control.agent.runner import Agent
+from flambeau.control.store.sqlite import SqliteStore
+from flambeau.foundation.clock import SystemClock
+from flambeau.storage.cache import Cache
+
+async def main(home):
+    store = SqliteStore.open(home / "store.db")
+    agent = Agent(store, home, Cache(home / "cache", 10**9), SystemClock())
+    await agent.start()
+    while True:
+        listing = await store.list("pods")
+        for pod in listing.items:
+            for each in (pod.get("status") or {}).get("conditions") or []:
+                if each["type"] == "Ready" and each["status"] == "True":
+                    print("ready", flush=True)
+                    await asyncio.sleep(600)
+        await asyncio.sleep(0.02)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
 def namespace(name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
@@ -61,6 +87,20 @@ class World:
         await agent.start()
         self.agents.append(agent)
         return agent
+
+    async def orphan(self, pod: Object) -> Object:
+        """Let an agent in a process of its own make a pod ready, and kill it with kill -9; return the pod."""
+        stored = await self.store.create(pod)
+        self.store.close()
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
+        command = (sys.executable, "-c", AGENT, str(self.home))
+        agent = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
+        assert agent.stdout is not None
+        assert await agent.stdout.readline() == b"ready\n"
+        agent.kill()
+        await agent.wait()
+        self.reopen()
+        return stored
 
     def pod(self, name: str, script: str = SERVER, *, arguments: tuple[str, ...] = (), uri: str = "", **spec: Any) -> Object:
         container: Object = {

@@ -38,6 +38,14 @@ class PodUsage:
         # A process that ended in between takes its time along.
         return {pod: (max(0.0, time - before[pod][0]) / passed, memory) for pod, (time, memory) in after.items() if pod in before}
 
+    async def measure_machine(self, seconds: float) -> tuple[float, int]:
+        """Return what the whole machine uses: cores, over so many seconds, and bytes of memory."""
+        begun, before = self._clock.monotonic(), _busy_seconds()
+        await self._clock.sleep(seconds)
+        passed = max(self._clock.monotonic() - begun, seconds)
+        memory = psutil.virtual_memory()
+        return max(0.0, _busy_seconds() - before) / passed, memory.total - memory.available
+
     async def read(self, pods: Collection[_Pod]) -> dict[_Pod, tuple[float, int]]:
         """Return the processor seconds so far and the memory of each running pod."""
         return await asyncio.to_thread(self._look, pods)
@@ -50,6 +58,11 @@ class PodUsage:
                 trees = [tree_usage(record.pid) for record in living.values()]
                 found[directory.id[:2]] = (sum(seconds for seconds, _ in trees), sum(memory for _, memory in trees))
         return found
+
+
+def _busy_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.system + getattr(times, "nice", 0.0))
 
 
 def tree_usage(leader: int) -> tuple[float, int]:

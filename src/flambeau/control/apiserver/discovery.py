@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flambeau import __version__
-from flambeau.control.apiserver import metrics
+from flambeau.control.apiserver import metrics, scale
 from flambeau.control.apiserver.reviews import REVIEW_KINDS
 from flambeau.control.resources.kind import Kind, Object
 from flambeau.control.resources.registry import Registry
@@ -21,6 +21,10 @@ AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscov
 _KUBERNETES_VERSION = "1.32.4"
 _WRITE_VERBS = ("create", "delete", "deletecollection", "patch", "update")
 _READ_VERBS = ("get", "list", "watch")
+
+
+_SUBRESOURCE_KINDS = {"scale": {"group": scale.GROUP, "version": scale.VERSION, "kind": "Scale"}}
+"""What a subresource answers with, where it is no object of its resource's kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,8 @@ def _aggregated(item: _Resource) -> dict[str, Any]:
         result["categories"] = list(item.categories)
     if item.subresources:
         result["subresources"] = [
-            {"subresource": name, "responseKind": response_kind, "verbs": list(verbs)} for name, verbs in item.subresources
+            {"subresource": name, "responseKind": _SUBRESOURCE_KINDS.get(name, response_kind), "verbs": list(verbs)}
+            for name, verbs in item.subresources
         ]
     return result
 
@@ -150,7 +155,7 @@ def _entries(item: _Resource) -> Iterable[dict[str, Any]]:
             "name": f"{item.plural}/{name}",
             "singularName": "",
             "namespaced": item.namespaced,
-            "kind": item.kind,
+            **_SUBRESOURCE_KINDS.get(name, {"kind": item.kind}),
             "verbs": list(verbs),
         }
 
@@ -164,8 +169,9 @@ def _groups(kinds: Registry) -> dict[str, list[_Resource]]:
         singular = review.kind.lower()
         line = _Resource(review.group, review.version, review.kind, review.plural, singular, False, ("create",))
         groups.setdefault(review.group, []).append(line)
-    line = _Resource(metrics.GROUP, metrics.VERSION, "PodMetrics", "pods", "pod", True, ("get", "list"))
-    groups.setdefault(metrics.GROUP, []).append(line)
+    for metric, plural, singular, namespaced in (("PodMetrics", "pods", "pod", True), ("NodeMetrics", "nodes", "node", False)):
+        line = _Resource(metrics.GROUP, metrics.VERSION, metric, plural, singular, namespaced, ("get", "list"))
+        groups.setdefault(metrics.GROUP, []).append(line)
     return groups
 
 
@@ -173,6 +179,8 @@ def _resource(kind: Kind, version: str) -> _Resource:
     subresources: list[tuple[str, tuple[str, ...]]] = []
     if kind.has_status:
         subresources.append(("status", ("get",) if kind.read_only else ("get", "patch", "update")))
+    if kind.id in scale.KINDS:
+        subresources.append(("scale", ("get", "patch", "update")))
     if kind.id == "pods":
         subresources += [("log", ("get",)), ("portforward", ("create", "get")), ("exec", ("create", "get")), ("eviction", ("create",))]
     return _Resource(

@@ -63,8 +63,8 @@ def negotiate(accept: str, include: str) -> Form:
 
 
 def in_version(kind: Kind, version: str, obj: Object) -> Object:
-    """Return an object as one of its kind's versions; all share one form."""
-    return {**obj, "apiVersion": f"{kind.group}/{version}" if kind.group else version, "kind": kind.kind}
+    """Return an object as one of its kind's versions."""
+    return {**kind.shown(obj, version), "apiVersion": f"{kind.group}/{version}" if kind.group else version, "kind": kind.kind}
 
 
 def render_object(form: Form, kind: Kind, version: str, obj: Object, now: float) -> Object:

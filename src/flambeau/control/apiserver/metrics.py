@@ -1,4 +1,4 @@
-"""``kubectl top pods``: metrics.k8s.io, measured when it is asked for and never stored."""
+"""``kubectl top pods`` and ``top nodes``: metrics.k8s.io, measured when it is asked for and never stored."""
 
 from __future__ import annotations
 
@@ -27,10 +27,18 @@ class PodUsage(Protocol):
         """
         ...
 
+    async def measure_machine(self, seconds: float) -> tuple[float, int]:
+        """Return cores and bytes that the whole machine uses.
+
+        Args:
+            seconds: over which time the cores are measured.
+        """
+        ...
+
 
 def is_about(path: ResourcePath) -> bool:
-    """Tell whether a path means metrics of pods."""
-    return (path.group, path.version, path.plural, path.subresource) == (GROUP, VERSION, "pods", "")
+    """Tell whether a path means metrics."""
+    return (path.group, path.version, path.subresource) == (GROUP, VERSION, "") and path.plural in ("pods", "nodes")
 
 
 async def of_pods(usage: PodUsage, pods: Sequence[Object], now: float) -> list[Object]:
@@ -45,10 +53,29 @@ async def of_pods(usage: PodUsage, pods: Sequence[Object], now: float) -> list[O
     return [_metrics(pod, *measured[_name(pod)], now) for pod in pods if _name(pod) in measured]
 
 
-def listed(items: list[Object], resource_version: int) -> Object:
+def of_node(node: Object, cores: float, memory_bytes: int, now: float) -> Object:
+    """Return the metrics of the machine.
+
+    Args:
+        node: its object.
+        cores: used.
+        memory_bytes: used.
+        now: seconds since the epoch.
+    """
+    return {
+        "kind": "NodeMetrics",
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "metadata": _metadata(node),
+        "timestamp": rfc3339(now),
+        "window": f"{WINDOW_SECONDS}s",
+        "usage": _usage(cores, memory_bytes),
+    }
+
+
+def listed(items: list[Object], resource_version: int, *, kind: str = "PodMetricsList") -> Object:
     """Return a list of metrics."""
     metadata = {"resourceVersion": str(resource_version)}
-    return {"kind": "PodMetricsList", "apiVersion": f"{GROUP}/{VERSION}", "metadata": metadata, "items": items}
+    return {"kind": kind, "apiVersion": f"{GROUP}/{VERSION}", "metadata": metadata, "items": items}
 
 
 def _name(pod: Object) -> tuple[str, str]:
@@ -61,8 +88,16 @@ def _metrics(pod: Object, cores: float, memory_bytes: int, now: float) -> Object
     return {
         "kind": "PodMetrics",
         "apiVersion": f"{GROUP}/{VERSION}",
-        "metadata": {name: metadata[name] for name in ("name", "namespace", "labels", "creationTimestamp") if name in metadata},
+        "metadata": _metadata(pod),
         "timestamp": rfc3339(now),
         "window": f"{WINDOW_SECONDS}s",
-        "containers": [{"name": container, "usage": {"cpu": f"{round(cores * 1e9)}n", "memory": f"{memory_bytes // 1024}Ki"}}],
+        "containers": [{"name": container, "usage": _usage(cores, memory_bytes)}],
     }
+
+
+def _metadata(obj: Object) -> Object:
+    return {name: obj["metadata"][name] for name in ("name", "namespace", "labels", "creationTimestamp") if name in obj["metadata"]}
+
+
+def _usage(cores: float, memory_bytes: int) -> Object:
+    return {"cpu": f"{round(cores * 1e9)}n", "memory": f"{memory_bytes // 1024}Ki"}

@@ -85,6 +85,14 @@ _MESSAGES: dict[str, dict[int, _Field]] = {
         7: _Field("fieldPath", "string"),
     },
     "LocalObjectReference": {1: _Field("name", "string")},
+    "HorizontalPodAutoscaler": {1: _Field("metadata", "ObjectMeta"), 2: _Field("spec", "HorizontalPodAutoscalerSpec")},
+    "HorizontalPodAutoscalerSpec": {  # of autoscaling/v1, which kubectl autoscale writes
+        1: _Field("scaleTargetRef", "CrossVersionObjectReference"),
+        2: _Field("minReplicas", "int"),
+        3: _Field("maxReplicas", "int"),
+        4: _Field("targetCPUUtilizationPercentage", "int"),
+    },
+    "CrossVersionObjectReference": {1: _Field("kind", "string"), 2: _Field("name", "string"), 3: _Field("apiVersion", "string")},
     "SelfSubjectAccessReview": {1: _Field("metadata", "ObjectMeta"), 2: _Field("spec", "SelfSubjectAccessReviewSpec")},
     "SelfSubjectAccessReviewSpec": {
         1: _Field("resourceAttributes", "ResourceAttributes"),

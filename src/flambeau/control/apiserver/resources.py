@@ -8,7 +8,7 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flambeau.control.apiserver import codecs, forms, logs, metrics, reads, reviews, status
+from flambeau.control.apiserver import codecs, forms, logs, metrics, reads, reviews, scale, status
 from flambeau.control.apiserver.answers import StreamAnswer, json_answer, status_answer
 from flambeau.control.apiserver.bodies import read_body
 from flambeau.control.apiserver.logs import LogQuery
@@ -36,8 +36,6 @@ from flambeau.foundation.tasks import TaskOwner
 _LATER: dict[str, str | None] = {
     "attach": "kubectl logs -f shows what it writes, kubectl exec runs a command beside it",
     "proxy": None,
-    "scale": "set minReplicas and maxReplicas of the InferenceService: "
-    """kubectl patch isvc NAME --type=merge -p '{"spec":{"predictor":{"minReplicas":2}}}'""",
     "token": "the token of the kubeconfig is the only one there is",
     "binding": None,
     "finalize": None,
@@ -96,9 +94,11 @@ class Resources:
         return json_answer(reviews.answer(review, body.value.value, self._kinds), 201)
 
     async def _metrics(self, request: Request, path: ResourcePath) -> Response:
-        """GET or LIST what pods use."""
+        """GET or LIST what pods, or this machine, use."""
         if request.method not in _READING:
             raise NotAllowed("metrics are read-only")
+        if path.plural == "nodes":
+            return await self._node_metrics(path)
         target = Target(self._kinds.by_id("pods"), replace(path, group="", version="v1"))
         now = self._clock.wall()
         if path.name:
@@ -110,6 +110,15 @@ class Resources:
         pods = await reads.list_objects(self._store, target, query, forms.Form(), self._clock)
         items = await metrics.of_pods(self._pods.usage, pods["items"], now)
         return json_answer(metrics.listed(items, int(pods["metadata"]["resourceVersion"])))
+
+    async def _node_metrics(self, path: ResourcePath) -> Response:
+        target = Target(self._kinds.by_id("nodes"), replace(path, group="", version="v1"))
+        cores, memory = await self._pods.usage.measure_machine(metrics.WINDOW_SECONDS)
+        if path.name:
+            return json_answer(metrics.of_node(await reads.get(self._store, target), cores, memory, self._clock.wall()))
+        listing = await self._store.list("nodes")
+        items = [metrics.of_node(node, cores, memory, self._clock.wall()) for node in listing.items]
+        return json_answer(metrics.listed(items, listing.resource_version, kind="NodeMetricsList"))
 
     def _form(self, request: Request) -> forms.Form:
         return forms.negotiate(request.headers.get("accept", ""), request.query_params.get("includeObject", ""))
@@ -208,6 +217,17 @@ class Resources:
         await self._writer.delete(target, options, dry_run=_write_query(request).dry_run)
         return json_answer({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
 
+    async def get_scale(self, request: Request, target: Target) -> Response:
+        """GET how many pods there are."""
+        return json_answer(scale.scale_of(await reads.get(self._store, target)))
+
+    async def set_scale(self, request: Request, target: Target) -> Response:
+        """PUT or PATCH how many pods there are to be."""
+        obj = await reads.get(self._store, target)
+        body = await read_body(request, codecs.OBJECT_TYPES if request.method == "PUT" else codecs.PATCH_TYPES)
+        replicas = scale.replicas_in(body.value.value)
+        return json_answer(await scale.write(self._store, target.kind, obj, replicas, dry_run=_write_query(request).dry_run))
+
     async def delete_collection(self, request: Request, target: Target) -> Response:
         """DELETE every object that the selectors match; answers the list of them."""
         query, form = ListQuery.parse(request.query_params), self._form(request)
@@ -246,6 +266,7 @@ _POD_VERBS: dict[str, dict[str, _Verb]] = {
     "exec": {"GET": Resources.exec, "POST": Resources.exec},
     "eviction": {"POST": Resources.evict},
 }
+_SCALE_VERBS: dict[str, _Verb] = {"GET": Resources.get_scale, "PUT": Resources.set_scale, "PATCH": Resources.set_scale}
 _READING = ("GET", "HEAD")
 
 
@@ -257,6 +278,8 @@ def _verb(method: str, path: ResourcePath, kind: Kind) -> _Verb:
         NotBuilt: there is, in Kubernetes.
         NotAllowed: the method means nothing there, or writes a kind that users can't write.
     """
+    if path.subresource == "scale" and kind.id in scale.KINDS and method in _SCALE_VERBS:
+        return _SCALE_VERBS[method]  # who may write it is decided by what it belongs to
     if path.subresource in _LATER:
         raise NotBuilt(f"{kind.plural}/{path.subresource} is not implemented by this API server", hint=_LATER[path.subresource])
     if path.subresource in _POD_VERBS and kind.id == "pods":

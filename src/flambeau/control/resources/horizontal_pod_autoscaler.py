@@ -12,6 +12,9 @@ from flambeau.control.resources.object_schema import object_schema
 CPU_PERCENT = 80
 """The target where none is said, as in Kubernetes."""
 
+_OLD_TARGET = "targetCPUUtilizationPercentage"
+"""Version v1's only target."""
+
 _METRIC = an_object({"type": one_of("Resource", "ContainerResource", "Pods", "Object", "External"), "resource": RESOURCE_METRIC}, ("type",))
 _TARGET = an_object(fields("apiVersion", "kind", "name", of=STRING), ("kind", "name"))
 _SPEC = an_object(
@@ -20,6 +23,7 @@ _SPEC = an_object(
         **fields("minReplicas", "maxReplicas", of=INT32),
         "metrics": whole_list_of(_METRIC),
         "behavior": PACES,
+        _OLD_TARGET: INT32,
     },
     ("maxReplicas", "scaleTargetRef"),
 )
@@ -29,9 +33,26 @@ def _default(obj: Object) -> None:
     spec = find(obj, "spec")
     if isinstance(spec, dict):
         spec.setdefault("minReplicas", 1)
-        if not spec.get("metrics"):
-            target = {"type": "Utilization", "averageUtilization": CPU_PERCENT}
+        percent = spec.pop(_OLD_TARGET, None)
+        if percent is not None or not spec.get("metrics"):
+            target = {"type": "Utilization", "averageUtilization": CPU_PERCENT if percent is None else percent}
             spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+
+
+def _shown(obj: Object, version: str) -> Object:
+    """Return an autoscaler as v1 shows it: with a target for the cpu's utilization and no other."""
+    if version != "v1":
+        return obj
+    spec = {name: value for name, value in obj["spec"].items() if name not in ("metrics", "behavior")}
+    status = {name: value for name, value in (obj.get("status") or {}).items() if name not in ("currentMetrics", "conditions")}
+    targets, current = mappings_at(obj, "spec", "metrics"), mappings_at(obj, "status", "currentMetrics")
+    old = ((spec, targets, _OLD_TARGET, "target"), (status, current, "currentCPUUtilizationPercentage", "current"))
+    for part, metrics, name, field in old:
+        for metric in metrics:
+            percent = find(metric, "resource", field, "averageUtilization")
+            if find(metric, "resource", "name") == "cpu" and percent is not None:
+                part[name] = percent
+    return {**obj, "spec": spec, "status": status}
 
 
 def _check(obj: Object, _: Object | None) -> Review:
@@ -75,7 +96,7 @@ def _targets(obj: Object, _: float) -> str:
 
 HORIZONTAL_POD_AUTOSCALER = Kind(
     group="autoscaling",
-    versions=("v2",),
+    versions=("v2", "v1"),
     kind="HorizontalPodAutoscaler",
     plural="horizontalpodautoscalers",
     singular="horizontalpodautoscaler",
@@ -92,4 +113,5 @@ HORIZONTAL_POD_AUTOSCALER = Kind(
     schema=object_schema({"spec": _SPEC, "status": ANYTHING}, required=("spec",)),
     default=_default,
     check=_check,
+    shown=_shown,
 )

@@ -72,6 +72,10 @@ def _no_defaults(_: Object) -> None:
     return None
 
 
+def _as_it_is(obj: Object, _: str) -> Object:
+    return obj
+
+
 def _no_checks(_: Object, __: Object | None) -> Review:
     return Review()
 
@@ -83,7 +87,7 @@ class Kind:
     group: str
     """Empty for the core group."""
     versions: tuple[str, ...]
-    """Served versions, the preferred first; all share one storage form."""
+    """Served versions, the preferred first; all share one storage form, the preferred one's."""
     kind: str
     plural: str
     singular: str
@@ -103,6 +107,9 @@ class Kind:
     """Fill in defaults in place, at admission."""
     check: Callable[[Object, Object | None], Review] = field(default=_no_checks)
     """(new object, old object or None at create) -> findings; after defaulting."""
+
+    shown: Callable[[Object, str], Object] = field(default=_as_it_is)
+    """(stored object, version) -> how that version shows it, where it differs; ``default`` does the way back."""
 
     @property
     def id(self) -> str:

@@ -8,6 +8,9 @@ AGENT_FINALIZER = "flambeau.dev/agent"
 GATEWAY_FINALIZER = "flambeau.dev/gateway"
 """Holds a deleted pod's processes until the gateway sends them nothing more; the routing controller takes it off."""
 
+NODE_NAME = "flambeau"
+"""This machine, the only node there is."""
+
 PROXY_CONTAINER = "queue-proxy"
 """Its work is done by the gateway and the prober, so it has no process; it is ready when the pod's address answers."""
 

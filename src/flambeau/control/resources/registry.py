@@ -15,6 +15,8 @@ from flambeau.control.resources.istio_gateway import ISTIO_GATEWAY
 from flambeau.control.resources.kind import Kind
 from flambeau.control.resources.knative_serving import CONFIGURATION, KNATIVE_SERVICE, ROUTE
 from flambeau.control.resources.namespace import NAMESPACE
+from flambeau.control.resources.node import NODE
+from flambeau.control.resources.persistent_volume_claim import PERSISTENT_VOLUME_CLAIM
 from flambeau.control.resources.pod import POD
 from flambeau.control.resources.pod_autoscaler import POD_AUTOSCALER
 from flambeau.control.resources.revision import REVISION
@@ -96,6 +98,7 @@ def _api_version(group: str, version: str) -> str:
 KINDS = Registry(
     (
         NAMESPACE,
+        NODE,
         POD,
         SECRET,
         SERVICE_ACCOUNT,

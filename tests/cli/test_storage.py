@@ -20,7 +20,7 @@ def uri(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_readable_model(uri: str, s3_server: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
-    assert storage.test(uri) == 0
+    assert storage.check(uri) == 0
     printed = capsys.readouterr().out
     assert f"{uri} can be read: 1 files, 4 bytes" in printed
     assert f"AWS_ENDPOINT_URL: {s3_server.endpoint}  (environment variable AWS_ENDPOINT_URL)" in printed
@@ -31,4 +31,4 @@ def test_a_readable_model(uri: str, s3_server: S3Server, capsys: pytest.CaptureF
 def test_a_wrong_secret(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(Denied, match="SignatureDoesNotMatch"):
-        storage.test(uri)
+        storage.check(uri)

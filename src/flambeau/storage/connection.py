@@ -30,6 +30,10 @@ class Connection(Place):
     secret_access_key: str | None = field(repr=False)
     session_token: str | None = field(repr=False)
 
+    def facts(self) -> dict[str, str]:
+        """Return what a person asks first, and how the bucket is addressed."""
+        return Place.facts(self) | {"addressing": "virtual host" if self.virtual_host else "path"}
+
     @property
     def base_url(self) -> str:
         """Where requests go."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flambeau.foundation.errors import InvalidInput
+from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.storage import files
 from flambeau.storage.azure import azure_source
 from flambeau.storage.cache import Cache
@@ -40,7 +40,7 @@ async def fetch(
         InvalidInput: the URI, an object's key or a setting is wrong (UnsupportedScheme, InvalidStorageUri, UnsafeObjectKey,
             InvalidStorageConfig, WrongRegion); TooLarge for too many objects or a model larger than the cache.
         Denied: reason StorageAccessDenied.
-        NotFound: BucketNotFound, NoObjects, PathNotFound.
+        NotFound: BucketNotFound, NoObjects, PathNotFound, ClaimNotFound.
         Conflict: ObjectChanged, while it was downloaded.
         Unavailable: EndpointUnreachable, TlsFailure, EndpointUnavailable, EndpointRefused, DownloadCut, DiskFull, CacheFull, CacheBroken.
 
@@ -100,7 +100,13 @@ def _path(where: FileUri | ClaimUri, volumes: Path | None) -> Path:
     if isinstance(where, FileUri):
         return Path(where.path)
     if volumes is None:
-        raise InvalidInput(f"cannot read {where}: claims are volumes of a namespace, and none is given", reason="InvalidStorageUri")
+        raise InvalidInput(f"cannot read {where}: no namespace is given whose claim it is", reason="InvalidStorageUri")
+    if not (volumes / where.claim).is_dir():
+        raise NotFound(
+            f"cannot read {where}: there is no claim {where.claim} in namespace {volumes.name}",
+            hint=f"create the PersistentVolumeClaim, or put the model into {volumes / where.claim}",
+            reason="ClaimNotFound",
+        )
     return volumes / where.claim / where.path
 
 

@@ -59,6 +59,10 @@ class HdfsSource:
             )
         )
 
+    def facts(self) -> dict[str, str]:
+        """Return where it is and who asks."""
+        return self._client.site.facts()
+
     async def list_files(self) -> list[RemoteFile]:
         """Return the file, or the files below the directory."""
         top = await self._statuses(self._uri.path)

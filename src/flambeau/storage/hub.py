@@ -47,6 +47,10 @@ class HubSource:
         )
         self._commit = ""
 
+    def facts(self) -> dict[str, str]:
+        """Return where it is and who asks."""
+        return self._client.site.facts()
+
     async def list_files(self) -> list[RemoteFile]:
         """Return the files of the revision's commit."""
         uri = self._uri

@@ -67,6 +67,10 @@ class ObjectSource:
         # Downloads are not retried here: their caller resumes them, and counts.
         self._downloads = client(OBJECT_SECONDS_MAX, 0)
 
+    def facts(self) -> dict[str, str]:
+        """Return where the bucket is and who asks."""
+        return self._place.facts()
+
     async def list_files(self) -> list[RemoteFile]:
         """Return the files of the directory or the object that a URI names. This always asks the store, so it also checks the credentials.
 

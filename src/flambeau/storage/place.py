@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -36,6 +38,14 @@ class Place:
     def base_url(self) -> str:
         """Where requests go."""
         return self.endpoint
+
+    def facts(self) -> dict[str, str]:
+        """Return what a person asks first when a fetch fails, each in a few words."""
+        tls = "none, plain HTTP" if self.endpoint.startswith("http://") else "verified" if self.verify_tls else "not verified"
+        facts = {"identity": self.identity, "endpoint": f"{self.endpoint} ({self.endpoint_source})", "tls": tls}
+        if self.ca_bundle:
+            facts["ca"] = f"{self.ca_bundle.count(_CERTIFICATE)} certificates of a bundle, beside this machine's"
+        return facts | ({"region": self.region} if self.region else {})
 
     @property
     def address(self) -> str:

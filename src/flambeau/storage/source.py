@@ -24,6 +24,10 @@ class Bytes(Protocol):
 class Source(Bytes, Protocol):
     """A model, where it lies."""
 
+    def facts(self) -> dict[str, str]:
+        """Return where it is and who asks, in words, for people; no secrets."""
+        ...
+
     async def list_files(self) -> list[RemoteFile]:
         """Return the model's files, sorted by name. This always asks the place, so it also checks the credentials.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -64,6 +64,23 @@ async def _bring_one(file: RemoteFile, source: Bytes, cache: Cache, staging: Sta
     if file.identity:
         await in_thread(cache.remember, file.identity, unpacked)
     return replace(brought, from_cache=False)
+
+
+async def keep(make: Callable[[Path], Awaitable[None]], cache: Cache, on_progress: OnProgress | None = None) -> Fetched:
+    """Return a directory with the files that somebody else fetches into an empty folder.
+
+    Raises:
+        NotFound: there were none (NoObjects).
+        FlambeauError: whatever ``make`` raises.
+    """
+    try:
+        with cache.staging() as staging:
+            folder = staging.place("made/.").parent
+            await make(folder)
+            fetched = await obtain(await in_thread(files_of, folder, ""), FolderBytes(folder), cache, on_progress)
+    except OSError as error:
+        raise disk_error(cache.root, error) from error
+    return replace(fetched, from_cache=False)
 
 
 def known_files(cache: Cache, identity: str) -> list[RemoteFile] | None:
@@ -144,5 +161,6 @@ class Gone:
     """What was unpacked once and is in the cache, unless it has just been evicted."""
 
     async def read(self, file: RemoteFile, offset: int) -> AsyncGenerator[bytes, None]:
+        """Refuse."""
         raise Unavailable(f"{file.name} was evicted from the model cache a moment ago (byte {offset})", reason="CacheFull")
         yield b""  # makes it a generator

@@ -28,6 +28,10 @@ class WebSource:
         self._uri = uri
         self._client = WebClient(_site(uri, credentials))
 
+    def facts(self) -> dict[str, str]:
+        """Return where it is and who asks."""
+        return self._client.site.facts()
+
     async def list_files(self) -> list[RemoteFile]:
         """Ask for the file without reading it; its size may be unknown."""
         what = str(self._uri)
@@ -45,7 +49,7 @@ class WebSource:
         size = int(length) if length.isdigit() else SIZE_UNKNOWN
         # Without a version, the next fetch can't tell whether it is still the same file: the bytes are asked for again.
         identity = "\n".join((self._uri.url, version, str(size))) if version else ""
-        return [RemoteFile(name=self._uri.file_name, key=self._uri.url, size=size, etag=etag, identity=identity)]
+        return [RemoteFile(name=self._uri.file_name, key=what, size=size, etag=etag, identity=identity)]
 
     def read(self, file: RemoteFile, offset: int) -> AsyncGenerator[bytes, None]:
         """Yield the file's bytes from an offset."""

@@ -51,6 +51,12 @@ class Site:
     ca_bundle: bytes | None = None
     warnings: tuple[str, ...] = ()
 
+    def facts(self) -> dict[str, str]:
+        """Return what a person asks first when a fetch fails, each in a few words."""
+        parts = urlsplit(self.url)
+        tls = "none, plain HTTP" if parts.scheme == "http" else "verified" if self.verify_tls else "not verified"
+        return {"identity": self.identity, "endpoint": f"{parts.scheme}://{address_of(self.url)}", "tls": tls}
+
 
 class WebClient:
     """Ask one site.
@@ -201,7 +207,8 @@ class WebClient:
         )
 
     def _refused(self, what: str, cause: str) -> Unavailable:
-        return Unavailable(f"cannot read {what}: {cause}", hint=f"is {self.site.url} the right address?", reason="EndpointRefused")
+        hint = f"is {self.site.facts()['endpoint']} the right server?"
+        return Unavailable(f"cannot read {what}: {cause}", hint=hint, reason="EndpointRefused")
 
 
 def changed(what: str) -> Conflict:

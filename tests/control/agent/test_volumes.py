@@ -10,12 +10,12 @@ import pytest
 from flambeau.control.agent.volumes import Mount, Source, mounts_for, rewrite
 from flambeau.foundation.errors import InvalidInput
 
-HERE = Path("/pods/p")
+HERE = Path("/home/pods/p")
 
 
 def mount(volume: dict[str, Any], path: str = "/data/") -> Mount:
     container = {"volumeMounts": [{"name": volume["name"], "mountPath": path}]}
-    (found,) = mounts_for({"spec": {"volumes": [volume]}}, container, HERE)
+    (found,) = mounts_for({"metadata": {"namespace": "ns"}, "spec": {"volumes": [volume]}}, container, HERE)
     return found
 
 
@@ -27,6 +27,10 @@ def mount(volume: dict[str, Any], path: str = "/data/") -> Mount:
         ({"name": "v", "secret": {"secretName": "s"}}, Mount("/data", HERE / "volumes/v", Source.SECRET, "s")),
         ({"name": "v", "configMap": {"name": "c"}}, Mount("/data", HERE / "volumes/v", Source.CONFIG, "c")),
         ({"name": "v", "hostPath": {"path": "/srv"}}, Mount("/data", Path("/srv"), Source.HOST)),
+        (
+            {"name": "v", "persistentVolumeClaim": {"claimName": "c"}},
+            Mount("/data", Path("/home/volumes/ns/c"), Source.CLAIM, "c"),
+        ),
     ],
 )
 def test_a_volume_is_a_place_on_this_machine(volume: dict[str, Any], wanted: Mount) -> None:
@@ -34,8 +38,8 @@ def test_a_volume_is_a_place_on_this_machine(volume: dict[str, Any], wanted: Mou
 
 
 def test_a_volume_that_cannot_be_here_says_so() -> None:
-    with pytest.raises(InvalidInput, match="persistentVolumeClaim") as caught:
-        mount({"name": "v", "persistentVolumeClaim": {"claimName": "c"}})
+    with pytest.raises(InvalidInput, match="nfs") as caught:
+        mount({"name": "v", "nfs": {"server": "s", "path": "/"}})
     assert caught.value.reason == "VolumeNotSupported"
 
 

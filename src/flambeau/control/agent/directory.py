@@ -48,8 +48,6 @@ class Notes:
     """What the agent writes down about a pod."""
 
     address: str
-    digest: str = ""
-    """Of the model in the cache; empty without one."""
     ours: tuple[str, ...] = ()
     """Containers that are our own server, and are probed as such."""
 
@@ -83,7 +81,7 @@ class PodDirectory:
         """Return what was written down; None if nothing was."""
         try:
             fields = orjson.loads((self.path / "pod.json").read_bytes())
-            return Notes(str(fields["address"]), str(fields["digest"]), tuple(fields["ours"]))
+            return Notes(str(fields["address"]), tuple(fields["ours"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -111,11 +109,6 @@ class PodDirectory:
 
     def _record_path(self, container: str) -> Path:
         return self.processes / f"{container}.json"
-
-    def link_model(self, tree: Path) -> None:
-        """Let mnt/models lead to a directory of the cache."""
-        self.model.unlink(missing_ok=True)
-        self.model.symlink_to(tree)
 
     def termination_log(self, container: str) -> Path:
         """Return where a program says why it ended."""

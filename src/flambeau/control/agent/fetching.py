@@ -1,80 +1,156 @@
-"""What the storage-initializer does: find the credentials, fetch the model, put it where the pod reads it."""
+"""What the storage-initializer does: find the credentials, fetch the models, put them where the pod reads them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
-from pathlib import Path
+import os.path
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from flambeau.control.agent import logs
 from flambeau.control.agent.directory import PodDirectory
+from flambeau.control.agent.own_fetcher import run_fetcher
+from flambeau.control.agent.volumes import volumes_of
+from flambeau.control.resources.cluster_storage_container import CLUSTER_STORAGE_CONTAINER, fetcher_for
 from flambeau.control.resources.kind import Key, Object
-from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER
+from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, MODELS_PATH
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import FlambeauError, NotFound
 from flambeau.foundation.timestamps import rfc3339
 from flambeau.storage.cache import Cache
-from flambeau.storage.credentials import from_secrets
 from flambeau.storage.fetch import fetch
-from flambeau.storage.model import Credentials, Fetched, Progress
+from flambeau.storage.identity import Asker, identify
+from flambeau.storage.layout import lay_out
+from flambeau.storage.model import Fetched, Progress
+from flambeau.storage.unpacked import keep
 
-SECRET_NAME_ANNOTATION = "serving.kserve.io/storageSecretName"  # noqa: S105 - a name
+FETCHER_ANNOTATION = "internal.serving.kserve.io/storage-container-name"
+"""Names the ClusterStorageContainer that an InferenceService asks for."""
 _LOG_PERCENT_STEP = 10
 """A log line each so many percent: a fetch writes eleven lines at most."""
 _MEGABYTE = 1_000_000
 _HOLDER_PREFIX = "pod/"
 
 
-async def fetch_model(
-    pod: Object, uri: str, directory: PodDirectory, *, store: Store, cache: Cache, clock: Clock, tell: Callable[[str], None]
-) -> tuple[Fetched, str]:
-    """Fetch a pod's model and link it into the pod's directory.
+async def fetch_models(
+    pod: Object, directory: PodDirectory, *, store: Store, cache: Cache, clock: Clock, tell: Callable[[str], None]
+) -> str:
+    """Fetch a pod's models, one after the other, and link them into the pod's directory.
 
     Args:
-        pod: whose ServiceAccount gives the credentials.
-        uri: what to fetch.
+        pod: its initializer's arguments name them; its ServiceAccount gives the credentials.
         directory: the pod's.
         store: where ServiceAccount and Secrets are.
-        cache: holds the model; a lease in the pod's name keeps it there.
+        cache: holds the models; leases in the pod's name keep them there.
         clock: for the log and the duration.
         tell: called with the progress in words.
 
     Returns:
-        what was fetched, and a sentence about it.
+        a sentence about what was fetched.
 
     Raises:
-        FlambeauError: it can't be had; the reason names the cause.
+        FlambeauError: something can't be had; the reason names the cause.
 
     Cancel: what was downloaded stays in the cache's own workplace, to be resumed.
     """
     log = _Log(logs.begin(directory.path, INITIALIZER_CONTAINER), clock)
+    wanted = sources_of(pod)
+    trees: list[tuple[PurePosixPath, Path]] = []
+    summaries = []
+    try:
+        for uri, place in wanted:
+            fetched, summary = await _fetch(pod, uri, directory, store=store, cache=cache, clock=clock, tell=tell, log=log)
+            await asyncio.to_thread(cache.lease, fetched.digest, holder(directory.id.uid))
+            trees.append((place, fetched.path))
+            summaries.append(summary)
+        await asyncio.to_thread(lay_out, directory.model, trees)
+    except FlambeauError as error:
+        log.line(f"error: {error}")
+        raise
+    return "; ".join(summaries)
+
+
+async def fetch_another(pod: Object, uri: str, directory: PodDirectory, *, store: Store, cache: Cache, clock: Clock) -> Fetched:
+    """Fetch one more model for a pod that runs already, as its initializer would, and into the initializer's log.
+
+    The caller holds it in the cache, and gives it back.
+
+    Raises:
+        FlambeauError: it can't be had; the reason names the cause.
+    """
+    log = _Log(logs.log_path(directory.path, INITIALIZER_CONTAINER), clock)
+    try:
+        fetched, _ = await _fetch(pod, uri, directory, store=store, cache=cache, clock=clock, tell=lambda _: None, log=log)
+    except FlambeauError as error:
+        log.line(f"error: {error}")
+        raise
+    return fetched
+
+
+async def _fetch(
+    pod: Object,
+    uri: str,
+    directory: PodDirectory,
+    *,
+    store: Store,
+    cache: Cache,
+    clock: Clock,
+    tell: Callable[[str], None],
+    log: _Log,
+) -> tuple[Fetched, str]:
     started = clock.monotonic()
     log.line(f"fetching {uri}")
+    annotations = pod["metadata"].get("annotations") or {}
 
     def on_progress(progress: Progress) -> None:
         tell(in_words(progress))
         log.progress(progress)
 
-    try:
-        credentials = await credentials_of(pod, store)
-        for warning in credentials.warnings:
-            log.line(f"warning: {warning}")
-        fetched = await fetch(uri, cache=cache, credentials=credentials, on_progress=on_progress)
-        await asyncio.to_thread(cache.lease, fetched.digest, holder(directory.id.uid))
-    except FlambeauError as error:
-        log.line(f"error: {error}")
-        raise
-    directory.link_model(fetched.path)
+    uri, credentials = await identify(uri, _asker(pod), _reader(store))
+    for warning in credentials.warnings:
+        log.line(f"warning: {warning}")
+    fetchers = (await store.list(CLUSTER_STORAGE_CONTAINER.id)).items
+    fetcher = fetcher_for(uri, fetchers, annotations.get(FETCHER_ANNOTATION, ""))
+    if fetcher is not None:
+        log.line(f"fetched by the ClusterStorageContainer {fetcher['metadata']['name']}")
+
+        async def make(folder: Path) -> None:
+            await run_fetcher(fetcher, uri, folder, pod=pod, credentials=credentials, store=store, log=log.path)
+
+        fetched = await keep(make, cache, on_progress)
+    else:
+        volumes = volumes_of(directory.path, directory.id.namespace)
+        fetched = await fetch(uri, cache=cache, credentials=credentials, volumes=volumes, on_progress=on_progress)
     source = "already in the cache" if fetched.from_cache else f"in {clock.monotonic() - started:.1f} s"
     summary = f"fetched {uri}: {fetched.files} files, {fetched.bytes / _MEGABYTE:.1f} MB, {source}"
     log.line(summary)
     return fetched, summary
 
 
+def sources_of(pod: Mapping[str, Any]) -> list[tuple[str, PurePosixPath]]:
+    """Return (URI, place below the model volume) of everything that a pod's initializer is to fetch."""
+    for container in pod["spec"].get("initContainers") or ():
+        if container["name"] == INITIALIZER_CONTAINER:
+            mounts = container.get("volumeMounts") or ()
+            top = str(mounts[0]["mountPath"]) if mounts else MODELS_PATH
+            words = [str(word) for word in container.get("args") or ()]
+            pairs = zip(words[::2], words[1::2] or [top], strict=False)
+            return [(uri, PurePosixPath(os.path.relpath(place, top))) for uri, place in pairs]
+    return []
+
+
 def holder(uid: str) -> str:
-    """Return the name under which a pod holds its model in the cache."""
+    """Return the name under which a pod holds its models in the cache."""
     return f"{_HOLDER_PREFIX}{uid}"
+
+
+def release(cache: Cache, uid: str) -> None:
+    """Give back what a pod holds in the cache. Blocks, on files."""
+    for digest, holders in cache.leases().items():
+        if holder(uid) in holders:
+            cache.release(digest, holder(uid))
 
 
 def release_abandoned(cache: Cache, uids: Collection[str]) -> None:
@@ -97,48 +173,29 @@ def _percent(progress: Progress) -> int:
     return 100 if progress.bytes_total == 0 else 100 * progress.bytes_done // progress.bytes_total
 
 
-async def credentials_of(pod: Object, store: Store) -> Credentials:
-    """Return what the pod's ServiceAccount, or the one Secret that an annotation names, gives for storage.
-
-    Raises:
-        NotFound: reason ServiceAccountNotFound or SecretNotFound.
-    """
-    namespace = pod["metadata"]["namespace"]
-    only = (pod["metadata"].get("annotations") or {}).get(SECRET_NAME_ANNOTATION)
-    if only:
-        return from_secrets([await _secret(store, namespace, only, f"the annotation {SECRET_NAME_ANNOTATION}")])
-    name = pod["spec"].get("serviceAccountName") or "default"
-    try:
-        account = await store.get(Key("serviceaccounts", namespace, name))
-    except NotFound:
-        raise NotFound(
-            f'ServiceAccount "{name}" is not there in namespace {namespace}',
-            hint="create it, or name another one as spec.predictor.serviceAccountName",
-            reason="ServiceAccountNotFound",
-        ) from None
-    names = [entry["name"] for entry in account.get("secrets") or () if entry.get("name")]
-    return from_secrets([await _secret(store, namespace, each, f'ServiceAccount "{name}"') for each in names])
+def _asker(pod: Object) -> Asker:
+    metadata = pod["metadata"]
+    return Asker(metadata["namespace"], pod["spec"].get("serviceAccountName") or "default", metadata.get("annotations"))
 
 
-async def _secret(store: Store, namespace: str, name: str, named_by: str) -> Object:
-    try:
-        return await store.get(Key("secrets", namespace, name))
-    except NotFound:
-        raise NotFound(
-            f'Secret "{name}", named by {named_by}, is not there in namespace {namespace}',
-            hint="create it, or take its name out",
-            reason="SecretNotFound",
-        ) from None
+def _reader(store: Store) -> Callable[[str, str, str], Any]:
+    async def read(kind: str, namespace: str, name: str) -> Object | None:
+        try:
+            return await store.get(Key(kind, namespace, name))
+        except NotFound:
+            return None
+
+    return read
 
 
 class _Log:
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
+        self.path = path
         self._clock = clock
         self._told = -_LOG_PERCENT_STEP
 
     def line(self, text: str) -> None:
-        with self._path.open("a") as file:
+        with self.path.open("a") as file:
             file.write(f"{rfc3339(self._clock.wall())} {text}\n")
 
     def progress(self, progress: Progress) -> None:

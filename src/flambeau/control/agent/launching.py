@@ -28,7 +28,9 @@ from flambeau.foundation.errors import FlambeauError, NotFound, Unavailable
 from flambeau.foundation.files import is_safe_relative, write_atomically
 from flambeau.foundation.processes import ProcessRecord, start_detached
 
-_KIND_IDS = {"Secret": "secrets", "ConfigMap": "configmaps"}
+_KIND_IDS = {"Secret": "secrets", "ConfigMap": "configmaps", "PersistentVolumeClaim": "persistentvolumeclaims"}
+
+
 _POD_NETWORK = Path(__file__).parents[2] / "compat" / "pod_network"
 """Makes Python programs that listen on all addresses listen on their pod's."""
 
@@ -124,10 +126,25 @@ async def _fill(mounts: tuple[Mount, ...], pod: Object, store: Store) -> None:
 
 async def _write_keys(mount: Mount, pod: Object, store: Store) -> None:
     kind = "Secret" if mount.source is Source.SECRET else "ConfigMap"
+            case Source.CLAIM:
+                await _bind(mount, pod, store)
     found = await _read(store, pod, kind, mount.name)
     if found is None:
         raise NotFound(
             f'mount {mount.path}: {kind} "{mount.name}" is not there',
+async def _bind(mount: Mount, pod: Object, store: Store) -> None:
+    """See to it that a claim's folder is there; the agent makes it when the claim is written."""
+    if mount.place.is_dir():
+        return
+    claim = await _read(store, pod, "PersistentVolumeClaim", mount.name)
+    cause = "is not bound yet" if claim is not None else "is not there"
+    raise NotFound(
+        f'mount {mount.path}: PersistentVolumeClaim "{mount.name}" {cause}, or has no folder {mount.place}',
+        hint=f"create the claim in the pod's namespace, or the folder {mount.place}",
+        reason="CreateContainerConfigError",
+    )
+
+
             hint=f"create the {kind} in the pod's namespace",
             reason="CreateContainerConfigError",
         )

@@ -10,7 +10,7 @@ from flambeau.control.agent import launching, logs, machine
 from flambeau.control.agent.addresses import Addresses
 from flambeau.control.agent.container_runner import MESSAGE_LINES, ContainerRunner, Tools
 from flambeau.control.agent.directory import Notes, PodDirectory, PodId
-from flambeau.control.agent.fetching import fetch_model, holder
+from flambeau.control.agent.fetching import fetch_models, release
 from flambeau.control.agent.machine import Exit, Happening, Phase, State, Tell
 from flambeau.control.agent.process import Leader, describe
 from flambeau.control.agent.status import Facts, is_asked, model_source, pod_status, process_containers, server_container
@@ -205,16 +205,14 @@ class PodRunner:
     async def _fetch(self) -> str:
         around = self._around
         async with around.fetches:
-            fetched, summary = await fetch_model(
+            summary = await fetch_models(
                 self._pod,
-                model_source(self._pod),
                 self._directory,
                 store=around.store,
                 cache=around.cache,
                 clock=around.clock,
                 tell=self._note_progress,
             )
-        self._notes = replace(self._notes, digest=fetched.digest)
         self._progress = ""
         return summary
 
@@ -267,8 +265,8 @@ class PodRunner:
         if self._shutdown:
             self._notes, self._has_news = Notes(""), True
             return
-        if self._notes.digest:
-            await asyncio.to_thread(around.cache.release, self._notes.digest, holder(self._id.uid))
+        if model_source(self._pod):
+            await asyncio.to_thread(release, around.cache, self._id.uid)
         await asyncio.to_thread(self._directory.remove)
         await _remove_finalizers(around.store, self._id)
 

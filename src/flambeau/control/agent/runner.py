@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from flambeau.control.agent.addresses import Addresses
+from flambeau.control.agent.claims import Claims
 from flambeau.control.agent.commands import PodCommands
 from flambeau.control.agent.directory import PodDirectory, PodId, directories
 from flambeau.control.agent.fetching import release_abandoned
@@ -23,6 +24,7 @@ from flambeau.control.store.interface import Change, Event, Store
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.storage.cache import Cache
+from flambeau.storage.configuration import CONFIG_NAMESPACE
 
 FETCHES_PARALLEL_MAX = 4
 _DEFECT_PAUSE_SECONDS = 5.0
@@ -44,6 +46,7 @@ class Agent:
     def __init__(self, store: Store, home: Path, cache: Cache, clock: Clock) -> None:
         self._pods = home / "pods"
         self._around = Surroundings(store, cache, clock, Addresses(home), asyncio.Semaphore(FETCHES_PARALLEL_MAX))
+        self._claims = Claims(store, home, clock)
         self._runners: dict[PodId, PodRunner] = {}
         self._runs: dict[PodId, asyncio.Task[None]] = {}
         self._pod_tasks = TaskOwner("agent pods")
@@ -130,5 +133,5 @@ class Agent:
         async for event in follow(self._around.store, kind, clock=self._around.clock):
             namespace = event.object["metadata"]["namespace"]
             for id, runner in self._runners.items():
-                if id.namespace == namespace:
+                if namespace in (id.namespace, CONFIG_NAMESPACE):
                     runner.inputs_changed()

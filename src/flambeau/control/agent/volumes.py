@@ -15,6 +15,7 @@ from typing import Any
 
 from flambeau.control.resources.pod_contract import MODEL_VOLUME
 from flambeau.foundation.errors import InvalidInput
+from flambeau.foundation.files import is_safe_relative
 
 
 class Source(StrEnum):
@@ -25,6 +26,7 @@ class Source(StrEnum):
     SECRET = "secret"  # noqa: S105 - a kind of volume
     CONFIG = "config"
     HOST = "host"
+    CLAIM = "claim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Mount:
     """On this machine."""
     source: Source
     name: str = ""
-    """Of the Secret or ConfigMap."""
+    """Of the Secret, ConfigMap or claim."""
 
 
 def mounts_for(pod: Mapping[str, Any], container: Mapping[str, Any], directory: Path) -> tuple[Mount, ...]:
@@ -52,10 +54,15 @@ def mounts_for(pod: Mapping[str, Any], container: Mapping[str, Any], directory: 
         InvalidInput: reason VolumeNotSupported, or a mount that names no volume of the pod.
     """
     volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
-    return tuple(_mount(mount, volumes, directory) for mount in container.get("volumeMounts") or ())
+    return tuple(_mount(pod, mount, volumes, directory) for mount in container.get("volumeMounts") or ())
 
 
-def _mount(mount: Mapping[str, Any], volumes: Mapping[str, Any], directory: Path) -> Mount:
+def volumes_of(directory: Path, namespace: str) -> Path:
+    """Return the folder of a namespace's persistent volumes, given a pod's directory: ``HOME/volumes/<namespace>``."""
+    return directory.parent.parent / "volumes" / namespace
+
+
+def _mount(pod: Mapping[str, Any], mount: Mapping[str, Any], volumes: Mapping[str, Any], directory: Path) -> Mount:
     name, path = str(mount["name"]), "/" + str(mount["mountPath"]).strip("/")
     volume = volumes.get(name)
     if volume is None:
@@ -65,6 +72,12 @@ def _mount(mount: Mapping[str, Any], volumes: Mapping[str, Any], directory: Path
     place = directory / "volumes" / name
     if "hostPath" in volume:
         return Mount(path, Path(volume["hostPath"]["path"]), Source.HOST)
+    if "persistentVolumeClaim" in volume:
+        claim = str(volume["persistentVolumeClaim"]["claimName"])
+        inside = str(mount.get("subPath") or "").strip("/")
+        if ".." in inside.split("/") or not is_safe_relative(claim):
+            raise InvalidInput(f'mount {path}: "{claim}/{inside}" leads out of the volume', reason="InvalidVolume")
+        return Mount(path, volumes_of(directory, pod["metadata"]["namespace"]) / claim / inside, Source.CLAIM, claim)
     if "emptyDir" in volume:
         return Mount(path, place, Source.EMPTY)
     if "secret" in volume:
@@ -74,7 +87,7 @@ def _mount(mount: Mapping[str, Any], volumes: Mapping[str, Any], directory: Path
     kinds = ", ".join(sorted(set(volume) - {"name"})) or "nothing"
     raise InvalidInput(
         f'volume "{name}" is of a kind that this machine does not have ({kinds})',
-        hint="emptyDir, hostPath, secret and configMap work here",
+        hint="emptyDir, hostPath, secret, configMap and persistentVolumeClaim work here",
         reason="VolumeNotSupported",
     )
 

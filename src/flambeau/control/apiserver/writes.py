@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from flambeau.control.apiserver.queries import WriteQuery
 from flambeau.control.apiserver.reads import Target, get
 from flambeau.control.apiserver.status import InvalidObject
 from flambeau.control.resources.admission import BUILT_IN_LABEL, review
+from flambeau.control.resources.cluster_storage_container import CLUSTER_STORAGE_CONTAINER, UNKNOWN_SCHEME, supports
+from flambeau.control.resources.inference_service import INFERENCE_SERVICE
 from flambeau.control.resources.kind import Finding, Key, Object
 from flambeau.control.resources.namespace import NAMESPACE
 from flambeau.control.resources.schema import UNKNOWN_FIELD
@@ -87,7 +89,7 @@ class Writer:
         """
         target.key()  # a namespaced kind needs one in the path
         obj = _as_object(target, body.value)
-        warnings = _admit(target, obj, None, body.duplicates, query)
+        warnings = await self._admit(target, obj, None, body.duplicates, query)
         ownership.write(obj, ownership.after_update((), {}, obj, query.field_manager, self._now()))
         created = await self._pretend_create(target, obj) if query.dry_run else await self._store.create(obj)
         return Written(created, True, warnings)
@@ -150,7 +152,7 @@ class Writer:
     async def _apply_new(self, target: Target, config: Object, duplicates: tuple[str, ...], query: WriteQuery) -> Written:
         applied = apply.apply({}, config, query.field_manager, self._now(), force=True)
         obj = applied.obj
-        warnings = _admit(target, obj, None, duplicates, query)
+        warnings = await self._admit(target, obj, None, duplicates, query)
         ownership.write(obj, applied.owners)
         created = await self._pretend_create(target, obj) if query.dry_run else await self._store.create(obj)
         return Written(created, True, warnings)
@@ -176,7 +178,7 @@ class Writer:
             return Written(updated)
         if kind.has_status:
             _take_status(new, old)
-        warnings = _admit(target, new, old, duplicates, query)
+        warnings = await self._admit(target, new, old, duplicates, query)
         if owners is None:
             before = ownership.read(new if "managedFields" in new["metadata"] else old)
             owners = ownership.after_update(before, _in_request_version(target, old), new, query.field_manager, self._now())
@@ -193,6 +195,14 @@ class Writer:
                 if names_version or isinstance(error, apply.ApplyConflict) or number == ATTEMPTS_MAX - 1:
                     raise
         raise AssertionError("unreachable")
+
+    async def _admit(
+        self, target: Target, obj: Object, old: Object | None, duplicates: tuple[str, ...], query: WriteQuery
+    ) -> tuple[str, ...]:
+        """Default and check an object in place; return warnings."""
+        is_service = target.kind is INFERENCE_SERVICE
+        fetchers = (await self._store.list(CLUSTER_STORAGE_CONTAINER.id)).items if is_service else []
+        return _admit(target, obj, old, duplicates, query, fetchers)
 
     async def _pretend_create(self, target: Target, obj: Object) -> Object:
         """Return what a create would store, with the refusals it would have."""
@@ -299,8 +309,23 @@ def _take_status(new: Object, old: Object) -> None:
         new["status"] = copy.deepcopy(old["status"])
 
 
-def _admit(target: Target, obj: Object, old: Object | None, duplicates: tuple[str, ...], query: WriteQuery) -> tuple[str, ...]:
+def _admit(
+    target: Target,
+    obj: Object,
+    old: Object | None,
+    duplicates: tuple[str, ...],
+    query: WriteQuery,
+    fetchers: Sequence[Object],
+) -> tuple[str, ...]:
     """Default and check an object in place; return warnings.
+
+    Args:
+        target: its kind and place.
+        obj: what is wanted.
+        old: what is stored, or None at creation.
+        duplicates: fields that the body has twice.
+        query: how strict to be.
+        fetchers: ClusterStorageContainers, whose URIs are accepted as well.
 
     Raises:
         InvalidInput: a field is unknown or duplicate, and the client wants that refused (400).
@@ -313,13 +338,20 @@ def _admit(target: Target, obj: Object, old: Object | None, duplicates: tuple[st
     if strict and (unknown or twice):
         intro = f'{kind.kind} in version "{target.path.version}" cannot be handled as a {kind.kind}'
         raise InvalidInput(f"{intro}: strict decoding error: {', '.join((*unknown, *twice))}")
-    errors: tuple[Finding, ...] = tuple(finding for finding in found.errors if finding.reason != UNKNOWN_FIELD)
+    errors: tuple[Finding, ...] = tuple(finding for finding in found.errors if not _is_waived(finding, fetchers))
     if errors:
         metadata = obj["metadata"]
         raise InvalidObject(kind, str(metadata.get("name") or metadata.get("generateName") or ""), errors)
     if query.field_validation == "Ignore":
         return tuple(text for text in found.warnings if not text.startswith(_UNKNOWN))
     return (*found.warnings, *twice)
+
+
+def _is_waived(finding: Finding, fetchers: Sequence[Object]) -> bool:
+    """Tell whether a finding has been dealt with, or is about a URI that a ClusterStorageContainer fetches."""
+    return finding.reason == UNKNOWN_FIELD or (
+        finding.reason == UNKNOWN_SCHEME and any(supports(fetcher, str(finding.value)) for fetcher in fetchers)
+    )
 
 
 def _names_version(body: Any) -> bool:

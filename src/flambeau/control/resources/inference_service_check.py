@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from flambeau.control.resources.cluster_storage_container import UNKNOWN_SCHEME
 from flambeau.control.resources.fields.inference import FRAMEWORKS
 from flambeau.control.resources.inference_service_aside import aside_warnings, check_aside, check_shadow
 from flambeau.control.resources.inference_service_canary import check_canaries
@@ -156,7 +157,7 @@ def _check_storage(part: Object, path: str) -> Iterator[Finding]:
         try:
             validate_uri(uri)
         except InvalidInput as error:
-            yield Finding(place, str(error), uri)
+            yield Finding(place, str(error), uri, UNKNOWN_SCHEME if error.reason == "UnsupportedScheme" else "FieldValueInvalid")
     yield from _check_mount_paths(mappings_at(part, "storageUris"), f"{path}.storageUris")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flambeau.control.resources.cluster_storage_container import CLUSTER_STORAGE_CONTAINER
 from flambeau.control.resources.config_map import CONFIG_MAP
 from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.event import EVENT
@@ -103,6 +104,7 @@ KINDS = Registry(
         SECRET,
         SERVICE_ACCOUNT,
         CONFIG_MAP,
+        PERSISTENT_VOLUME_CLAIM,
         SERVICE,
         EVENT,
         DEPLOYMENT,
@@ -110,6 +112,7 @@ KINDS = Registry(
         INFERENCE_SERVICE,
         SERVING_RUNTIME,
         CLUSTER_SERVING_RUNTIME,
+        CLUSTER_STORAGE_CONTAINER,
         INFERENCE_GRAPH,
         TRAINED_MODEL,
         KNATIVE_SERVICE,

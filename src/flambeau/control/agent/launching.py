@@ -29,8 +29,6 @@ from flambeau.foundation.files import is_safe_relative, write_atomically
 from flambeau.foundation.processes import ProcessRecord, start_detached
 
 _KIND_IDS = {"Secret": "secrets", "ConfigMap": "configmaps", "PersistentVolumeClaim": "persistentvolumeclaims"}
-
-
 _POD_NETWORK = Path(__file__).parents[2] / "compat" / "pod_network"
 """Makes Python programs that listen on all addresses listen on their pod's."""
 
@@ -120,18 +118,12 @@ async def _fill(mounts: tuple[Mount, ...], pod: Object, store: Store) -> None:
                 mount.place.mkdir(parents=True, exist_ok=True)
             case Source.SECRET | Source.CONFIG:
                 await _write_keys(mount, pod, store)
+            case Source.CLAIM:
+                await _bind(mount, pod, store)
             case Source.HOST:
                 pass
 
 
-async def _write_keys(mount: Mount, pod: Object, store: Store) -> None:
-    kind = "Secret" if mount.source is Source.SECRET else "ConfigMap"
-            case Source.CLAIM:
-                await _bind(mount, pod, store)
-    found = await _read(store, pod, kind, mount.name)
-    if found is None:
-        raise NotFound(
-            f'mount {mount.path}: {kind} "{mount.name}" is not there',
 async def _bind(mount: Mount, pod: Object, store: Store) -> None:
     """See to it that a claim's folder is there; the agent makes it when the claim is written."""
     if mount.place.is_dir():
@@ -145,6 +137,12 @@ async def _bind(mount: Mount, pod: Object, store: Store) -> None:
     )
 
 
+async def _write_keys(mount: Mount, pod: Object, store: Store) -> None:
+    kind = "Secret" if mount.source is Source.SECRET else "ConfigMap"
+    found = await _read(store, pod, kind, mount.name)
+    if found is None:
+        raise NotFound(
+            f'mount {mount.path}: {kind} "{mount.name}" is not there',
             hint=f"create the {kind} in the pod's namespace",
             reason="CreateContainerConfigError",
         )

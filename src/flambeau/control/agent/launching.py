@@ -29,6 +29,8 @@ from flambeau.foundation.files import is_safe_relative, write_atomically
 from flambeau.foundation.processes import ProcessRecord, start_detached
 
 _KIND_IDS = {"Secret": "secrets", "ConfigMap": "configmaps", "PersistentVolumeClaim": "persistentvolumeclaims"}
+
+
 _POD_NETWORK = Path(__file__).parents[2] / "compat" / "pod_network"
 """Makes Python programs that listen on all addresses listen on their pod's."""
 
@@ -59,14 +61,10 @@ async def plan(pod: Object, container: Object, directory: PodDirectory, address:
         "args": [environment.expand(word, own) for word in container.get("args") or ()],
     }
     command = command_for(expanded, python=sys.executable, find=shutil.which)
+    inherited = environment.inherited(os.environ)
     if not command.ours:
         command = Command(tuple(rewrite(word, places) for word in command.argv), ours=False)
         own = {name: rewrite(value, places) for name, value in own.items()}
-    given = {
-    inherited = environment.inherited(os.environ)
-        **inherited,
-        **_threads(container),
-        **({"PORT": str(http_port(container))} if is_asked(pod, container) else {}),
         inherited["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_POD_NETWORK), inherited.get("PYTHONPATH"))))
     names = addresses_of((await store.list("services")).items)
     ports = [http_port(each) for each in pod["spec"]["containers"] if is_asked(pod, each)]
@@ -76,6 +74,10 @@ async def plan(pod: Object, container: Object, directory: PodDirectory, address:
 
     command = Command(tuple(led(word) for word in command.argv), command.ours)
     own = {name: led(value) for name, value in own.items()}
+    given = {
+        **inherited,
+        **_threads(container),
+        **({"PORT": str(http_port(container))} if is_asked(pod, container) else {}),
         "POD_NAME": directory.id.name,
         "POD_NAMESPACE": directory.id.namespace,
         **own,

@@ -16,7 +16,6 @@ from flambeau.control.agent.machine import KILL_SECONDS_MAX
 from flambeau.control.agent.node import register
 from flambeau.control.agent.pod_runner import SHUTDOWN_GRACE_SECONDS, PodRunner, Surroundings
 from flambeau.control.agent.process import end_strangers
-from flambeau.control.agent.trained_models import TrainedModels
 from flambeau.control.agent.usage import PodUsage
 from flambeau.control.resources.kind import Object
 from flambeau.control.store.follow import follow
@@ -77,11 +76,8 @@ class Agent:
         await register(self._around.store, self._around.clock)
         self._watches.start("pods", self._follow_pods())
         self._watches.start("claims", self._claims.run())
-        self._watches.start("claims", self._claims.run())
-        self._watches.start("trained models", self._trained_models.run())
         self._watches.start("serviceaccounts", self._follow_inputs("serviceaccounts"))
         self._watches.start("secrets", self._follow_inputs("secrets"))
-        self._watches.start("configmaps", self._follow_inputs("configmaps"))
         self._watches.start("configmaps", self._follow_inputs("configmaps"))
 
     async def stop(self, kill_pods: bool) -> None:

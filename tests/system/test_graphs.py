@@ -4,61 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fixtures.archives import write_mar
 from tests.system.harness import Platform, host_of, until
+from tests.system.tagger import apply, make_model, service
 
 NAMESPACE = "graphs"
-TAGGER = """\
-class Tagger:
-    def initialize(self, context):
-        self.name = context.manifest["model"]["modelName"]
-
-    def handle(self, data, context):
-        return [self.one(row.get("body", row.get("data")) if isinstance(row, dict) and len(row) == 1 else row) for row in data]
-
-    def one(self, value):
-        if value == "fail":
-            raise ValueError("told to fail")
-        return f"{self.name}({value})"
-"""
-"""Answers with its name around what it got: the answer tells the way of a request."""
-
-CONFIG = """\
-inference_address=http://0.0.0.0:8085
-management_address=http://0.0.0.0:8085
-metrics_address=http://0.0.0.0:8082
-enable_envvars_config=true
-model_store=/mnt/models/model-store
-"""
-
-
-def snapshot(name: str) -> str:
-    model = {
-        "1.0": {"defaultVersion": True, "marName": f"{name}.mar", "minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "maxBatchDelay": 10}
-    }
-    return json.dumps({"name": "startup.cfg", "modelCount": 1, "models": {name: model}})
-
-
-def make_model(folder: Path, name: str) -> Path:
-    """Make what a bucket would hold: config/ and model-store/."""
-    (folder / "config").mkdir(parents=True)
-    (folder / "config" / "config.properties").write_text(f"{CONFIG}model_snapshot={snapshot(name)}\n")
-    write_mar(folder / "model-store", name, TAGGER)
-    return folder
-
-
-def service(name: str, folder: Path, **predictor: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": {"autoscaling.knative.dev/window": "6s"}},
-        "spec": {"predictor": {"model": {"modelFormat": {"name": "pytorch"}, "storageUri": f"file://{folder}"}, **predictor}},
-    }
 
 
 def graph(name: str, nodes: dict[str, Any], **spec: Any) -> dict[str, Any]:
@@ -68,10 +21,6 @@ def graph(name: str, nodes: dict[str, Any], **spec: Any) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": NAMESPACE, "annotations": {"autoscaling.knative.dev/window": "6s"}},
         "spec": {"nodes": nodes, **spec},
     }
-
-
-def apply(platform: Platform, *objects: dict[str, Any]) -> None:
-    platform.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
 
 def ask(platform: Platform, name: str, body: Any) -> tuple[int, Any]:
@@ -84,7 +33,11 @@ def models(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Plat
     """Have two services, the second of which may sleep."""
     folder = tmp_path_factory.mktemp("models")
     platform.kubectl("create", "ns", NAMESPACE)
-    apply(platform, service("one", make_model(folder / "one", "one")), service("two", make_model(folder / "two", "two"), minReplicas=0))
+    apply(
+        platform,
+        service("one", make_model(folder / "one", "one"), NAMESPACE),
+        service("two", make_model(folder / "two", "two"), NAMESPACE, minReplicas=0),
+    )
     platform.kubectl("wait", "--for=condition=Ready", "isvc/one", "isvc/two", "-n", NAMESPACE, "--timeout=90s")
     return platform
 

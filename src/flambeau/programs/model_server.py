@@ -167,6 +167,7 @@ class ModelServer:
         os.environ.update(settings.models.worker_variables)
         self._starter = ForkStarter(hidden_variables=settings.models.hidden_variables)
         self._listeners: list[http1.Server] = []
+        self._agents_frontend: HttpFrontend | None = None
 
     async def serve(self, on_started: Callable[[], None]) -> None:
         """Start, wait for SIGTERM or SIGINT, stop.
@@ -224,6 +225,7 @@ class ModelServer:
             if tokens is not None:
                 tokens.start()
             await self._open_doors(frontend)
+            await self._open_agents_door(frontend, repository, workflows)
             registrations = self._registrations()
             for registration in registrations:
                 repository.register(registration)
@@ -247,6 +249,8 @@ class ModelServer:
             for listener in self._listeners:
                 await listener.close()
             await grpc_doors.drain(0)
+            if self._agents_frontend is not None:
+                await self._agents_frontend.close()
             await frontend.close()  # a registration that still runs ends here, before the repository that it changes
             await repository.stop(END_SECONDS)
             if tokens is not None:
@@ -377,6 +381,31 @@ class ModelServer:
             if Plane.MANAGEMENT in planes and not address.is_loopback and doors.keys is None:
                 _log.warning("%s serves management to the network, without authorization; bind management_address to 127.0.0.1", address)
 
+    async def _open_agents_door(self, front: HttpFrontend, repository: Repository, workflows: Workflows) -> None:
+        """Let a pod's agent bring models while the server runs, whatever the other doors allow: the socket is this user's alone."""
+        door = self._settings.doors.more_models
+        if door is None:
+            return
+        management = Management(
+            repository,
+            ArchiveSource(door.store),
+            self._wished,
+            unregister_seconds=self._settings.models.unregister_seconds,
+            on_change=_nothing,  # the agent knows what there is to be; a snapshot would name archives that are in no model store
+        )
+        self._agents_frontend = HttpFrontend(
+            front.dataplane,
+            management,
+            front.metrics,
+            access_log=None,
+            request_bytes_max=front.request_bytes_max,
+            model_api=True,
+            workflows=workflows,
+        )
+        listener = http1.Server(self._agents_frontend.door(frozenset({Plane.MANAGEMENT})))
+        self._listeners.append(listener)
+        await listener.start_unix(door.socket)
+
     async def _drain(self, grpc_doors: GrpcDoors, hurry: asyncio.Event) -> None:
         """Stop accepting and finish what was accepted, bounded; a second signal cuts it short."""
         listeners: list[http1.Server | GrpcDoors] = [*self._listeners, grpc_doors]
@@ -387,6 +416,10 @@ class ModelServer:
             left.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await left
+
+
+async def _nothing() -> None:
+    return None
 
 
 async def _save_when_read(repository: Repository, snapshots: Snapshots) -> None:

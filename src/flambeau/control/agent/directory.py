@@ -6,6 +6,7 @@ HOME/pods/<namespace>_<name>_<uid>/
   terminations/     <container>: one sentence from a program that ended because of an error
   logs/             <container>.log, <container>.previous.log
   mnt/models        a link into the cache
+  more-models/      links into the cache, of what TrainedModels add
   volumes/, work/   other volumes; the processes' working directory
 """
 
@@ -24,6 +25,8 @@ from flambeau.foundation.files import write_atomically
 from flambeau.foundation.processes import ProcessRecord
 
 _TERMINATION_BYTES_MAX = 4096
+_DOOR_CHARS = 18
+"""Of a pod's uid, in the name of its door: enough that no two are the same."""
 
 
 class PodId(NamedTuple):
@@ -66,16 +69,22 @@ class PodDirectory:
         self.processes = self.path / "processes"
         self.model = self.path / "mnt" / "models"
         self.work = self.path / "work"
+        self.more_models = self.path / "more-models"
+        """What TrainedModels add, each a link into the cache."""
+        self.models_door = pods.parent / "doors" / f"{id.uid[:_DOOR_CHARS]}.sock"
+        """Where our own server in the pod takes more models; short, since the path of a socket has at most 107 characters."""
 
     def create(self) -> None:
         """Make the folders; those that are there stay as they are. Only this user may look into them."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (self.path / "logs", self.path / "mnt", self.path / "terminations", self.processes, self.work):
+        for folder in (self.path / "logs", self.path / "mnt", self.path / "terminations", self.processes, self.work, self.more_models):
             folder.mkdir(exist_ok=True)
+        self.models_door.parent.mkdir(exist_ok=True, mode=0o700)
 
     def remove(self) -> None:
         """Remove everything. The model it links to is the cache's, and stays."""
         shutil.rmtree(self.path, ignore_errors=True)
+        self.models_door.unlink(missing_ok=True)
 
     def notes(self) -> Notes | None:
         """Return what was written down; None if nothing was."""

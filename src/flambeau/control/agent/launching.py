@@ -17,7 +17,7 @@ from flambeau.control.agent.cluster_names import addresses_of, lead, lead_home
 from flambeau.control.agent.directory import PodDirectory
 from flambeau.control.agent.images import Command, command_for
 from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE
-from flambeau.control.agent.status import is_asked
+from flambeau.control.agent.status import is_asked, server_container
 from flambeau.control.agent.volumes import Mount, Source, mounts_for, rewrite
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import find
@@ -83,9 +83,15 @@ async def plan(pod: Object, container: Object, directory: PodDirectory, address:
         **own,
         "FLAMBEAU_POD_IP": address,
         "FLAMBEAU_MOUNTS": orjson.dumps(places).decode(),
+        **(_more_models(directory) if command.ours and container["name"] == server_container(pod)["name"] else {}),
         TERMINATION_LOG_VARIABLE: str(directory.termination_log(container["name"])),
     }
     return Plan(command, given, container["name"])
+
+
+def _more_models(directory: PodDirectory) -> dict[str, str]:
+    """Return where a server of our own takes what TrainedModels add, and where that lies."""
+    return {"FLAMBEAU_MODELS_DOOR": str(directory.models_door), "FLAMBEAU_MORE_MODELS": str(directory.more_models)}
 
 
 def _threads(container: Object) -> dict[str, str]:

@@ -16,6 +16,7 @@ from flambeau.control.agent.machine import KILL_SECONDS_MAX
 from flambeau.control.agent.node import register
 from flambeau.control.agent.pod_runner import SHUTDOWN_GRACE_SECONDS, PodRunner, Surroundings
 from flambeau.control.agent.process import end_strangers
+from flambeau.control.agent.trained_models import TrainedModels
 from flambeau.control.agent.usage import PodUsage
 from flambeau.control.resources.kind import Object
 from flambeau.control.store.follow import follow
@@ -50,6 +51,7 @@ class Agent:
         self._runs: dict[PodId, asyncio.Task[None]] = {}
         self._pod_tasks = TaskOwner("agent pods")
         self._watches = TaskOwner("agent")
+        self._trained_models = TrainedModels(store, self._pods, cache, clock)
         self.logs = PodLogs(home, clock)
         self.commands = PodCommands(home)
         self.usage = PodUsage(home, clock)
@@ -76,6 +78,7 @@ class Agent:
         await register(self._around.store, self._around.clock)
         self._watches.start("pods", self._follow_pods())
         self._watches.start("claims", self._claims.run())
+        self._watches.start("trained models", self._trained_models.run())
         self._watches.start("serviceaccounts", self._follow_inputs("serviceaccounts"))
         self._watches.start("secrets", self._follow_inputs("secrets"))
         self._watches.start("configmaps", self._follow_inputs("configmaps"))

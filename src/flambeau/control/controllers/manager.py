@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flambeau.control.controllers.hosts import Site
+from flambeau.control.controllers.inference_graph.reconcile import InferenceGraphReconciler
 from flambeau.control.controllers.inference_service.reconcile import InferenceServiceReconciler
 from flambeau.control.controllers.namespace.reconcile import NamespaceReconciler
 from flambeau.control.controllers.revision.reconcile import RevisionReconciler
 from flambeau.control.controllers.routing.reconcile import RoutingReconciler
+from flambeau.control.controllers.trained_model.reconcile import TrainedModelReconciler
 from flambeau.control.controllers.views.reconcile import ViewReconciler
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock
@@ -27,6 +29,13 @@ class ControllerSettings:
     """For URLs that work as they are pasted."""
     gateway_scheme: str = "http"
     """What URLs begin with: https where the gateway has a certificate."""
+    gateway_host: str = "127.0.0.1"
+    """As processes on this machine reach it."""
+
+    @property
+    def gateway_url(self) -> str:
+        """Return where pods of our own reach the gateway."""
+        return f"{self.gateway_scheme}://{self.gateway_host}:{self.gateway_port}"
 
 
 class Controllers:
@@ -43,6 +52,8 @@ class Controllers:
         self._controllers = (
             NamespaceReconciler(store, clock).controller(),
             InferenceServiceReconciler(store, clock, site).controller(),
+            InferenceGraphReconciler(store, clock, site, settings.gateway_url).controller(),
+            TrainedModelReconciler(store, clock, site).controller(),
             RevisionReconciler(store, clock).controller(),
             ViewReconciler(store, clock, settings.gateway_port).controller(),
             RoutingReconciler(store, clock, settings.home, settings.domain, settings.gateway_scheme).controller(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.control.controllers.names import REVISIONS
-from flambeau.control.resources.kind import Object
+from flambeau.control.resources.kind import Key, Object
 from tests.control.controllers.world import NAMESPACE, World, is_ready, told
 
 PREDICTOR, TRANSFORMER, EXPLAINER = (f"mnist-{part}-00001" for part in ("predictor", "transformer", "explainer"))
@@ -138,8 +138,51 @@ async def test_a_canary_that_is_taken_away_is_cleaned_up_and_one_that_is_promote
     assert "canaryStatuses" not in (await world.service("mnist"))["status"]
     names = {each["metadata"]["name"] for each in (await world.store.list(REVISIONS, NAMESPACE)).items}
     assert names == {PREDICTOR, "mnist-v2-predictor-00001"}
-    assert not await world.pods(PREDICTOR) or [await world.finish(PREDICTOR)]
+    await world.finish(PREDICTOR)
 
 
 async def _lead_to(world: World, revisions: set[str]) -> bool:
     return pods_at(world, "mnist.ns") == revisions
+
+
+def runtime(name: str, priority: int, *args: str) -> Object:
+    formats = [{"name": "pytorch", "version": "1", "autoSelect": True, "priority": priority}]
+    container = {"name": "kserve-container", "image": "pytorch/torchserve-kfs:0.9.0", "args": list(args)}
+    return {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "ServingRuntime",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"supportedModelFormats": formats, "containers": [container]},
+    }
+
+
+async def test_a_runtime_that_comes_later_changes_no_service_and_is_told(world: World) -> None:
+    await world.apply_spec("mnist")
+    await world.make_ready(PREDICTOR)
+    await world.until("mnist", is_ready)
+    await world.store.create(runtime("newer", 9))
+    service = await world.until("mnist", lambda service: told(service, "RuntimeKept")[0] == "True")
+    assert "newer would be chosen now: set spec.predictor.model.runtime" in told(service, "RuntimeKept")[2]
+    assert service["status"]["clusterServingRuntimeName"] == "kserve-torchserve"
+    assert is_ready(service)
+    await world.apply("mnist", model={"modelFormat": {"name": "pytorch"}, "storageUri": "s3://models/mnist", "runtime": "newer"})
+    service = await world.until("mnist", lambda service: "servingRuntimeName" in service["status"])
+    assert service["status"]["servingRuntimeName"] == "newer"
+    assert "clusterServingRuntimeName" not in service["status"]
+
+
+async def test_a_runtime_that_is_changed_makes_new_revisions_unless_the_service_refuses(world: World) -> None:
+    await world.store.create(runtime("mine", 9, "one"))
+    keep = {"serving.kserve.io/disable-auto-update": "true"}
+    await world.apply_spec("follows")
+    await world.apply_spec("keeps", keep)
+    for name in ("follows", "keeps"):
+        await world.make_ready(f"{name}-predictor-00001")
+        await world.until(name, is_ready)
+    stored = await world.store.get(Key("servingruntimes.serving.kserve.io", NAMESPACE, "mine"))
+    await world.store.update({**stored, "spec": runtime("mine", 9, "two")["spec"]})
+    await world.pods_of("follows-predictor-00002")
+    await world.apply("keeps", timeout=20)
+    await world.pods_of("keeps-predictor-00002")
+    created = [each["metadata"]["name"] for each in (await world.store.list(REVISIONS, NAMESPACE)).items]
+    assert sorted(created) == [f"{name}-predictor-0000{number}" for name in ("follows", "keeps") for number in (1, 2)]

@@ -149,14 +149,83 @@ def test_the_pods_own_fields_come_from_both() -> None:
     assert (found["serviceAccountName"], found["timeoutSeconds"], found["containerConcurrency"]) == ("sa", 60, 4)
 
 
-def test_what_cannot_be_done_is_told() -> None:
-    with pytest.raises(InvalidInput, match="storageUri") as caught:
-        made(service({"storage": {"key": "k"}}), runtime())
-    assert caught.value.reason == "StorageNotSupported"
+def test_a_storage_key_reaches_the_initializer() -> None:
+    storage = {"key": "k", "path": "a/b", "parameters": {"type": "s3", "bucket": "m"}}
+    found = made(service({"storage": storage, "storageUri": None}), runtime())
+    assert found["spec"]["initContainers"][0]["args"] == ["<scheme-placeholder>://a/b", "/mnt/models"]
+    annotations = found["metadata"]["annotations"]
+    assert annotations["internal.serving.kserve.io/storage-spec-key"] == "k"
+    assert annotations["internal.serving.kserve.io/storage-spec-param"] == '{"bucket": "m", "type": "s3"}'
+
+
+@pytest.mark.parametrize(
+    ("places", "top"),
+    [
+        (("/mnt/models/a", "/mnt/models/b"), "/mnt/models"),
+        (("/mnt/models", "/mnt/adapters/one"), "/mnt"),
+        (("/opt/model",), "/opt/model"),
+    ],
+)
+def test_several_sources_share_a_volume_at_their_common_parent(places: tuple[str, ...], top: str) -> None:
+    uris = [{"uri": f"s3://b/{index}", "mountPath": place} for index, place in enumerate(places)]
+    found = made(service({"storageUri": None}, storageUris=uris, storageContainerName="mine"), runtime())
+    [initializer] = found["spec"]["initContainers"]
+    assert initializer["args"] == [word for entry in uris for word in (entry["uri"], entry["mountPath"])]
+    assert initializer["volumeMounts"] == [{"name": "kserve-provision-location", "mountPath": top}]
+    assert server_of(found)["volumeMounts"] == [{"name": "kserve-provision-location", "mountPath": top, "readOnly": True}]
+    assert found["metadata"]["annotations"]["internal.serving.kserve.io/storage-container-name"] == "mine"
+
+
+def test_a_runtime_without_a_server_is_told() -> None:
     broken = runtime()
     broken["spec"]["containers"][0]["name"] = "other"
     with pytest.raises(InvalidInput, match="kserve-torchserve has no container named kserve-container"):
         made(service(), broken)
+
+
+def test_models_are_writable_where_asked() -> None:
+    found = made(service(metadata={"annotations": {"storage.kserve.io/readonly": "false"}}), runtime())
+    assert server_of(found)["volumeMounts"][0]["readOnly"] is False
+
+
+def test_a_transformer_beside_the_predictor_sees_the_model_and_comes_second() -> None:
+    own = [{"name": "sidecar"}, {"name": "transformer-container", "args": ["mine"]}]
+    theirs = {"name": "transformer-container", "image": "i", "args": ["theirs"]}
+    base = runtime()
+    base["spec"]["containers"].append(theirs)
+    found = made(service(containers=own), base)["spec"]["containers"]
+    assert [each["name"] for each in found] == ["kserve-container", "transformer-container", "sidecar"]
+    assert found[1]["args"] == ["theirs", "mine"]
+    assert found[1]["volumeMounts"] == found[0]["volumeMounts"]
+    assert found[1]["env"] == [{"name": "INFERENCE_SERVICE_NAME", "value": "mnist"}]
+
+
+@pytest.mark.parametrize(
+    ("args", "fields", "wanted"),
+    [
+        ([], {}, ["--model_name", "mnist", "--predictor_host", "mnist-predictor.ns", "--http_port", "8080"]),
+        (["--model_name=m", "--predictor_host", "p"], {}, ["--model_name=m", "--predictor_host", "p", "--http_port", "8080"]),
+        (["--model_name=m", "--predictor_host=p", "--http_port=1"], {"containerConcurrency": 2}, ["--workers", "2"]),
+    ],
+)
+def test_a_transformer_is_told_what_its_author_did_not_say(args: list[str], fields: Object, wanted: list[str]) -> None:
+    container = {"name": "kserve-container", "command": ["x"], "args": args}
+    obj = service({"protocolVersion": "v2"})
+    obj["spec"]["transformer"] = {"containers": [container], **fields}
+    found = template_for(obj, parts(obj)[1], None)
+    assert server_of(found)["args"][-len(wanted) :] == wanted
+    assert found["metadata"]["labels"]["component"] == "transformer"
+    assert found["metadata"]["annotations"]["internal.serving.kserve.io/predictor-protocol"] == "v2"
+
+
+def test_an_art_explainer_is_told_its_attack() -> None:
+    obj = service()
+    art = {"type": "SquareAttack", "config": {"nb_classes": "10"}, "storageUri": "s3://b/e", "command": ["explain"], "name": ""}
+    obj["spec"]["explainer"] = {"art": {name: value for name, value in art.items() if value}}
+    found = template_for(obj, parts(obj)[1], None)
+    assert server_of(found)["args"][-6:] == ["--storage_uri", "/mnt/models", "--adversary_type", "SquareAttack", "--nb_classes", "10"]
+    assert server_of(found)["command"] == ["explain"]
+    assert found["spec"]["initContainers"][0]["args"] == ["s3://b/e", "/mnt/models"]
 
 
 def test_traffic_alone_changes_no_template() -> None:

@@ -31,13 +31,53 @@ def model(name: str = "pytorch", version: str = "", **fields: Any) -> Object:
 
 
 def chosen(wanted: Object, namespace: list[Object], cluster: list[Object] | None = None) -> str:
-    selection = select_runtime(wanted, namespace, cluster or [])
+    selection = select_runtime(wanted, namespace, cluster or [], {})
     assert selection.runtime is not None, selection.message
     return str(selection.runtime["metadata"]["name"])
 
 
+def test_the_one_that_was_chosen_stays_as_long_as_it_fits() -> None:
+    old, new = runtime("old", model_format(priority=1)), runtime("new", model_format(priority=2))
+    for each in (old, new):
+        each["metadata"]["namespace"] = "home"
+    kept = select_runtime(model(), [old, new], [], {"servingRuntimeName": "old"})
+    assert (kept.runtime, kept.newer) == (old, "new")
+    assert select_runtime(model(), [old, new], [], {"servingRuntimeName": "new"}).newer == ""
+    old["spec"]["disabled"] = True
+    assert select_runtime(model(), [old, new], [], {"servingRuntimeName": "old"}).runtime is new
+
+
+@pytest.mark.parametrize(
+    ("other", "clashes"),
+    [
+        (runtime("other", model_format(priority=2)), True),
+        (runtime("other", model_format(priority=3)), False),
+        (runtime("other", model_format()), False),
+        (runtime("other", model_format(priority=2, auto=False)), False),
+        (runtime("other", model_format(version="2", priority=2)), False),
+        (runtime("other", model_format("onnx", priority=2)), False),
+        (runtime("other", model_format(priority=2), protocolVersions=["v2"]), True),
+        (runtime("other", model_format(priority=2), disabled=True), False),
+    ],
+)
+def test_two_runtimes_cannot_have_the_same_priority(other: Object, clashes: bool) -> None:
+    assert SERVING_RUNTIME.check_among is not None
+    mine = runtime("mine", model_format("sklearn"), model_format(priority=2))
+    found = [(each.path, each.message) for each in SERVING_RUNTIME.check_among(mine, [other])]
+    assert [path for path, _ in found] == (["spec.supportedModelFormats[1].priority"] if clashes else [])
+    apart = runtime("mine", model_format(priority=2), protocolVersions=["v1"])
+    assert not list(SERVING_RUNTIME.check_among(apart, [runtime("other", model_format(priority=2), protocolVersions=["v2"])]))
+
+
+def test_the_built_in_ones_leave_no_choice_to_chance() -> None:
+    assert CLUSTER_SERVING_RUNTIME.check_among is not None
+    for each in BUILT_IN:
+        others = [other for other in BUILT_IN if other is not each]
+        assert list(CLUSTER_SERVING_RUNTIME.check_among(each, others)) == []
+
+
 def test_pytorch_gets_the_built_in_one() -> None:
-    selection = select_runtime(model(), [], BUILT_IN)
+    selection = select_runtime(model(), [], BUILT_IN, {})
     assert selection.runtime is BUILT_IN[0]
     assert selection.is_cluster_scoped
     assert effective_protocol(model(), BUILT_IN[0]) == "v1"
@@ -67,7 +107,7 @@ def test_each_format_gets_kserves_runtime(wanted: Object, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["tensorflow", "pmml", "paddle", "vLLM"])
 def test_formats_that_nothing_here_serves_are_told_so(name: str) -> None:
-    selection = select_runtime(model(name), [], BUILT_IN)
+    selection = select_runtime(model(name), [], BUILT_IN, {})
     assert (selection.runtime, selection.reason) == (None, "NoSupportingRuntime")
     assert "apply a ServingRuntime whose container has a command that exists on this machine" in selection.message
 
@@ -96,7 +136,7 @@ def test_preference(runtimes: list[Object], first: str) -> None:
 
 def test_versions_are_compared_as_text() -> None:
     assert chosen(model(version="1"), [runtime("a", model_format(version="2")), runtime("b", model_format(version="1"))]) == "b"
-    assert select_runtime(model(version="1.0"), [runtime("a", model_format(version="1"))], []).runtime is None
+    assert select_runtime(model(version="1.0"), [runtime("a", model_format(version="1"))], [], {}).runtime is None
 
 
 def test_nothing_fits_and_each_one_says_why() -> None:
@@ -106,7 +146,7 @@ def test_nothing_fits_and_each_one_says_why() -> None:
         runtime("modern", model_format(), protocolVersions=["v2"]),
         runtime("other", model_format("onnx")),
     ]
-    selection = select_runtime(model(), runtimes, [])
+    selection = select_runtime(model(), runtimes, [], {})
     assert (selection.runtime, selection.reason) == (None, "NoSupportingRuntime")
     for text in (
         "no runtime supports a model of format pytorch with protocol v1",
@@ -116,11 +156,11 @@ def test_nothing_fits_and_each_one_says_why() -> None:
         "other: it supports onnx:1",
     ):
         assert text in selection.message
-    assert "there are no runtimes" in select_runtime(model(), [], []).message
+    assert "there are no runtimes" in select_runtime(model(), [], [], {}).message
 
 
 def test_many_rejections_are_not_all_listed() -> None:
-    message = select_runtime(model("nope"), [runtime(f"r{n}", model_format()) for n in range(30)], []).message
+    message = select_runtime(model("nope"), [runtime(f"r{n}", model_format()) for n in range(30)], [], {}).message
     assert "; and 18 more; " in message
 
 
@@ -135,7 +175,7 @@ def test_many_rejections_are_not_all_listed() -> None:
 )
 def test_the_one_asked_for_is_of_no_use(fields: Object, reason: str, text: str) -> None:
     runtimes = [runtime("off", model_format(), disabled=True), runtime("only-v2", model_format(auto=False), protocolVersions=["v2"])]
-    selection = select_runtime({**model(), **fields}, runtimes, [])
+    selection = select_runtime({**model(), **fields}, runtimes, [], {})
     assert (selection.runtime, selection.reason) == (None, reason)
     assert text in selection.message
 

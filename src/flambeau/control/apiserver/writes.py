@@ -202,7 +202,14 @@ class Writer:
         """Default and check an object in place; return warnings."""
         is_service = target.kind is INFERENCE_SERVICE
         fetchers = (await self._store.list(CLUSTER_STORAGE_CONTAINER.id)).items if is_service else []
-        return _admit(target, obj, old, duplicates, query, fetchers)
+        warnings = _admit(target, obj, old, duplicates, query, fetchers)
+        if target.kind.check_among is not None:
+            name = str(obj["metadata"].get("name") or "")
+            listed = (await self._store.list(target.kind.id, target.path.namespace)).items
+            errors = tuple(target.kind.check_among(obj, [each for each in listed if each["metadata"]["name"] != name]))
+            if errors:
+                raise InvalidObject(target.kind, name, errors)
+        return warnings
 
     async def _pretend_create(self, target: Target, obj: Object) -> Object:
         """Return what a create would store, with the refusals it would have."""

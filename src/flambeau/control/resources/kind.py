@@ -6,7 +6,7 @@ Never does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -107,6 +107,9 @@ class Kind:
     """Fill in defaults in place, at admission."""
     check: Callable[[Object, Object | None], Review] = field(default=_no_checks)
     """(new object, old object or None at create) -> findings; after defaulting."""
+
+    check_among: Callable[[Object, Sequence[Object]], Iterable[Finding]] | None = None
+    """(new object, the kind's other objects of its namespace, or of the cluster) -> what is wrong between them; after ``check``."""
 
     shown: Callable[[Object, str], Object] = field(default=_as_it_is)
     """(stored object, version) -> how that version shows it, where it differs; ``default`` does the way back."""

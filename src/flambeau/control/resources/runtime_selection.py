@@ -11,11 +11,8 @@ from typing import Any
 
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find, mappings_at, strings_at
-from flambeau.control.resources.serving_runtime import CLUSTER_SERVING_RUNTIME, SERVER_TYPE_ANNOTATION
+from flambeau.control.resources.serving_runtime import CLUSTER_SERVING_RUNTIME, PROTOCOLS, SERVER_TYPE_ANNOTATION
 from flambeau.foundation.timestamps import parse_rfc3339
-
-PROTOCOLS = ("v1", "v2", "grpc-v1", "grpc-v2")
-"""In the order in which runtimes are preferred."""
 
 _ASSUMED_PROTOCOL = "v1"
 _PROTOCOL_BY_SERVER_TYPE = {"torchserve": "v1", "mlserver": "v2", "tritonserver": "v2"}
@@ -31,6 +28,8 @@ class Selection:
     """RuntimeNotRecognized, RuntimeDisabled or NoSupportingRuntime."""
     message: str = ""
     """One sentence for people: each candidate, and why it was rejected."""
+    newer: str = ""
+    """The runtime that would be chosen, were none chosen yet; empty where that is the one."""
 
     @property
     def is_cluster_scoped(self) -> bool:
@@ -38,29 +37,40 @@ class Selection:
         return self.runtime is not None and self.runtime["kind"] == CLUSTER_SERVING_RUNTIME.kind
 
 
-def select_runtime(model: Mapping[str, Any], namespace_runtimes: Sequence[Object], cluster_runtimes: Sequence[Object]) -> Selection:
+def select_runtime(
+    model: Mapping[str, Any], namespace_runtimes: Sequence[Object], cluster_runtimes: Sequence[Object], status: Mapping[str, Any]
+) -> Selection:
     """Choose the runtime for a predictor's model.
+
+    One that was chosen before stays chosen as long as it fits: a runtime that is installed later changes no service that runs. (KServe
+    chooses anew each time it looks.)
 
     Args:
         model: ``spec.predictor.model`` after defaulting.
         namespace_runtimes: ServingRuntimes of the InferenceService's namespace; these win over the cluster's.
         cluster_runtimes: ClusterServingRuntimes.
+        status: the InferenceService's: it names the runtime that was chosen before.
     """
     name = model.get("runtime")
     if name:
         return _named(str(name), model, [*namespace_runtimes, *cluster_runtimes])
     everything = [*_by_preference(namespace_runtimes, model), *_by_preference(cluster_runtimes, model)]
-    rejections = []
-    for runtime in everything:
-        why = _why_unfit(runtime, model, only_auto_select=True)
-        if why is None:
-            return Selection(runtime)
-        rejections.append(f"{runtime['metadata']['name']}: {why}")
+    unfit = [(runtime, _why_unfit(runtime, model, only_auto_select=True)) for runtime in everything]
+    fit = [runtime for runtime, why in unfit if why is None]
+    if fit:
+        before = next((runtime for runtime in fit if _was_chosen(runtime, status)), fit[0])
+        return Selection(before, newer="" if before is fit[0] else str(fit[0]["metadata"]["name"]))
+    rejections = [f"{runtime['metadata']['name']}: {why}" for runtime, why in unfit]
     message = (
         f"no runtime supports a model of format {_wanted(model)} with protocol {_protocol(model)}; {_listed(rejections)}; for a server of"
         " your own, apply a ServingRuntime whose container has a command that exists on this machine"
     )
     return Selection(None, "NoSupportingRuntime", message)
+
+
+def _was_chosen(runtime: Object, status: Mapping[str, Any]) -> bool:
+    field = "servingRuntimeName" if runtime["metadata"].get("namespace") else "clusterServingRuntimeName"
+    return bool(status.get(field) == runtime["metadata"]["name"])
 
 
 def effective_protocol(model: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:

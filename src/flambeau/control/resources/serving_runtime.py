@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 from flambeau.control.resources.age import AGE_COLUMN
 from flambeau.control.resources.fields.runtimes import SERVING_RUNTIME_SPEC
 from flambeau.control.resources.fields.words import ANYTHING
 from flambeau.control.resources.kind import Column, Finding, Kind, Object, Review
-from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.lookup import find, mappings_at, strings_at
 from flambeau.control.resources.object_schema import object_schema
 from flambeau.control.resources.pod_template import (
     SERVER_CONTAINER,
@@ -17,6 +18,9 @@ from flambeau.control.resources.pod_template import (
     image_warnings,
     no_effect_warning,
 )
+
+PROTOCOLS = ("v1", "v2", "grpc-v1", "grpc-v2")
+"""In the order in which runtimes are preferred."""
 
 SERVER_TYPE_ANNOTATION = "serving.kserve.io/server-type"
 """Says which server an image has inside, and so which defaults it needs."""
@@ -64,6 +68,37 @@ def _check_priorities(spec: Object) -> Iterator[Finding]:
             yield Finding(f"spec.supportedModelFormats[{index}].priority", message, priority)
 
 
+def _check_among(obj: Object, others: Sequence[Object]) -> Iterator[Finding]:
+    """Two runtimes that are chosen by themselves need different priorities, or the order of names would decide which one serves."""
+    if find(obj, "spec", "disabled"):
+        return
+    taken = {}
+    for other in others:
+        if not find(other, "spec", "disabled"):
+            taken.update(dict.fromkeys(_claims(other), other["metadata"]["name"]))
+    for index, entry in enumerate(mappings_at(obj, "spec", "supportedModelFormats")):
+        rival = next((taken[claim] for claim in _claims_of(entry, obj) if claim in taken), None)
+        if rival is not None:
+            message = f"runtime {rival} has the same priority for the same format, version and protocol: choose another"
+            yield Finding(f"spec.supportedModelFormats[{index}].priority", message, entry.get("priority"))
+
+
+_Claim: TypeAlias = tuple[str, str, int, str]
+"""(format, version, priority, protocol)"""
+
+
+def _claims(runtime: Object) -> Iterator[_Claim]:
+    for entry in mappings_at(runtime, "spec", "supportedModelFormats"):
+        yield from _claims_of(entry, runtime)
+
+
+def _claims_of(entry: Object, runtime: Object) -> Iterator[_Claim]:
+    """Yield what an entry claims; one without a priority gives way to all others."""
+    if entry.get("autoSelect") and isinstance(entry.get("priority"), int):
+        for protocol in strings_at(runtime, "spec", "protocolVersions") or PROTOCOLS:
+            yield str(entry.get("name")), str(entry.get("version") or ""), entry["priority"], protocol
+
+
 _COLUMNS = (
     Column("Disabled", lambda obj, _: find(obj, "spec", "disabled"), type="boolean"),
     Column("ModelType", _first_name("spec", "supportedModelFormats")),
@@ -82,6 +117,7 @@ SERVING_RUNTIME = Kind(
     columns=_COLUMNS,
     schema=_SCHEMA,
     check=_check,
+    check_among=_check_among,
 )
 
 CLUSTER_SERVING_RUNTIME = Kind(
@@ -94,4 +130,5 @@ CLUSTER_SERVING_RUNTIME = Kind(
     columns=_COLUMNS,
     schema=_SCHEMA,
     check=_check,
+    check_among=_check_among,
 )

@@ -29,6 +29,8 @@ from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.owners import controlled_by
 
+KEEP_ANNOTATION = "serving.kserve.io/disable-auto-update"
+
 REVISIONS_MAX = 10
 """Revisions kept beside those in use, for a look back and a way back."""
 
@@ -62,7 +64,8 @@ def plan(service: Object, part: Part, template: Object | None, revisions: Sequen
     told = memory(service, part)
     created = by_number[-1]["metadata"]["name"] if by_number else ""
     new = None
-    if template is not None and (not by_number or not has_base(part, by_number[-1]) or _hash(by_number[-1]) != template_hash(template)):
+    newest = next((each for each in by_number[-1:] if has_base(part, each)), None)
+    if template is not None and (newest is None or (_hash(newest) != template_hash(template) and not _is_kept(service, part, newest))):
         new = revision_for(service, part, template, _last_number(part, by_number, told) + 1)
         created = new["metadata"]["name"]
     names = {each["metadata"]["name"] for each in by_number}
@@ -114,6 +117,17 @@ def _last_number(part: Part, by_number: Sequence[Object], told: Object) -> int:
     return max(revision_number(name) for name in known)
 
 
+def _is_kept(service: Object, part: Part, revision: Object) -> bool:
+    """Tell whether a revision stays although its runtime changed: the service asks for that, and its own part is as it was."""
+    if find(service, "metadata", "annotations", KEEP_ANNOTATION) != "true":
+        return False
+    return bool(find(revision, "metadata", "annotations", SPEC_ANNOTATION) == _as_text(part))
+
+
+def _as_text(part: Part) -> str:
+    return orjson.dumps(part.spec, option=orjson.OPT_SORT_KEYS).decode()
+
+
 def _if_there(name: str | None, names: Collection[str]) -> str:
     return name if name in names and name is not None else ""
 
@@ -153,7 +167,7 @@ def _origin(service: Object, part: Part) -> dict[str, str]:
     writers = [entry for entry in mappings_at(service, "metadata", "managedFields") if not entry.get("subresource")]
     newest = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
     told = {
-        SPEC_ANNOTATION: orjson.dumps(part.spec, option=orjson.OPT_SORT_KEYS).decode(),
+        SPEC_ANNOTATION: _as_text(part),
         CHANGED_BY_ANNOTATION: str(newest.get("manager") or ""),
     }
     return {name: value for name, value in told.items() if value}

@@ -86,31 +86,33 @@ class InferenceServiceReconciler:
 
     async def _keep_revision(self, service: Object, part: Part, revisions: list[Object], pods: Sequence[Object]) -> PartView:
         """Create the revision that a part should have, if there is none; return how the part stands."""
-        runtime, template, refusal = await self._template(service, part)
+        selection, template, refusal = await self._template(service, part)
         wanted = plan(service, part, template, revisions)
         if wanted.create is not None:
             revisions = [*revisions, await self._create(service, wanted.create)]
         own = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(REVISION_LABEL) == wanted.latest_created]
-        return PartView(part, wanted, revisions, own, runtime, refusal)
+        return PartView(part, wanted, revisions, own, selection, refusal)
 
-    async def _template(self, service: Object, part: Part) -> tuple[Object | None, Object | None, Told | None]:
-        """Return (runtime, template, None), or what of it there is and why there is no more."""
+    async def _template(self, service: Object, part: Part) -> tuple[Selection, Object | None, Told | None]:
+        """Return (the choice of a runtime, template, None), or what of it there is and why there is no more."""
         metadata = service["metadata"]
         if len(part.base) > _HOST_LABEL_CHARS_MAX:
             message = f"the name {metadata['name']} is too long: {part.base} has {len(part.base)} characters, a host label at most 63"
-            return None, None, Told("False", "InvalidName", message)
+            return Selection(None), None, Told("False", "InvalidName", message)
         if part.component != PREDICTOR and not await self._has_address(component_name(metadata["name"], PREDICTOR), metadata["namespace"]):
-            return None, None, Told("Unknown", "AddressPending", f"the {part.component} waits for its predictor to get a cluster address")
+            why = f"the {part.component} waits for its predictor to get a cluster address"
+            return Selection(None), None, Told("Unknown", "AddressPending", why)
         selection = Selection(None)
         if part.spec.get("model"):
             own = (await self._store.list(RUNTIMES, metadata["namespace"])).items
-            selection = select_runtime(part.spec["model"], own, (await self._store.list(CLUSTER_RUNTIMES)).items)
+            clusters = (await self._store.list(CLUSTER_RUNTIMES)).items
+            selection = select_runtime(part.spec["model"], own, clusters, service.get("status") or {})
             if selection.runtime is None:
-                return None, None, Told("False", selection.reason, selection.message)
+                return selection, None, Told("False", selection.reason, selection.message)
         try:
-            return selection.runtime, template_for(service, part, selection.runtime), None
+            return selection, template_for(service, part, selection.runtime), None
         except FlambeauError as error:
-            return selection.runtime, None, Told("False", error.reason, str(error))
+            return selection, None, Told("False", error.reason, str(error))
 
     async def _has_address(self, name: str, namespace: str) -> bool:
         """Tell whether a name leads somewhere: pods that are given it start only then."""

@@ -6,6 +6,7 @@ Source: specification 3.1 and 2.4 (STORAGE_URI).
 
 from __future__ import annotations
 
+import json
 import os.path
 
 from flambeau.control.controllers.inference_service.parts import Part
@@ -13,9 +14,11 @@ from flambeau.control.controllers.merge import merge_list
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import mappings_at
 from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, MODEL_VOLUME, MODELS_PATH
-from flambeau.foundation.errors import InvalidInput
+from flambeau.storage.identity import SPEC_KEY_ANNOTATION, SPEC_PARAMETERS_ANNOTATION
+from flambeau.storage.storage_spec import PLACEHOLDER_SCHEME
 
 READ_ONLY_ANNOTATION = "storage.kserve.io/readonly"
+FETCHER_ANNOTATION = "internal.serving.kserve.io/storage-container-name"
 
 
 def take_sources(part: Part, server: Object) -> list[tuple[str, str]]:
@@ -29,7 +32,7 @@ def take_sources(part: Part, server: Object) -> list[tuple[str, str]]:
     model = part.spec.get("model") or part.spec.get("art")
     if model is not None:
         if model.get("storage"):
-            raise InvalidInput("spec.predictor.model.storage is not supported yet", hint="use storageUri", reason="StorageNotSupported")
+            return [(f"{PLACEHOLDER_SCHEME}{model['storage'].get('path') or ''}", MODELS_PATH)]
         return [(str(model["storageUri"]), MODELS_PATH)] if model.get("storageUri") else []
     for variable in server.get("env") or ():
         if variable["name"] == "STORAGE_URI" and variable.get("value"):
@@ -37,6 +40,17 @@ def take_sources(part: Part, server: Object) -> list[tuple[str, str]]:
             variable["value"] = MODELS_PATH
             return [(uri, MODELS_PATH)]
     return []
+
+
+def source_annotations(part: Part) -> dict[str, str]:
+    """Return the annotations by which a pod's initializer is told how to fetch: by which key of the storage-config Secret, or by whom."""
+    storage = (part.spec.get("model") or part.spec.get("art") or {}).get("storage") or {}
+    told = {
+        SPEC_KEY_ANNOTATION: storage.get("key"),
+        SPEC_PARAMETERS_ANNOTATION: json.dumps(storage["parameters"], sort_keys=True) if storage.get("parameters") else None,
+        FETCHER_ANNOTATION: part.spec.get("storageContainerName"),
+    }
+    return {name: str(value) for name, value in told.items() if value}
 
 
 def add_initializer(pod: Object, containers: list[Object], sources: list[tuple[str, str]], *, read_only: bool) -> None:

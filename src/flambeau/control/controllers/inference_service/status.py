@@ -19,6 +19,7 @@ from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.inference_service_check import deployment_mode
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import mappings_at
+from flambeau.control.resources.runtime_selection import Selection
 from flambeau.foundation.timestamps import rfc3339
 
 INGRESS_READY = "IngressReady"
@@ -44,7 +45,8 @@ class PartView:
     """The part's."""
     pods: Sequence[Object]
     """Of the latest revision, without those that are going."""
-    runtime: Object | None
+    selection: Selection
+    """Of its runtime; of none where it has containers of its own."""
     refusal: Told | None
     """Why there can be no new revision; None where there can."""
 
@@ -86,9 +88,10 @@ def service_status(view: View, site: Site, now: float) -> Object:
         "components": {each.part.component: _component(each, site, namespace) for each in view.components},
         "modelStatus": model_status(predictor, old.get("modelStatus") or {}, now),
     }
-    if predictor.runtime is not None:
-        field = "servingRuntimeName" if predictor.runtime["metadata"].get("namespace") else "clusterServingRuntimeName"
-        status[field] = predictor.runtime["metadata"]["name"]
+    runtime = predictor.selection.runtime
+    if runtime is not None:
+        field = "servingRuntimeName" if runtime["metadata"].get("namespace") else "clusterServingRuntimeName"
+        status[field] = runtime["metadata"]["name"]
     if view.canaries:
         status["canaryStatuses"] = [_canary(each, memory(view.service, each.part), now) for each in view.canaries]
     if all(each.plan.split.targets for each in view.components):
@@ -142,6 +145,10 @@ def _conditions(view: View, now: float) -> list[Object]:
     told["RoutesReady"] = (_first_untrue(route for _, route, _ in components), _INFO)
     if view.canaries:
         told[_CANARY_READY] = (_canaries(view), _INFO)
+    selection = view.parts[0].selection
+    if selection.newer and selection.runtime is not None:
+        words = f"{selection.runtime['metadata']['name']} serves it since it was chosen first; {selection.newer} would be chosen now"
+        told[_RUNTIME_KEPT] = (Told("True", "NewerRuntime", f"{words}: set spec.predictor.model.runtime to change"), _INFO)
     ingress = get_condition(view.service, INGRESS_READY)
     told_ingress = Told(ingress["status"], ingress.get("reason", ""), ingress.get("message", "")) if ingress else _NO_INGRESS
     told[INGRESS_READY] = (told_ingress, None)
@@ -154,6 +161,8 @@ def _conditions(view: View, now: float) -> list[Object]:
 
 
 _CANARY_READY = "CanaryPredictorReady"
+_RUNTIME_KEPT = "RuntimeKept"
+"""There only while another runtime would be chosen for a new service."""
 _NO_INGRESS = Told("Unknown", "IngressNotConfigured", "the gateway has no route to it yet")
 
 

@@ -17,7 +17,7 @@ from flambeau.control.controllers import sidecar
 from flambeau.control.controllers.inference_service.arguments import add_arguments
 from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, least_of
 from flambeau.control.controllers.inference_service.server_types import labels_for, variables_for
-from flambeau.control.controllers.inference_service.sources import READ_ONLY_ANNOTATION, add_initializer, take_sources
+from flambeau.control.controllers.inference_service.sources import READ_ONLY_ANNOTATION, add_initializer, source_annotations, take_sources
 from flambeau.control.controllers.merge import merge_containers, merge_list, merge_value
 from flambeau.control.controllers.names import COMPONENT_LABEL, MAX_SCALE_ANNOTATION, MIN_SCALE_ANNOTATION, SERVICE_LABEL
 from flambeau.control.resources.inference_service_aside import SHADOW_ANNOTATION
@@ -76,7 +76,7 @@ def template_for(service: Object, part: Part, runtime: Object | None) -> Object:
         merge_list(container.setdefault("env", []), [{"name": "INFERENCE_SERVICE_NAME", "value": name}], "name")
     annotations = _annotations(service, part, runtime)
     if sources:
-        annotations[SOURCE_ANNOTATION] = ",".join(uri for uri, _ in sources)
+        annotations |= {SOURCE_ANNOTATION: ",".join(uri for uri, _ in sources), **source_annotations(part)}
         add_initializer(pod, seeing, sources, read_only=annotations.get(READ_ONLY_ANNOTATION) != "false")
     labels |= _copied(((runtime or {}).get("spec") or {}).get("labels"), service["metadata"].get("labels"), spec.get("labels"))
     labels |= {SERVICE_LABEL: name, COMPONENT_LABEL: part.component}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import subprocess
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.foundation.errors import InvalidInput, TooLarge, Unavailable
+from flambeau.storage import cache
 from flambeau.storage.cache import DISK_BYTES_SPARE, IDLE_SECONDS_MIN, Cache, tree_digest
 from flambeau.storage.download import obtain
 from flambeau.storage.model import Fetched, Progress, RemoteFile
@@ -155,6 +158,36 @@ async def test_a_second_builder_leaves_the_first_ones_tree_in_place(small: Cache
 def test_the_digest_is_over_names_and_contents() -> None:
     assert tree_digest({"a": "1", "b": "2"}) == tree_digest({"b": "2", "a": "1"})
     assert len({tree_digest(one) for one in ({"a": "1", "b": "2"}, {"a": "2", "b": "1"}, {"a": "1"}, {"c": "1", "b": "2"})}) == 4
+
+
+async def test_whoever_waits_for_a_download_never_repeats_it(small: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the object's birth and its index entry, a second fetch must still wait."""
+    source = Memory(model("a"))
+    reads: list[str] = []
+    waiting = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    write = cache.write_atomically
+
+    async def read(file: RemoteFile, offset: int) -> AsyncGenerator[bytes, None]:
+        reads.append(file.name)
+        yield model("a")[file.key][offset:]
+
+    def write_late(path: Path, content: bytes) -> None:
+        loop.call_soon_threadsafe(waiting.set)
+        time.sleep(0.3)  # widens the gap that is tested
+        write(path, content)
+
+    monkeypatch.setattr(source, "read", read)
+    monkeypatch.setattr(cache, "write_atomically", write_late)
+
+    async def second() -> Fetched:
+        await waiting.wait()
+        return await obtain(source.listing(), source, Cache(small.root, small.bytes_max))
+
+    fetched = await asyncio.gather(obtain(source.listing(), source, small), second())
+    assert fetched[0].path == fetched[1].path
+    assert sorted(reads) == ["shared/readme", "weights"]
+    assert list(small.folder("partial").iterdir()) == []
 
 
 @pytest.fixture

@@ -221,14 +221,16 @@ class Cache:
         with content.open("rb") as written:
             os.fsync(written.fileno())
         _mark_intact(content)
-        if self._is_object_intact(sha256, file.size) and _link(target, link):
-            content.unlink()
-        else:
+        if not (self._is_object_intact(sha256, file.size) and _link(target, link)):
             os.link(content, link)
-            content.replace(target)
-            target.chmod(0o444)  # last: a download that is killed before the rename must stay writable for the next one
+            with suppress(FileExistsError):  # the same content came under another name, a moment ago
+                os.link(content, target)
         entry = {"sha256": sha256, "size": file.size, "identity": file.identity}
         write_atomically(self.folder("index") / _hash(file.identity), orjson.dumps(entry))
+        # Others wait for the lock on this very file: its name goes only when the index tells them where its bytes are. It stays writable
+        # until then, since a download that is killed here is gone on with.
+        content.unlink()
+        target.chmod(0o444)
 
     def link_object(self, sha256: str, link: Path) -> bool:
         """Give a tree being built an object that is here; False if it has just been evicted."""

@@ -20,7 +20,7 @@ from flambeau.foundation.errors import InvalidInput, NotFound, Unavailable
 from flambeau.storage.model import Credentials
 
 RUN_SECONDS_MAX = 6 * 3600.0
-MESSAGE_LINES = 3
+MESSAGE_LINES = 2
 """Of the log, in the message about a failure."""
 _KIND_IDS = {"Secret": "secrets", "ConfigMap": "configmaps"}
 
@@ -78,8 +78,8 @@ async def run_fetcher(
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     if code != 0:
-        words_of_it = logs.last_lines(log, MESSAGE_LINES)
-        raise Unavailable(f"ClusterStorageContainer {name} ended with exit code {code}: {words_of_it}", reason="FetcherFailed")
+        last = logs.last_lines(log, MESSAGE_LINES).replace("\n", " / ")
+        raise Unavailable(f"ClusterStorageContainer {name} ended with exit code {code}: {last}", reason="FetcherFailed")
 
 
 async def _read(store: Store, pod: Object, kind: str, name: str) -> Object | None:

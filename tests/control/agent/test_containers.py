@@ -186,6 +186,27 @@ async def test_what_is_not_to_be_restarted_ends_and_stays_ended(world: World) ->
     assert not await _has_event(world, "Normal Adopted")
 
 
+async def test_volumes_bring_keys_and_fields_as_files(world: World) -> None:
+    await world.agent()
+    values = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "ns"}, "data": {"k": "value"}}
+    await world.store.create(values)
+    script = "import sys, time; print(*(open(path).read() for path in sys.argv[1:]), flush=True); time.sleep(600)"
+    mounts = [{"name": "all", "mountPath": "/all"}, {"name": "all", "mountPath": "/etc/one", "subPath": "in/k"}]
+    pod = add(world.pod("p"), "side", script, volumeMounts=mounts, args=["/all/in/k", "/etc/one", "/all/name"])
+    fields = [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]
+    config = {"name": "c", "items": [{"key": "k", "path": "in/k"}]}
+    absent = {"name": "absent", "optional": True}
+    sources = [{"configMap": config}, {"secret": absent}, {"downwardAPI": {"items": fields}}]
+    pod["spec"]["volumes"] = [{"name": "all", "projected": {"sources": sources}}]
+    await world.store.create(pod)
+    pod = await world.until("p", is_ready)
+
+    async def printed() -> bool:
+        return log_of(world, pod, "side") == "value value p\n"
+
+    await world.eventually(printed, lambda: log_of(world, pod, "side"))
+
+
 async def test_a_model_and_a_collocated_container_share_the_address(world: World) -> None:
     await world.agent()
     probe = {"readinessProbe": {"httpGet": {"path": "/", "port": 9000}}, "ports": [{"containerPort": 9000}]}

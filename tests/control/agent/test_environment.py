@@ -50,8 +50,25 @@ def test_what_is_missing_is_named(reference: dict[str, Any], words: str) -> None
 
 
 def test_an_unknown_field_is_refused() -> None:
-    with pytest.raises(FlambeauError, match=r"spec\.nodeName"):
-        given({"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
+    with pytest.raises(FlambeauError, match=r"variable N: this machine can't give a value from spec\.priority"):
+        given({"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "spec.priority"}}})
+
+
+@pytest.mark.parametrize(
+    ("origin", "value"),
+    [
+        ({"fieldRef": {"fieldPath": "spec.nodeName"}}, "flambeau"),
+        ({"fieldRef": {"fieldPath": "metadata.labels['app']"}}, "mnist"),
+        ({"fieldRef": {"fieldPath": "metadata.annotations['none']"}}, ""),
+        ({"resourceFieldRef": {"resource": "limits.cpu"}}, "2"),
+        ({"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}, "512"),
+        ({"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}, "1500"),
+    ],
+)
+def test_fields_and_resources_of_the_pod_are_values(origin: dict[str, Any], value: str) -> None:
+    container = {"name": "c", "env": [{"name": "N", "valueFrom": origin}], "resources": {"limits": {"cpu": "1500m", "memory": "512Mi"}}}
+    pod = {**POD, "metadata": {**POD["metadata"], "labels": {"app": "mnist"}}, "spec": {"containers": [container]}}
+    assert variables(pod, container, SOURCES, address="127.1.2.3") == {"N": value}
 
 
 def test_every_source_is_named_before_it_is_read() -> None:

@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 
-from flambeau.control.agent.volumes import Mount, Source, mounts_for, rewrite
+from flambeau.control.agent.volumes import Keys, Mount, Source, mounts_for, rewrite
 from flambeau.foundation.errors import InvalidInput
 
 HERE = Path("/home/pods/p")
+LABELS = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+
+
+def from_keys(*keys: Keys) -> Mount:
+    return Mount("/data", HERE / "volumes/v", Source.KEYS, keys=keys, root=HERE / "volumes/v")
 
 
 def mount(volume: dict[str, Any], path: str = "/data/") -> Mount:
@@ -24,8 +29,16 @@ def mount(volume: dict[str, Any], path: str = "/data/") -> Mount:
     [
         ({"name": "kserve-provision-location", "emptyDir": {}}, Mount("/data", HERE / "mnt/models", Source.MODEL)),
         ({"name": "v", "emptyDir": {"medium": "Memory"}}, Mount("/data", HERE / "volumes/v", Source.EMPTY)),
-        ({"name": "v", "secret": {"secretName": "s"}}, Mount("/data", HERE / "volumes/v", Source.SECRET, "s")),
-        ({"name": "v", "configMap": {"name": "c"}}, Mount("/data", HERE / "volumes/v", Source.CONFIG, "c")),
+        ({"name": "v", "secret": {"secretName": "s"}}, from_keys(Keys("Secret", "s", None))),
+        ({"name": "v", "configMap": {"name": "c", "optional": True}}, from_keys(Keys("ConfigMap", "c", None, is_optional=True))),
+        (
+            {"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": "a/b"}]}},
+            from_keys(Keys("ConfigMap", "c", (("k", "a/b"),))),
+        ),
+        (
+            {"name": "v", "projected": {"sources": [{"secret": {"name": "s"}}, {"downwardAPI": {"items": [LABELS]}}]}},
+            from_keys(Keys("Secret", "s", None), Keys("Pod", "", (), (("labels", LABELS),))),
+        ),
         ({"name": "v", "hostPath": {"path": "/srv"}}, Mount("/data", Path("/srv"), Source.HOST)),
         (
             {"name": "v", "persistentVolumeClaim": {"claimName": "c"}},
@@ -35,6 +48,16 @@ def mount(volume: dict[str, Any], path: str = "/data/") -> Mount:
 )
 def test_a_volume_is_a_place_on_this_machine(volume: dict[str, Any], wanted: Mount) -> None:
     assert mount(volume) == wanted
+
+
+def test_a_mount_may_be_a_path_in_its_volume() -> None:
+    container = {"volumeMounts": [{"name": "v", "mountPath": "/etc/app.yaml", "subPath": "app.yaml"}]}
+    pod = {"metadata": {"namespace": "ns"}, "spec": {"volumes": [{"name": "v", "configMap": {"name": "c"}}]}}
+    (found,) = mounts_for(pod, container, HERE)
+    assert (found.place, found.root) == (HERE / "volumes/v/app.yaml", HERE / "volumes/v")
+    container["volumeMounts"][0]["subPath"] = "../../x"
+    with pytest.raises(InvalidInput, match="leads out of the volume"):
+        mounts_for(pod, container, HERE)
 
 
 def test_a_volume_that_cannot_be_here_says_so() -> None:

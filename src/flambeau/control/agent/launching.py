@@ -18,7 +18,7 @@ from flambeau.control.agent.directory import PodDirectory
 from flambeau.control.agent.images import Command, command_for
 from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE
 from flambeau.control.agent.status import is_asked, server_container
-from flambeau.control.agent.volumes import Mount, Source, mounts_for, rewrite
+from flambeau.control.agent.volumes import Keys, Mount, Source, mounts_for, rewrite
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import find
 from flambeau.control.resources.pod_ports import http_port
@@ -51,7 +51,7 @@ async def plan(pod: Object, container: Object, directory: PodDirectory, address:
         FlambeauError: it can't run here; its reason is the container's waiting reason.
     """
     mounts = mounts_for(pod, container, directory.path)
-    await _fill(mounts, pod, store)
+    await _fill(mounts, pod, container, address, store)
     sources = {source: await _read(store, pod, *source) for source in environment.sources_of(container)}
     own = environment.variables(pod, container, sources, address=address)
     places = {mount.path: str(mount.place) for mount in mounts}
@@ -116,7 +116,7 @@ def start(plan: Plan, directory: PodDirectory) -> tuple[subprocess.Popen[bytes],
     return child, record
 
 
-async def _fill(mounts: tuple[Mount, ...], pod: Object, store: Store) -> None:
+async def _fill(mounts: tuple[Mount, ...], pod: Object, container: Object, address: str, store: Store) -> None:
     for mount in mounts:
         match mount.source:
             case Source.MODEL:
@@ -124,8 +124,10 @@ async def _fill(mounts: tuple[Mount, ...], pod: Object, store: Store) -> None:
                     mount.place.mkdir(parents=True)
             case Source.EMPTY:
                 mount.place.mkdir(parents=True, exist_ok=True)
-            case Source.SECRET | Source.CONFIG:
-                await _write_keys(mount, pod, store)
+            case Source.KEYS:
+                (mount.root or mount.place).mkdir(parents=True, exist_ok=True, mode=0o700)
+                for keys in mount.keys:
+                    await _write_keys(mount, keys, pod, container, address, store)
             case Source.CLAIM:
                 await _bind(mount, pod, store)
             case Source.HOST:
@@ -145,20 +147,35 @@ async def _bind(mount: Mount, pod: Object, store: Store) -> None:
     )
 
 
-async def _write_keys(mount: Mount, pod: Object, store: Store) -> None:
-    kind = "Secret" if mount.source is Source.SECRET else "ConfigMap"
-    found = await _read(store, pod, kind, mount.name)
-    if found is None:
+async def _write_keys(mount: Mount, keys: Keys, pod: Object, container: Object, address: str, store: Store) -> None:
+    """Write a volume's files; those of an object that is optional and not there are none."""
+    root = mount.root or mount.place
+    if keys.kind == "Pod":
+        for path, origin in keys.fields:
+            _write(root, path, environment.field_value(path, origin, pod, container, address).encode())
+        return
+    found = await _read(store, pod, keys.kind, keys.name)
+    if found is None and not keys.is_optional:
         raise NotFound(
-            f'mount {mount.path}: {kind} "{mount.name}" is not there',
-            hint=f"create the {kind} in the pod's namespace",
+            f'mount {mount.path}: {keys.kind} "{keys.name}" is not there',
+            hint=f"create the {keys.kind} in the pod's namespace",
             reason="CreateContainerConfigError",
         )
-    mount.place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for key in found.get("data") or {}:
-        value = environment.text_of(kind, found, key)
-        if value is not None and is_safe_relative(key):
-            write_atomically(Path(mount.place, key), value.encode(), mode=0o600)
+    for key, path in (
+        keys.files if keys.files is not None else [(key, key) for part in ("data", "binaryData") for key in (found or {}).get(part) or {}]
+    ):
+        value = environment.bytes_of(keys.kind, found or {}, key)
+        if value is not None:
+            _write(root, path, value)
+        elif not keys.is_optional:
+            raise NotFound(f'mount {mount.path}: {keys.kind} "{keys.name}" has no key "{key}"', reason="CreateContainerConfigError")
+
+
+def _write(root: Path, path: str, value: bytes) -> None:
+    if is_safe_relative(path):
+        target = Path(root, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, value, mode=0o600)
 
 
 async def _read(store: Store, pod: Object, kind: str, name: str) -> Object | None:

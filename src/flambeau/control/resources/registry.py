@@ -10,6 +10,7 @@ from flambeau.control.resources.config_map import CONFIG_MAP
 from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.event import EVENT
 from flambeau.control.resources.horizontal_pod_autoscaler import HORIZONTAL_POD_AUTOSCALER
+from flambeau.control.resources.http_route import HTTP_ROUTE
 from flambeau.control.resources.inference_graph import INFERENCE_GRAPH
 from flambeau.control.resources.inference_service import INFERENCE_SERVICE
 from flambeau.control.resources.istio_gateway import ISTIO_GATEWAY
@@ -122,6 +123,7 @@ KINDS = Registry(
         POD_AUTOSCALER,
         HORIZONTAL_POD_AUTOSCALER,
         VIRTUAL_SERVICE,
+        HTTP_ROUTE,
         ISTIO_GATEWAY,
     )
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flambeau.control.controllers.names import SERVICES
 from flambeau.control.controllers.routing.directory import Directory, Entrance, Snapshot, directory
+from flambeau.control.controllers.routing.http_routes import CompiledRoute, Rank, compile_http_route
 from flambeau.control.controllers.routing.virtual_services import compile_virtual_service
 from flambeau.control.resources.kind import Key, Object
 from flambeau.gateway.document import Document, Host, MatchType, RequestMatch, Rule, TextMatch
@@ -13,6 +15,7 @@ from flambeau.gateway.document import Document, Host, MatchType, RequestMatch, R
 _EXPLAIN = RequestMatch(uri=TextMatch(MatchType.REGEX, r"/v1/models/[\w.-]+:explain"))
 
 VIRTUAL_SERVICES = "virtualservices.networking.istio.io"
+HTTP_ROUTES = "httproutes.gateway.networking.k8s.io"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,15 @@ class Routes:
     directory: Directory
     warnings: dict[Key, tuple[str, ...]]
     """By object."""
+    http_routes: tuple[CompiledRoute, ...] = ()
+    """As the snapshot has them."""
 
 
 def routes(snapshot: Snapshot, domain: str, version: int, scheme: str = "http") -> Routes:
     """Return the routes.
 
-    A VirtualService's rules stand before the ones that every service has, older VirtualServices before younger ones.
+    A VirtualService's rules stand before the ones that every service has, older VirtualServices before younger ones; those of HTTPRoutes
+    stand between them.
 
     Args:
         snapshot: everything, as of one moment.
@@ -48,6 +54,12 @@ def routes(snapshot: Snapshot, domain: str, version: int, scheme: str = "http") 
         backends.update({backend.name: backend for backend in compiled.backends})
         metadata = virtual_service["metadata"]
         warnings[Key(VIRTUAL_SERVICES, metadata["namespace"], metadata["name"])] = compiled.warnings + conflicts
+    http_routes = tuple(compile_http_route(each, snapshot.gateways, known) for each in snapshot.http_routes)
+    for host, ranked in _ranked(http_routes).items():
+        rules.setdefault(host, []).extend(ranked)
+    for route, compiled_route in zip(snapshot.http_routes, http_routes, strict=True):
+        backends.update({backend.name: backend for backend in compiled_route.backends})
+        warnings[Key(HTTP_ROUTES, route["metadata"]["namespace"], route["metadata"]["name"])] = compiled_route.warnings
     everybody = (*(("InferenceService", each) for each in known.services), *(("InferenceGraph", each) for each in known.graphs))
     for kind, service in everybody:
         source = f"{kind} {service.namespace}/{service.name}"
@@ -57,7 +69,16 @@ def routes(snapshot: Snapshot, domain: str, version: int, scheme: str = "http") 
     warnings |= {Key(SERVICES, *place): (text,) for place, text in known.warnings.items()}
     hosts = tuple(Host(name, tuple(rules[name])) for name in sorted(rules))
     document = Document(version, hosts, tuple(backends[name] for name in sorted(backends)), known.addresses)
-    return Routes(document, known, warnings)
+    return Routes(document, known, warnings, http_routes)
+
+
+def _ranked(routes: Sequence[CompiledRoute]) -> dict[str, list[Rule]]:
+    """Return all HTTPRoutes' rules by host, the most particular first."""
+    by_host: dict[str, list[tuple[Rank, Rule]]] = {}
+    for route in routes:
+        for host, ranked in route.rules.items():
+            by_host.setdefault(host, []).extend(ranked)
+    return {host: [rule for _, rule in sorted(ranked, key=lambda each: each[0])] for host, ranked in by_host.items()}
 
 
 def _rules(entrance: Entrance, source: str) -> list[Rule]:

@@ -32,6 +32,7 @@ class Snapshot:
     addresses: Sequence[Object] = ()
     """Core Services: the cluster addresses of services' names."""
     graphs: Sequence[Object] = ()
+    http_routes: Sequence[Object] = ()
 
 
 @dataclass(frozen=True, slots=True)

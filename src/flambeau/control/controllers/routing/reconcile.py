@@ -17,8 +17,9 @@ import orjson
 from flambeau.control.controllers.loop import Controller, Source
 from flambeau.control.controllers.names import CORE_SERVICES, GRAPHS, PODS, REVISIONS, SERVICE_LABEL, SERVICES
 from flambeau.control.controllers.routing import beside
-from flambeau.control.controllers.routing.desired import VIRTUAL_SERVICES, Routes, routes
+from flambeau.control.controllers.routing.desired import HTTP_ROUTES, VIRTUAL_SERVICES, Routes, routes
 from flambeau.control.controllers.routing.directory import Service, Snapshot, without_traffic
+from flambeau.control.controllers.routing.http_routes import parent_statuses
 from flambeau.control.controllers.routing.status import Ingress, ingress
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Key, Object
@@ -48,7 +49,7 @@ PAUSE_TIMES = 3
 made as a whole, still take a quarter of a core, and with a few the pause is not noticed."""
 PAUSE_SECONDS_MAX = 0.25
 _SNAPSHOT_ATTEMPTS_MAX = 20
-_KINDS = (SERVICES, REVISIONS, PODS, VIRTUAL_SERVICES, GATEWAYS, CORE_SERVICES, GRAPHS)
+_KINDS = (SERVICES, REVISIONS, PODS, VIRTUAL_SERVICES, GATEWAYS, CORE_SERVICES, GRAPHS, HTTP_ROUTES)
 _EVERYTHING = Key("routes", "", "all")
 _log = logging.getLogger(__name__)
 
@@ -104,6 +105,8 @@ class RoutingReconciler:
         if not self._unconfirmed or not self._doorbell.exists():
             await self._let_pods_go(snapshot)
         await self._tell_warnings(snapshot, new)
+        if not self._unconfirmed:
+            await self._tell_http_routes(snapshot, new)
         await self._clock.sleep(min(PAUSE_SECONDS_MAX, PAUSE_TIMES * (self._clock.monotonic() - began)))
         if self._unconfirmed:
             return self._retry_seconds()
@@ -196,13 +199,28 @@ class RoutingReconciler:
                     continue
 
     async def _tell_warnings(self, snapshot: Snapshot, new: Routes) -> None:
-        told = ((VIRTUAL_SERVICES, snapshot.virtual_services), (SERVICES, snapshot.services))
+        told = ((VIRTUAL_SERVICES, snapshot.virtual_services), (HTTP_ROUTES, snapshot.http_routes), (SERVICES, snapshot.services))
         for kind, obj in ((kind, obj) for kind, objects in told for obj in objects):
             key = Key(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
             warnings = new.warnings.get(key)
             if warnings and warnings != self._warned.get(key):
                 await record_event(self._store, self._clock, obj, "Warning", "NotServed", "; ".join(warnings), NAME)
         self._warned = {key: warnings for key, warnings in new.warnings.items() if warnings}
+
+    async def _tell_http_routes(self, snapshot: Snapshot, new: Routes) -> None:
+        """Tell each HTTPRoute how it stands, now that the gateway follows it."""
+        for route, compiled in zip(snapshot.http_routes, new.http_routes, strict=True):
+            parents = parent_statuses(route, compiled, self._clock.wall())
+            if parents == (find(route, "status", "parents") or []):
+                continue
+
+            def change(stored: Object, parents: list[Object] = parents) -> None:
+                stored.setdefault("status", {})["parents"] = parents
+
+            try:
+                await modify(self._store, Key(HTTP_ROUTES, route["metadata"]["namespace"], route["metadata"]["name"]), change, status=True)
+            except NotFound:
+                continue
 
     async def _tell_news(self, snapshot: Snapshot, new: Routes) -> float:
         """Tell what the gateway saw of shadows and loggers; return in how many seconds to look again."""

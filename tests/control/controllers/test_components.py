@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.control.controllers.names import REVISIONS
+from flambeau.control.controllers.names import MIN_SCALE_ANNOTATION, REVISIONS
 from flambeau.control.resources.kind import Key, Object
 from tests.control.controllers.world import NAMESPACE, World, is_ready, told
 
@@ -120,6 +120,22 @@ async def test_canaries_get_their_share_when_they_are_ready(world: World) -> Non
     assert [each["trafficPercent"] for each in service["status"]["canaryStatuses"]] == [20, 10]
     await world.eventually(lambda: _weights(world, [1000, 2000, 7000]))
     assert pods_at(world, "mnist-v2-predictor.ns") == {"mnist-v2-predictor-00001"}
+
+
+async def test_pods_of_ready_canaries_count_for_the_stable_predictor(world: World) -> None:
+    model = {"modelFormat": {"name": "pytorch"}, "storageUri": "s3://models/mnist", "name": ""}
+    await world.apply_spec("mnist", STANDARD, predictor={"model": model, "minReplicas": 4}, canary=[canary("v2", 30)])
+    await world.make_ready(PREDICTOR, 4)
+    assert (await world.revision("mnist-v2-predictor-00001"))["metadata"]["annotations"][MIN_SCALE_ANNOTATION] == "2"
+    await world.make_ready("mnist-v2-predictor-00001", 2)
+    await world.eventually(lambda: _least(world, "2"))
+    await world.apply_spec("mnist", canary=None)
+    await world.eventually(lambda: _least(world, "4"))
+    assert len((await world.store.list(REVISIONS, NAMESPACE)).items) == 1
+
+
+async def _least(world: World, count: str) -> bool:
+    return bool((await world.revision(PREDICTOR))["metadata"]["annotations"][MIN_SCALE_ANNOTATION] == count)
 
 
 async def _weights(world: World, wanted: list[int]) -> bool:

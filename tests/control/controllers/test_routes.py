@@ -175,6 +175,17 @@ def test_rules_on_a_services_own_host_come_first_and_do_not_go_in_circles() -> N
     assert first.destinations == last.destinations == (Destination(100, backend="ns/r1"),)
 
 
+def test_an_authority_whose_explanations_go_elsewhere_keeps_its_rules() -> None:
+    split = service()
+    split["spec"]["explainer"] = {"containers": []}
+    split["status"]["components"]["explainer"] = {"traffic": [{"revisionName": "r2", "percent": 100}]}
+    found = compiled(virtual_service({"rewrite": {"authority": FULL}, "route": [to(LOCAL)]}), services=(split,))
+    (rule,) = host(found, "mnist.example.com").rules
+    assert rule.destinations == (Destination(100, reroute=True, host=FULL),)
+    explain, everything = host(found, FULL).rules
+    assert [each.backend for each in (*explain.destinations, *everything.destinations)] == ["ns/r2", "ns/r1"]
+
+
 @pytest.mark.parametrize("gateways", [None, ("mesh",), ("knative-serving/absent",), ("absent",)])
 def test_a_virtual_service_of_no_gateway_here_routes_nothing_and_is_warned(gateways: tuple[str, ...] | None) -> None:
     found = compiled(virtual_service({"route": [to("mnist")]}, gateways=gateways))

@@ -198,6 +198,7 @@ REFUSED: list[tuple[str, Object, str, str]] = [
     ("concurrency", service(with_part(containerConcurrency=-1)), f"{P}.containerConcurrency", "negative"),
     ("timeout", service(with_part(timeout=601)), f"{P}.timeout", "600"),
     ("negative timeout", service(with_part(timeout=-1)), f"{P}.timeout", "600"),
+    ("canary's host", standard(name="a" * 40, canary=[canary("v" * 20)]), "metadata.name", "use at most 32"),
     ("canary mode", service(canary=[canary("v")]), "spec.canary", "deployment mode Standard"),
     ("canary name", standard(canary=[canary("v"), canary("v")]), "spec.canary[1].predictor.name", "must differ"),
     ("no canary name", standard(canary=[canary("")]), "spec.canary[0].predictor.name", ""),

@@ -85,10 +85,9 @@ def _check_name(obj: Object) -> Iterator[Finding]:
     if not _NAME.fullmatch(name):
         yield Finding("metadata.name", "must be lower case letters, digits and -, begin with a letter and end with a letter or digit", name)
         return
-    for component in COMPONENTS:
-        if not isinstance(find(obj, "spec", component), dict):
-            continue
-        variant = find(obj, "spec", component, "name")
+    canaries = [("predictor", find(entry, "predictor", "name")) for entry in mappings_at(obj, "spec", "canary")]
+    components = [(each, find(obj, "spec", each, "name")) for each in COMPONENTS if isinstance(find(obj, "spec", each), dict)]
+    for component, variant in (*components, *canaries):
         derived = f"{name}-{variant}-{component}" if isinstance(variant, str) and variant else f"{name}-{component}"
         excess = len(derived) - LABEL_CHARS_MAX
         if excess > 0:

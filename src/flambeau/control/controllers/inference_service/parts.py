@@ -67,6 +67,13 @@ def least_of(spec: Object) -> int:
     return 1 if least is None else int(least)
 
 
+def stable_least(service: Object, everyone: Sequence[Part]) -> int:
+    """Return how many pods the stable predictor has at least: those of canaries that are ready count for it, but one of its own stays."""
+    stable = least_of(everyone[0].spec)
+    ready = sum(least_of(part.spec) for part in everyone if part.canary and memory(service, part).get("ready"))
+    return max(min(1, stable), stable - ready)
+
+
 def memory(service: Object, part: Part) -> Object:
     """Return what the status says of a part; empty where it says nothing."""
     if part.canary:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flambeau.control.controllers.hosts import Site, component_name
 from flambeau.control.controllers.inference_service.desired import Plan, plan
-from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, parts, revisions_of
+from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, parts, revisions_of, stable_least
 from flambeau.control.controllers.inference_service.status import PartView, Told, View, service_status
 from flambeau.control.controllers.inference_service.template import template_for
 from flambeau.control.controllers.loop import Controller, Source, itself, owner
-from flambeau.control.controllers.names import CORE_SERVICES, PODS, REVISION_LABEL, REVISIONS, ROUTING_STATE_LABEL, SERVICE_LABEL, SERVICES
+from flambeau.control.controllers.names import (
+    CORE_SERVICES,
+    MIN_SCALE_ANNOTATION,
+    PODS,
+    REVISION_LABEL,
+    REVISIONS,
+    ROUTING_STATE_LABEL,
+    SERVICE_LABEL,
+    SERVICES,
+)
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.events import EventType
 from flambeau.control.resources.kind import Key, Object
@@ -77,8 +86,9 @@ class InferenceServiceReconciler:
         views = [await self._keep_revision(service, part, revisions_of(part, everyone, owned), pods) for part in everyone]
         await self._write_status(View(service, views))
         # Only now: whoever loses its pods has lost its requests in a status that was written before.
+        least = {views[0].plan.latest_created: str(stable_least(service, everyone))}
         for view in views:
-            await self._set_states(view.revisions, view.plan)
+            await self._set_states(view.revisions, view.plan, least)
         kept = {each["metadata"]["name"] for view in views for each in view.revisions}
         for revision in owned:
             if revision["metadata"]["name"] not in kept:
@@ -137,18 +147,22 @@ class InferenceServiceReconciler:
         await self._tell(service, "Normal", "RevisionCreated", f"created revision {created['metadata']['name']}")
         return created
 
-    async def _set_states(self, revisions: Sequence[Object], wanted: Plan) -> None:
+    async def _set_states(self, revisions: Sequence[Object], wanted: Plan, least: Mapping[str, str]) -> None:
         for revision in revisions:
-            name = revision["metadata"]["name"]
+            name, metadata = revision["metadata"]["name"], revision["metadata"]
             state = wanted.states.get(name)
             if name in wanted.delete:
                 await self._delete(revision)
-            elif state is not None and revision["metadata"]["labels"].get(ROUTING_STATE_LABEL) != state:
-                await self._set_state(revision, state)
+                continue
+            labels = {ROUTING_STATE_LABEL: state} if state is not None else {}
+            annotations = {MIN_SCALE_ANNOTATION: least[name]} if name in least else {}
+            if not (labels.items() <= metadata["labels"].items() and annotations.items() <= metadata["annotations"].items()):
+                await self._mark(revision, labels, annotations)
 
-    async def _set_state(self, revision: Object, state: str) -> None:
+    async def _mark(self, revision: Object, labels: Mapping[str, str], annotations: Mapping[str, str]) -> None:
         def change(obj: Object) -> None:
-            obj["metadata"]["labels"][ROUTING_STATE_LABEL] = state
+            obj["metadata"]["labels"] |= labels
+            obj["metadata"]["annotations"] |= annotations
 
         await modify(self._store, _key(revision), change)
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from flambeau.serving.handlers.service import Outcome, Service, load_service
-from flambeau.serving.model import Job, Method, ModelConfig, ModelSpec, Protocol
+from flambeau.serving.model import Job, Method, ModelConfig, ModelSpec, Protocol, Tensors
 from flambeau.serving.workers.continuous import Continuous
 from flambeau.serving.workers.link import ChildLink
 
@@ -62,9 +62,10 @@ def picture() -> bytes:
 
 
 def test_every_example_is_tested_here() -> None:
-    assert GUIDE.count("```python") == len(EXAMPLES) == 10
+    assert GUIDE.count("```python") == len(EXAMPLES) == 11
     assert sorted(EXAMPLES) == [
         "about.py",
+        "add.py",
         "countdown.py",
         "digits.py",
         "length.py",
@@ -84,6 +85,7 @@ def test_every_example_is_tested_here() -> None:
         ("scores.py", {"body": [0.0]}, {"score": 0.5}),
         ("digits.py", {"body": picture()}, 0),
         ("roots.py", {"body": 9}, 3.0),
+        ("add.py", Tensors({"a": 1, "b": 2}), {"sum": 3}),
         ("weighed.py", {"body": "good, good not bad"}, 0.0),
     ],
 )

@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.programs.runtime import runtime_flags
 from flambeau.serving.frontends.grpc_messages import message
+from tests.fixtures import transformers_folder
 from tests.fixtures.waiting import until, until_told
 from tests.programs.kit import serving, start
 
@@ -158,6 +159,29 @@ async def test_a_repository_in_tritons_layout_serves_its_newest_versions(tmp_pat
         assert doubled["outputs"] == [{"name": "y", "shape": [1, 2], "datatype": "FP32", "data": [2.0, 4.0]}]
         flat = (await client.post("/v2/models/twice/infer", json=tensor([1, 2], [1, 2], name="INPUT__0"))).json()
         assert flat["outputs"][0] == {"name": "OUTPUT__0", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}
+
+
+async def test_a_generating_model_answers_as_openai_does(tmp_path: Path) -> None:
+    transformers_folder.folder(tmp_path / "gpt", "GPT2LMHeadModel")
+    words = ["huggingface", "--model_name=gpt", f"--model_dir={tmp_path / 'gpt'}", "--http_port=0", "--enable_grpc=false"]
+    async with (
+        serving(tmp_path, words, config=None, word="runtime") as served,
+        httpx2.AsyncClient(base_url=served.url, timeout=60) as client,
+    ):
+        await ready(client)
+        assert [each["id"] for each in (await client.get("/openai/v1/models")).json()["data"]] == ["gpt"]
+        assert (await client.get("/openai/v1/models/other")).status_code == 404
+        asked = {"model": "gpt", "prompt": "a good", "max_tokens": 3, "temperature": 0}
+        whole = (await client.post("/openai/v1/completions", json=asked)).json()
+        assert whole["usage"] == {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+        streamed = await client.post("/openai/v1/completions", json={**asked, "stream": True})
+        assert streamed.headers["content-type"] == "text/event-stream"
+        assert streamed.text.endswith("data: [DONE]\n\n")
+        refused = await client.post("/openai/v1/completions", json={**asked, "model": "other"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "404")
+        assert "does not exist" in refused.json()["error"]["message"]
+        said = (await client.post("/v1/models/gpt:predict", json={"instances": ["a good"]})).json()
+        assert isinstance(said["predictions"][0], str)
 
 
 async def test_two_model_files_end_the_server_with_their_names(tmp_path: Path) -> None:

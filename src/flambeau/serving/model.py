@@ -22,6 +22,8 @@ class Protocol(IntEnum):
     """Open Inference Protocol as JSON."""
     FIELDS = 3
     """gRPC's ``Predictions``: ``body`` is the row's values one after the other, ``parameters`` their names and sizes in bytes."""
+    OPENAI = 4
+    """OpenAI's completions, chat and embeddings; the header ``url_path`` says which."""
 
 
 class Method(IntEnum):

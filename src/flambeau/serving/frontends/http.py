@@ -296,7 +296,7 @@ class _Inference(_Exchange):
             return
         front, route, head = self._front, self.route, self._head
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
-        if route.protocol is Protocol.TORCHSERVE:
+        if route.protocol in (Protocol.TORCHSERVE, Protocol.OPENAI):
             headers.append(("url_path", route.url_path))
         parts = self.parts
         content_type = (head.get(b"content-type") or b"").decode("latin-1")

@@ -82,6 +82,8 @@ class Pages:
             Page.V2_MODELS: lambda request: _json({"models": dataplane.names()}),
             Page.V2_MODEL: lambda request: _json(dataplane.model_metadata(request.route.model, request.route.version)),
             Page.V2_MODEL_READY: self._model_ready,
+            Page.OPENAI_MODELS: lambda request: _json({"object": "list", "data": [_openai_model(name) for name in dataplane.names()]}),
+            Page.OPENAI_MODEL: self._openai_model,
             Page.MODELS: models.models,
             Page.MODEL: models.model,
             Page.MODEL_ALL_VERSIONS: models.all_versions,
@@ -140,6 +142,10 @@ class Pages:
             return _json({"name": request.route.model, "ready": True})
         return 503, [JSON, _RETRY], orjson.dumps({"name": request.route.model, "ready": False, "error": standing.message})
 
+    def _openai_model(self, request: PageRequest) -> Rendered:
+        self._dataplane.standing(request.route.model, None)
+        return _json(_openai_model(request.route.model))
+
     def _token(self, request: PageRequest) -> Rendered:
         """Make a key anew."""
         if self._tokens is None:
@@ -151,6 +157,10 @@ class Pages:
         wanted = frozenset(value for name, value in query_pairs(request.head.query) if name == "name[]")
         text = await asyncio.to_thread(self._metrics.page(wanted))
         return 200, [(b"content-type", CONTENT_TYPE)], text
+
+
+def _openai_model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "flambeau"}
 
 
 def _json(value: object) -> Rendered:

@@ -36,6 +36,8 @@ class Page(Enum):
     V2_MODELS = auto()
     V2_MODEL = auto()
     V2_MODEL_READY = auto()
+    OPENAI_MODELS = auto()
+    OPENAI_MODEL = auto()
     MODELS = auto()
     MODEL = auto()
     MODEL_ALL_VERSIONS = auto()
@@ -67,6 +69,8 @@ _PAGES: dict[Page, tuple[frozenset[Plane], frozenset[str] | None]] = {
     Page.V2_MODELS: (_INFERENCE, _READ),
     Page.V2_MODEL: (_INFERENCE, _READ),
     Page.V2_MODEL_READY: (_INFERENCE, _READ),
+    Page.OPENAI_MODELS: (_INFERENCE, _READ),
+    Page.OPENAI_MODEL: (_INFERENCE, _READ),
     Page.MODELS: (_MANAGEMENT, _READ | {"POST"}),
     Page.MODEL: (_MANAGEMENT, _READ | {"PUT", "DELETE", "OPTIONS"}),
     Page.MODEL_ALL_VERSIONS: (_MANAGEMENT, _READ),
@@ -194,6 +198,8 @@ def _of_segments(segments: list[str]) -> Route | None:
             return _of_v1(rest)
         case ["v2", *rest]:
             return _of_v2(rest)
+        case ["openai", "v1", *rest]:
+            return _of_openai(rest)
         case [model, "predict"]:
             return Route(Page.INFER, model, query_is_input=True)
         case [model, version, "predict"]:
@@ -211,6 +217,17 @@ def _of_v1(segments: list[str]) -> Route | None:
                 method = Method.PREDICT if verb == "predict" else Method.EXPLAIN
                 return Route(Page.INFER, model, protocol=Protocol.V1, method=method)
             return Route(Page.V1_MODEL, word, protocol=Protocol.V1)
+    return None
+
+
+def _of_openai(segments: list[str]) -> Route | None:
+    match segments:
+        case ["models"]:
+            return Route(Page.OPENAI_MODELS, protocol=Protocol.OPENAI)
+        case ["models", model]:
+            return Route(Page.OPENAI_MODEL, model, protocol=Protocol.OPENAI)
+        case ["completions"] | ["chat", "completions"] | ["embeddings"]:
+            return Route(Page.INFER, protocol=Protocol.OPENAI, url_path="/".join(("openai", "v1", *segments)))
     return None
 
 

@@ -103,7 +103,9 @@ def error_answer(error: FlambeauError, protocol: Protocol) -> tuple[int, list[tu
 
 
 def error_body(protocol: Protocol, status: int, name: str, message: str) -> bytes:
-    """Return an error as TorchServe writes it on its routes, and as KServe writes it on V1 and V2."""
+    """Return an error as TorchServe writes it on its routes, OpenAI on its own, and KServe on V1 and V2."""
+    if protocol is Protocol.OPENAI:
+        return orjson.dumps({"error": {"message": message, "type": name, "param": None, "code": str(status)}})
     if protocol is Protocol.TORCHSERVE:
         return pretty({"code": status, "type": name, "message": message})
     return orjson.dumps({"error": message})

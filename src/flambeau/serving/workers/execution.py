@@ -15,7 +15,7 @@ from typing import Protocol as Interface
 from flambeau.foundation.errors import FlambeauError, InvalidInput, TooLarge
 from flambeau.serving.handlers.service import WORKER_ERROR, Outcome
 from flambeau.serving.model import Answer, Job, Method, MetricUpdate, ModelSpec, Protocol
-from flambeau.serving.protocol import envelope, torchserve, v1, v2
+from flambeau.serving.protocol import envelope, openai, torchserve, v1, v2
 from flambeau.serving.protocol.form import Encoded, Rows
 
 _log = logging.getLogger(__name__)
@@ -181,6 +181,8 @@ def _decoded(job: Job, protocol: Protocol, spec: ModelSpec, *, whole: bool) -> R
             return v1.decode(job)
         if protocol is Protocol.V2:
             return v2.decode_whole(job) if whole else v2.decode(job)
+        if protocol is Protocol.OPENAI:
+            return openai.decode(job)
         rows = torchserve.decode_fields(job) if job.protocol is Protocol.FIELDS else torchserve.decode(job, parsed=spec.decode_input)
         return envelope.opened(rows, spec.envelope) if _is_enveloped(job, spec) and spec.envelope else rows
     except TooLarge as error:
@@ -243,6 +245,8 @@ def _encode(item: Item, values: list[object], spec: ModelSpec) -> Encoded:
         return v1.encode(values, item.job.method)
     if item.protocol is Protocol.V2:
         return v2.encode(values, item.rows, model_name=spec.name, model_version=spec.version)
+    if item.protocol is Protocol.OPENAI:
+        return openai.encode(values[0])
     if spec.envelope == envelope.JSON and _is_enveloped(item.job, spec):
         return envelope.sealed(values)
     return torchserve.encode(values[0])

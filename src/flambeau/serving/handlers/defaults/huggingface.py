@@ -6,15 +6,30 @@ brings runs only with ``--trust_remote_code``.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from flambeau.serving.handlers.context import Context
+from flambeau.serving.handlers.defaults.completions import (
+    EMBEDDINGS,
+    PREFIX,
+    STREAM_END,
+    answer_of,
+    asked_of,
+    check_model,
+    embeddings_of,
+    event_of,
+    texts_of,
+)
 from flambeau.serving.handlers.defaults.requirement import required
 from flambeau.serving.handlers.defaults.tensors import OUTPUT
-from flambeau.serving.handlers.errors import InvalidRows, PredictionException
+from flambeau.serving.handlers.defaults.writer import Writer
+from flambeau.serving.handlers.diagnosis import cause_of
+from flambeau.serving.handlers.errors import InvalidRows, PredictionException, UnevenRows
 from flambeau.serving.model import Signature, Tensors, TensorSignature
 
 TASKS = {
@@ -84,7 +99,13 @@ class HuggingFaceHandler:
 
         Raises:
             InvalidRows: some rows hold no text.
+            UnevenRows: there are OpenAI's requests among them, each with wishes of its own.
         """
+        paths = [_openai_path_of(row, context.get_request_header(index, "url_path")) for index, row in enumerate(data)]
+        if any(paths):
+            if len(data) > 1:
+                raise UnevenRows([[index] for index in range(len(data))])
+            return [self._openai(paths[0], data[0]["body"], context)]
         texts: list[list[str]] = []
         refused: dict[int, Exception] = {}
         for index, row in enumerate(data):
@@ -118,8 +139,41 @@ class HuggingFaceHandler:
             return [dict(zip(map(str, range(len(row))), row, strict=True)) for row in output.logits.softmax(dim=-1).tolist()]
         return list(output.logits.argmax(dim=-1).tolist())
 
+    def _openai(self, path: str, document: dict[str, Any], context: Context) -> Any:
+        """Answer one of OpenAI's requests; a stream's parts are sent on the way."""
+        names = [context.model_name, *filter(None, [os.environ.get("INFERENCE_SERVICE_NAME")])]
+        check_model(document, list(dict.fromkeys(names)))
+        if path == EMBEDDINGS:
+            self._refuse_unless("text_embedding", path)
+            texts = list(texts_of(document.get("input"), "input"))
+            tokens = sum(len(ids) for ids in self._tokenizer(texts, truncation=True, max_length=self._tokens_max)["input_ids"])
+            return embeddings_of(self._results(texts), model=document["model"], tokens=tokens)
+        self._refuse_unless("generation", path)
+        asked = asked_of(path, document, self._rendered)
+        told = {"model": document["model"], "request_id": str(context.get_request_id(0)), "now": time.time()}
+        writer = Writer(
+            self.model, self._tokenizer, self._device, self._tokens_max, int(self._options.get("max_new_tokens") or NEW_TOKENS_DEFAULT)
+        )
+        if not asked.stream:
+            return answer_of(asked, [writer.write(asked, prompt) for prompt in asked.prompts], **told)
+        context.set_response_content_type(0, "text/event-stream")
+        written = writer.write(asked, asked.prompts[0], lambda text: context.send_part(0, event_of(asked, text, **told)))
+        return event_of(asked, None, **told, end=written) + STREAM_END
+
+    def _refuse_unless(self, task: str, path: str) -> None:
+        if task not in self.task:
+            raise PredictionException(f"/{path} is for other models: this one's task is {self.task}", 400)
+
+    def _rendered(self, messages: list[Any]) -> str:
+        try:
+            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # there is no template, or it is a program that refuses these messages
+            raise PredictionException(f"messages: the model's chat template cannot be used: {cause_of(error)}", 400) from error
+
     def _generated(self, tokens: Any) -> list[str]:
         length = int(self._options.get("max_new_tokens") or NEW_TOKENS_DEFAULT)
+        if self.task == "text_generation":
+            length = max(1, min(length, self._tokens_max - tokens["input_ids"].shape[1]))
         made = self.model.generate(**tokens, max_new_tokens=length, pad_token_id=self._tokenizer.pad_token_id)
         if self.task == "text_generation":
             made = made[:, tokens["input_ids"].shape[1] :]
@@ -128,6 +182,12 @@ class HuggingFaceHandler:
     def _filled(self, logits: Any, ids: Any) -> list[str]:
         is_mask = ids == self._tokenizer.mask_token_id
         return [self._tokenizer.decode(row[mask].argmax(dim=-1)) for row, mask in zip(logits, is_mask, strict=True)]
+
+
+def _openai_path_of(row: Any, path: Any) -> str:
+    """Return which of OpenAI's routes a row came by; empty: by none."""
+    is_openai = isinstance(path, str) and path.startswith(PREFIX) and isinstance(row, dict) and isinstance(row.get("body"), dict)
+    return path if is_openai else ""
 
 
 def task_of(architectures: Any) -> str:

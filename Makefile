@@ -54,9 +54,10 @@ format: setup  ## put the code in order
 protos: setup  ## compile the .proto files after one changed
 	$(BIN)/python tools/compile_protos.py
 
-docs: setup  ## write docs/configuration.md and docs/metrics.md from the code
+docs: setup  ## write what of docs/ comes from the code: configuration.md, metrics.md, troubleshooting.md's table
 	$(BIN)/python tools/configuration_reference.py
 	$(BIN)/python tools/metrics_reference.py
+	$(BIN)/python tools/troubleshooting.py
 
 bench: setup  ## measure, beside the peers that `make bench-peers` installed (see benchmarks/README.md)
 	$(BIN)/python -m benchmarks --write

@@ -1,6 +1,7 @@
 """The words of this room: a request on its way down, and an answer on its way up.
 
-The front moves bytes: bodies are decoded into model input in the worker, by the codec that ``Protocol`` names.
+The front moves bytes: bodies are decoded into model input in the worker, by the codec that ``Protocol`` names. What is made for every
+request is not frozen, only because a frozen dataclass takes three times as long to make; nobody changes one.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Method(IntEnum):
     DESCRIBE = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
     """One request, as it travels to a worker."""
 
@@ -49,6 +50,9 @@ class Job:
     body: bytes
     parameters: tuple[tuple[str, str], ...] = ()
     """Query parameters, only on the routes where TorchServe adds them to the row; of FIELDS what the body holds."""
+    head_text: bytes = field(default=b"", compare=False, repr=False)
+    """All but id and body as a frame says it, where the door has that at hand (``workers.messages.head_text``); whoever replaces one of
+    them empties it."""
 
 
 class Tensors(dict[str, Any]):
@@ -67,7 +71,7 @@ class Tensors(dict[str, Any]):
         self.parameters = parameters or {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What a worker said to one request."""
 

@@ -63,7 +63,7 @@ class SequenceQueue(ModelQueue):
         id_ = _header(job, self._headers.id)
         if id_ is None:
             id_ = f"{NEW_ID_PREFIX}{uuid.uuid4()}"
-            job = replace(job, headers=(*job.headers, (self._headers.id, id_), (self._headers.start, "true")))
+            job = replace(job, headers=(*job.headers, (self._headers.id, id_), (self._headers.start, "true")), head_text=b"")
         ticket = Ticket(job, reply, deadline, now)
         try:
             self._table.add(id_, ticket, now)

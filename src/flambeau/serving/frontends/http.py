@@ -28,6 +28,7 @@ from flambeau.serving.metrics.server import ServerMetrics, Tally
 from flambeau.serving.model import Answer, Job, Protocol
 from flambeau.serving.protocol.torchserve import model_named_in_form
 from flambeau.serving.repository import LoadedModel
+from flambeau.serving.workers.messages import head_text
 from flambeau.serving.workflow.registry import Workflows
 
 ROUTES_KEPT_MAX = 1_024
@@ -49,10 +50,30 @@ _OURS = frozenset({"content-length", "transfer-encoding", "connection", "content
 _BREAKING = frozenset("\r\n\0")
 """Characters that would end a header before its end."""
 
+ANSWER_HEADS_KEPT_MAX = 256
+"""So many content types are remembered with the header lines that go with them; then all are forgotten."""
+
 _KSERVE_PATHS = (b"/v1/", b"/v2/")
 _UNROUTED = Route(Page.ROOT)
 _UNROUTED_KSERVE = Route(Page.ROOT, protocol=Protocol.V1)
 """Routes of paths that lead nowhere: they decide the error's shape."""
+
+
+class _Asked:
+    """What a head asks of a model: made once for a head, which a client of a kept connection mostly sends again."""
+
+    __slots__ = ("content_type", "head_text", "headers", "parameters", "route", "sent_id")
+
+    def __init__(self, head: Head, route: Route) -> None:
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+        if route.protocol in (Protocol.TORCHSERVE, Protocol.OPENAI):
+            headers.append(("url_path", route.url_path))
+        self.route = route
+        self.headers = tuple(headers)
+        self.content_type = (head.get(b"content-type") or b"").decode("latin-1")
+        self.sent_id = head.get(b"x-request-id")
+        self.parameters = tuple(query_pairs(head.query)) if route.query_is_input and head.query else ()
+        self.head_text = head_text(route.protocol, route.method, self.content_type, self.headers, self.parameters)
 
 
 class HttpFrontend:
@@ -96,11 +117,20 @@ class HttpFrontend:
         self.pages = Pages(dataplane, management, metrics, tokens, workflows=workflows, model_api=model_api, transforms=transforms)
         self.tasks = TaskOwner("http")
         self._routes: dict[bytes, Route] = {}
+        self._answer_heads: dict[tuple[bool, str | None], bytes] = {}
 
     def door(self, planes: frozenset[Plane]) -> Callable[[Head, Connection], Exchange]:
         """Return the application of one listener."""
 
         def application(head: Head, connection: Connection) -> Exchange:
+            asked = head.kept
+            if isinstance(asked, _Asked):  # as this connection's last request: only the key may be another's by now
+                try:
+                    if tokens is not None and tokens.are_needed_for(Page.INFER, head.method):
+                        tokens.check(asked.route.planes_on(planes), head.get(b"authorization"))
+                except FlambeauError as error:
+                    return _Refused(self, asked.route, head, connection, error)
+                return _Inference(self, asked, head, connection)
             route = _UNROUTED_KSERVE if head.path.startswith(_KSERVE_PATHS) else _UNROUTED
             try:
                 route = self._route(head.path)
@@ -112,7 +142,8 @@ class HttpFrontend:
                     tokens.check(route.planes_on(planes), head.get(b"authorization"))
                 if route.page is Page.INFER and (head.method != "OPTIONS" or route.protocol is not Protocol.TORCHSERVE):
                     route.check_method(head.method)
-                    return _Inference(self, route, head, connection)
+                    head.kept = asked = _Asked(head, route)
+                    return _Inference(self, asked, head, connection)
                 route.check_method(head.method)
             except FlambeauError as error:
                 return _Refused(self, route, head, connection, error)
@@ -130,6 +161,18 @@ class HttpFrontend:
             self._routes[path] = route
         return route
 
+    def answer_head(self, route: Route, content_type: str | None) -> bytes:
+        """Return the header lines that every answer of a route and content type has."""
+        key = (route.protocol is Protocol.TORCHSERVE, content_type)
+        lines = self._answer_heads.get(key)
+        if lines is None:
+            headers = [*(self.torchserve_headers if key[0] else self.cors), *content_type_header(content_type)]
+            lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+            if len(self._answer_heads) >= ANSWER_HEADS_KEPT_MAX:
+                self._answer_heads.clear()
+            self._answer_heads[key] = lines
+        return lines
+
     async def close(self) -> None:
         """End what still runs and write the last access lines."""
         await self.tasks.close()
@@ -142,13 +185,13 @@ class _Exchange:
 
     __slots__ = ("_front", "_head", "_started", "body_bytes", "connection", "done", "id", "parts", "route")
 
-    def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection) -> None:
+    def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection, id_: str | None = None) -> None:
         self._front = front
         self._head = head
         self._started = time.monotonic()
         self.route = route
         self.connection = connection
-        self.id = request_id(head.get(b"x-request-id"))
+        self.id = id_ or request_id(head.get(b"x-request-id"))
         self.done = False
         """Answered, or nobody is there to be answered."""
         self.parts: list[bytes] = []
@@ -279,9 +322,10 @@ class _Paged(_Exchange):
 class _Inference(_Exchange):
     """The hot path; also the Reply that the model's queue answers."""
 
-    __slots__ = ("_model", "_slow_reader", "_streaming", "_submitted", "_tally", "_ticket", "_waiting_bytes")
+    __slots__ = ("_asked", "_model", "_slow_reader", "_streaming", "_submitted", "_tally", "_ticket", "_waiting_bytes")
 
-    def __init__(self, front: HttpFrontend, route: Route, head: Head, connection: Connection) -> None:
+    def __init__(self, front: HttpFrontend, asked: _Asked, head: Head, connection: Connection) -> None:
+        self._asked = asked
         self._model: LoadedModel | None = None
         self._slow_reader = False
         self._streaming = False
@@ -289,22 +333,17 @@ class _Inference(_Exchange):
         self._tally: Tally | None = None
         self._ticket: Ticket | None = None
         self._waiting_bytes = 0
-        super().__init__(front, route, head, connection)
+        super().__init__(front, asked.route, head, connection, request_id(asked.sent_id))
 
     def on_end(self) -> None:
         if self.done:
             return
-        front, route, head = self._front, self.route, self._head
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
-        if route.protocol in (Protocol.TORCHSERVE, Protocol.OPENAI):
-            headers.append(("url_path", route.url_path))
+        front, route, asked = self._front, self.route, self._asked
         parts = self.parts
-        content_type = (head.get(b"content-type") or b"").decode("latin-1")
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         self.parts = []
         try:
-            parameters = query_pairs(head.query) if route.query_is_input and head.query else ()
-            job = Job(self.id, route.protocol, route.method, content_type, tuple(headers), body, parameters)
+            job = Job(self.id, route.protocol, route.method, asked.content_type, asked.headers, body, asked.parameters, asked.head_text)
             model = front.dataplane.model(route.model or self._named(job), route.version)
             self._model = model
             self._tally = front.metrics.tally(model.name, model.version, route.version)
@@ -337,10 +376,22 @@ class _Inference(_Exchange):
         if self._streaming:
             self._end_stream(answer)
         elif answer.error_type is None:
-            self.send(answer.status, _handler_headers(answer), answer.body, _phrase_of(answer))
+            if answer.status == 200 and not answer.headers and not answer.phrase:
+                self._send_plain(answer)
+            else:
+                self.send(answer.status, _handler_headers(answer), answer.body, _phrase_of(answer))
         else:
             body = error_body(self.route.protocol, answer.status, answer.error_type, answer.body.decode("utf-8", "replace"))
             self.send(answer.status, [(b"content-type", b"application/json")], body)
+
+    def _send_plain(self, answer: Answer) -> None:
+        """Send what nearly every answer is: 200, with nothing that a handler set; the same bytes as ``send``."""
+        if self.done:
+            return
+        self.done = True
+        lines = b"x-request-id: %b\r\n%b" % (self.id.encode("ascii"), self._front.answer_head(self.route, answer.content_type))
+        self.connection.respond(200, (), answer.body, block=lines)
+        self.note(200)
 
     def begin(self, head: Answer) -> None:
         """Send the head of a streamed answer."""
@@ -389,11 +440,16 @@ def _phrase_of(answer: Answer) -> bytes:
     return phrase.encode("latin-1", "replace") if phrase and not _BREAKING.intersection(phrase) else b""
 
 
+def content_type_header(content_type: str | None) -> list[tuple[bytes, bytes]]:
+    """Return an answer's content type as a header; none where there is none, or it would break the framing."""
+    if not content_type or _BREAKING.intersection(content_type):
+        return []
+    return [(b"content-type", content_type.encode("latin-1", "replace"))]
+
+
 def _handler_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
     """Return an answer's headers; those that a handler set and that would break the framing are left out."""
-    headers = []
-    if answer.content_type:
-        headers.append((b"content-type", answer.content_type.encode("latin-1", "replace")))
+    headers = content_type_header(answer.content_type)
     for name, value in answer.headers:
         if name.lower() not in _OURS and not _BREAKING.intersection(name + value):
             headers.append((name.encode("latin-1", "replace"), value.encode("latin-1", "replace")))

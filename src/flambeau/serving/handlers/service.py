@@ -37,7 +37,7 @@ ISOLATE = "isolateFailures"
 """Key of model-config.yaml, ours: a batch that fails is run again item by item. Each item runs at most twice."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What the handler made of one row; the protocol's codec makes bytes of it."""
 

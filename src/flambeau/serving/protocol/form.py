@@ -19,7 +19,7 @@ class Wanted:
     binary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rows:
     """One request as input for the handler; all rows of a batch go through one call of it."""
 
@@ -37,7 +37,7 @@ class Rows:
     """V2: what is sent; empty: each row's result as JSON under its name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Encoded:
     """One answer's body as it goes over the wire."""
 

@@ -54,7 +54,7 @@ class Kind(IntEnum):
     """Front, to a shared worker: numbers of jobs for which nobody waits any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """One whole frame."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,11 @@ from flambeau.serving.model import (
     TensorSignature,
 )
 from flambeau.serving.workers.link import BrokenFrame, Kind, frame_buffers
+
+HEADS_KEPT_MAX = 512
+"""So many jobs' heads are remembered by a worker, as they are read."""
+HEAD_KEPT_BYTES_MAX = 4096
+"""Longer ones are not remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +106,51 @@ def signature_of(text: bytes) -> Signature:
 
 
 def batch_message(jobs: Sequence[Job]) -> tuple[bytes, list[bytes]]:
-    """Return jobs as text and bodies."""
-    heads = [(job.id, job.protocol, job.method, job.content_type, job.headers, job.parameters, len(job.body)) for job in jobs]
-    return orjson.dumps(heads), [job.body for job in jobs if job.body]
+    """Return jobs as text (id, size of head and of body) and bodies: of each job its head, then its body.
+
+    The heads travel apart, because many requests have the same one: it is encoded once, and read once.
+    """
+    sizes: list[tuple[str, int, int]] = []
+    bodies: list[bytes] = []
+    for job in jobs:
+        head = job.head_text or head_text(job.protocol, job.method, job.content_type, job.headers, job.parameters)
+        sizes.append((job.id, len(head), len(job.body)))
+        bodies.append(head)
+        if job.body:
+            bodies.append(job.body)
+    return orjson.dumps(sizes), bodies
+
+
+def head_text(
+    protocol: Protocol, method: Method, content_type: str, headers: tuple[tuple[str, str], ...], parameters: tuple[tuple[str, str], ...]
+) -> bytes:
+    """Return what a job is beside its id and body as text."""
+    return orjson.dumps((protocol, method, content_type, headers, parameters))
 
 
 def jobs_of(text: bytes, body: bytes | memoryview) -> list[Job]:
     """Return the jobs that a frame brought."""
     jobs = []
     at = 0
-    for id_, protocol, method, content_type, headers, parameters, size in orjson.loads(text):
-        content = bytes(body[at : at + size])
-        at += size
-        jobs.append(Job(id_, Protocol(protocol), Method(method), content_type, _pairs(headers), content, _pairs(parameters)))
+    for id_, head_size, size in orjson.loads(text):
+        body_at = at + head_size
+        head = bytes(body[at:body_at])
+        read = _kept_head if head_size <= HEAD_KEPT_BYTES_MAX else _head_of
+        protocol, method, content_type, headers, parameters = read(head)
+        at = body_at + size
+        jobs.append(Job(id_, protocol, method, content_type, headers, bytes(body[body_at:at]), parameters))
     return jobs
+
+
+_Head = tuple[Protocol, Method, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
+
+
+def _head_of(text: bytes) -> _Head:
+    protocol, method, content_type, headers, parameters = orjson.loads(text)
+    return Protocol(protocol), Method(method), content_type, _pairs(headers), _pairs(parameters)
+
+
+_kept_head = functools.lru_cache(maxsize=HEADS_KEPT_MAX)(_head_of)
 
 
 def answers_message(answers: Sequence[Answer]) -> tuple[bytes, list[bytes]]:

@@ -105,6 +105,14 @@ def test_probabilities_are_asked_for_by_the_environment(tmp_path: Path, load: Lo
     assert sum(found) == pytest.approx(1)
 
 
+def test_an_explanation_is_refused_and_a_description_is_empty(tmp_path: Path, load: Load, ask: Ask) -> None:
+    sklearn_file(tmp_path / "model.joblib")
+    service = load({}, "sklearn_model", model={"serializedFile": "model.joblib"})
+    [refused] = ask(service, [[1.0, 0.0]], {"explain": "True"})
+    assert (refused.status, "can't explain" in str(refused.error)) == (501, True)
+    assert values(ask(service, [{"body": b""}], {"describe": "True"})) == [None]
+
+
 def test_named_columns_reach_the_model_as_a_frame(tmp_path: Path, load: Load, ask: Ask) -> None:
     sklearn_file(tmp_path / "model.joblib", pandas.DataFrame(FEATURES, columns=["a", "b"]))
     service = load({}, "sklearn_model", model={"serializedFile": "model.joblib"})

@@ -26,7 +26,7 @@ from flambeau.serving.handlers.defaults.completions import (
     texts_of,
 )
 from flambeau.serving.handlers.defaults.requirement import required
-from flambeau.serving.handlers.defaults.tensors import OUTPUT
+from flambeau.serving.handlers.defaults.tensors import OUTPUT, is_description
 from flambeau.serving.handlers.defaults.writer import Writer
 from flambeau.serving.handlers.diagnosis import cause_of
 from flambeau.serving.handlers.errors import InvalidRows, PredictionException, UnevenRows
@@ -101,6 +101,8 @@ class HuggingFaceHandler:
             InvalidRows: some rows hold no text.
             UnevenRows: there are OpenAI's requests among them, each with wishes of its own.
         """
+        if is_description(context):
+            return [None] * len(data)
         paths = [_openai_path_of(row, context.get_request_header(index, "url_path")) for index, row in enumerate(data)]
         if any(paths):
             if len(data) > 1:

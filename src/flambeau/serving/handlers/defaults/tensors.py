@@ -90,8 +90,10 @@ class TensorHandler:
             InvalidRows: some rows are no arrays.
             UnevenRows: the rows can't be joined, or the model refused them together: a model may know one batch size only, and one bad row
                 must not fail its neighbours.
-            PredictionException: status 400; the model refused the only row.
+            PredictionException: status 400, the model refused the only row; 501, an explanation was asked for.
         """
+        if is_description(context):
+            return [None] * len(data)
         parts = self._parts(data)
         places: dict[object, list[int]] = {}
         for index, part in enumerate(parts):
@@ -138,6 +140,17 @@ class TensorHandler:
                 return _Part({UNNAMED: whole}, len(whole), is_element=False, is_tensors=False)
         named = row if isinstance(row, dict) else {UNNAMED: row}
         return _Part({name: _array(value)[numpy.newaxis] for name, value in named.items()}, 1, is_element=True, is_tensors=False)
+
+
+def is_description(context: Context) -> bool:
+    """Tell whether the batch asks what the handler has to say of its model, which is nothing; its requests are all of one method.
+
+    Raises:
+        PredictionException: status 501; it asks for explanations.
+    """
+    if context.get_request_header(0, "explain") == "True":
+        raise PredictionException("explanations need a handler of one's own: this model runs on a built-in one, which can't explain", 501)
+    return bool(context.get_request_header(0, "describe") == "True")
 
 
 def input_names(given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

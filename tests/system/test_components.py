@@ -76,7 +76,7 @@ def test_a_transformer_of_the_sdk_stands_before_an_archive(namespace: Platform, 
     deploy(
         namespace,
         "seen",
-        predictor={"serviceAccountName": "sa", "minReplicas": 0, "model": MODEL},
+        predictor={"serviceAccountName": "sa", "minReplicas": 0, "model": MODEL, "annotations": {"autoscaling.knative.dev/window": "6s"}},
         transformer={"containers": [container]},
     )
     [instance] = model.request["instances"]
@@ -87,6 +87,13 @@ def test_a_transformer_of_the_sdk_stands_before_an_archive(namespace: Platform, 
     assert (plain.status_code, plain.text) == (200, '{"predictions":[0]}'), plain.text
     columns = namespace.kubectl("get", "isvc", "seen", "-n", "torchserve").stdout
     assert "seen-predictor-00001" in columns
+
+    def asleep() -> bool:
+        return {pod["metadata"]["labels"]["component"] for pod in namespace.pods("seen")} == {"transformer"}
+
+    until(asleep, seconds=40, what="sleeping predictor behind a transformer that is awake")
+    answer = namespace.post("/v1/models/seen:predict", body, host=host_of("seen"))
+    assert (answer.status_code, answer.text) == (200, '{"predictions":["zero"]}'), answer.text
 
 
 @NEEDS_SDK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,11 +13,15 @@ import pytest
 
 from flambeau.control.agent.directory import PodDirectory, PodId
 from flambeau.control.agent.fetching import fetch_models, release, sources_of
+from flambeau.control.agent.runner import Agent
 from flambeau.control.resources.kind import Key, Object
 from flambeau.foundation.errors import FlambeauError, InvalidInput, NotFound, Unavailable
+from flambeau.storage import download, objects
 from flambeau.storage.cache import Cache
 from flambeau.storage.storage_spec import PLACEHOLDER_SCHEME
-from tests.control.agent.world import World
+from flambeau.storage.unpacked import keep
+from tests.control.agent.world import World, condition, is_ready
+from tests.fixtures.faulty_proxy import FaultyProxy
 from tests.fixtures.s3 import S3Server
 
 
@@ -183,3 +188,57 @@ async def test_an_iam_role_is_explained(world: World, cache: Cache) -> None:
     await create(world, "ServiceAccount", "default", metadata=role)
     with pytest.raises(FlambeauError, match=r"IAM role arn:aws:iam::1:role/r .* can only be taken on EKS"):
         await bring(world, cache, pod_for("s3://bucket/m", "/mnt/models"))
+
+
+# What goes wrong on the way is told in the pod's condition, and mends itself
+
+
+async def s3_pod(world: World, server: S3Server, endpoint: str, uri: str) -> None:
+    secret = encoded(AWS_ACCESS_KEY_ID=server.access_key, AWS_SECRET_ACCESS_KEY=server.secret_key, AWS_DEFAULT_REGION=server.region)
+    await create(world, "Secret", "s", data=secret, metadata={"annotations": {"serving.kserve.io/s3-endpoint": endpoint}})
+    await create(world, "ServiceAccount", "default", secrets=[{"name": "s"}])
+    await world.store.create(world.pod("p", uri=uri))
+
+
+@pytest.mark.parametrize("fault", ["cut", "stall"])
+async def test_an_s3_that_breaks_off_is_told_and_waited_for(
+    world: World, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, fault: Any
+) -> None:
+    monkeypatch.setattr(download, "ATTEMPTS_MAX", 2)
+    monkeypatch.setattr(objects, "SILENCE_SECONDS_MAX", 0.5)
+    bucket = s3_server.create_bucket()
+    s3_server.put(bucket, "m/weights", b"w" * 6_000_000)
+    async with FaultyProxy(s3_server.port) as proxy:
+        proxy.fail(fault, after_bytes=2_000_000, times=10**6)
+        await world.agent()
+        await s3_pod(world, s3_server, f"http://127.0.0.1:{proxy.port}", f"s3://{bucket}/m")
+        pod = await world.until("p", lambda pod: condition(pod, "Ready").get("reason") == "EndpointUnreachable")
+        assert f"127.0.0.1:{proxy.port}" in condition(pod, "Ready")["message"]
+        proxy.faults_left = 0
+        pod = await world.until("p", is_ready)
+        assert (world.directory(pod) / "mnt" / "models" / "weights").stat().st_size == 6_000_000
+        assert any(start for start in proxy.gets("weights")), "it went on where it stopped"
+
+
+async def test_a_full_cache_is_told_and_waited_for(world: World, s3_server: S3Server) -> None:
+    bucket = s3_server.create_bucket()
+    s3_server.put(bucket, "m/weights", b"w" * 3_000)
+    cache = Cache(world.home / "cache", 4_000)
+    other = await keep_file(cache, b"o" * 3_000)
+    agent = Agent(world.store, world.home, cache, world.clock)
+    await agent.start()
+    world.agents.append(agent)
+    cache.lease(other, "somebody")
+    await s3_pod(world, s3_server, s3_server.endpoint, f"s3://{bucket}/m")
+    pod = await world.until("p", lambda pod: condition(pod, "Ready").get("reason") == "CacheFull")
+    assert "in use by running models" in condition(pod, "Ready")["message"]
+    cache.release(other, "somebody")
+    os.utime(cache.folder("trees") / other, (0, 0))  # long ago: it may go
+    await world.until("p", is_ready)
+
+
+async def keep_file(cache: Cache, content: bytes) -> str:
+    async def make(folder: Path) -> None:
+        (folder / "file").write_bytes(content)
+
+    return (await keep(make, cache)).digest

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from flambeau.control.resources.admission import review
 from flambeau.control.resources.inference_graph import CALLS_MAX, DEPTH_MAX, INFERENCE_GRAPH
 from flambeau.control.resources.kind import Object
+from flambeau.control.resources.registry import KINDS
 from flambeau.control.resources.trained_model import TRAINED_MODEL
 
 A: Object = {"serviceName": "a"}
@@ -141,3 +145,15 @@ def test_a_trained_models_memory_stays() -> None:
     assert review(TRAINED_MODEL, trained(uri="s3://bucket/other"), trained()).errors == ()
     (finding,) = review(TRAINED_MODEL, trained(memory="2Gi"), trained()).errors
     assert "cannot change from 1Gi to 2Gi" in finding.message
+
+
+# -- the document --
+
+
+def test_the_documents_examples_are_right() -> None:
+    page = Path(__file__).parents[3] / "docs" / "inference-graph.md"
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)]
+    assert [block["kind"] for block in blocks] == ["InferenceGraph"] * 4 + ["TrainedModel"]
+    for block in blocks:
+        found = review(KINDS.by_object(block), {**block, "metadata": {**block["metadata"], "namespace": "home"}}, None)
+        assert (found.errors, found.warnings) == ((), ())

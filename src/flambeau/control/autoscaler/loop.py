@@ -26,6 +26,7 @@ from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import find
 from flambeau.control.resources.owners import controlled_by
 from flambeau.control.resources.pod_autoscaler import POD_AUTOSCALER
+from flambeau.control.resources.registry import KINDS
 from flambeau.control.resources.revision import REVISION
 from flambeau.control.resources.scaler_class import scaler_of
 from flambeau.control.store.interface import Store
@@ -40,7 +41,6 @@ TICK_SAMPLES = 2
 """A decision after so many samples: Knative's tick of 2 s."""
 REPLICAS_PER_CORE = 2
 """A revision that names no maximum gets at most so many per core: this is one machine."""
-_SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 _ROUTING_STATE_LABEL = "serving.knative.dev/routingState"
 _RESERVE = "reserve"
 _log = logging.getLogger(__name__)
@@ -228,12 +228,13 @@ class Autoscaler:
 
     async def _tell(self, revision: Object, before: int, wish: int, decision: Decision) -> None:
         metadata = revision["metadata"]
-        service = (metadata.get("labels") or {}).get(_SERVICE_LABEL, "")
         message = f"{metadata['name']}: {before} -> {wish} replicas: {'; '.join(decision.reasons)}"
         _log.info(message)
         try:
-            involved = await self._store.get(Key(INFERENCE_SERVICE.id, metadata["namespace"], service))
-            await record_event(self._store, self._clock, involved, "Normal", "ScaledUp" if wish > before else "ScaledDown", message, NAME)
+            for owner in metadata.get("ownerReferences") or ():
+                involved = await self._store.get(Key(KINDS.by_object(owner).id, metadata["namespace"], owner["name"]))
+                reason = "ScaledUp" if wish > before else "ScaledDown"
+                await record_event(self._store, self._clock, involved, "Normal", reason, message, NAME)
         except (NotFound, Unavailable):
             return
 

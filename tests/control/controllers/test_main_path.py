@@ -247,3 +247,13 @@ async def test_a_revision_remembers_what_it_was_made_from_and_its_pods_do_not(wo
     assert orjson.loads(kept[SPEC_ANNOTATION])["model"]["env"] == [{"name": "VALUE", "value": "1"}]
     [pod] = await world.pods(FIRST)
     assert SPEC_ANNOTATION not in pod["metadata"]["annotations"]
+
+
+async def test_a_service_that_begins_at_zero_is_ready_without_a_pod(world: World) -> None:
+    annotations = {"autoscaling.knative.dev/initial-scale": "0"}
+    await world.apply("mnist", minReplicas=0, annotations=annotations)
+    await world.until("mnist", lambda service: is_ready(service) and traffic(service) == {FIRST: 100})
+    assert await world.pods(FIRST) == []
+    await world.apply("mnist", minReplicas=1, annotations=annotations)  # a minimum wins over where it begins
+    await world.make_ready(SECOND)
+    await world.until("mnist", lambda service: is_ready(service) and traffic(service) == {SECOND: 100})

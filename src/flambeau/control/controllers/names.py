@@ -31,6 +31,9 @@ MIN_SCALE_ANNOTATION = "autoscaling.knative.dev/min-scale"
 INITIAL_SCALE_ANNOTATION = "autoscaling.knative.dev/initial-scale"
 MAX_SCALE_ANNOTATION = "autoscaling.knative.dev/max-scale"
 
+STOP_ANNOTATION = "serving.kserve.io/stop"
+"""``true``: the service is kept without pods."""
+
 _LABEL_CHARS_MAX = 63
 
 

@@ -19,6 +19,7 @@ from flambeau.control.controllers.names import (
     RESERVE,
     ROUTING_STATE_LABEL,
     SPEC_ANNOTATION,
+    STOP_ANNOTATION,
     revision_name,
     revision_number,
 )
@@ -69,12 +70,16 @@ def plan(service: Object, part: Part, template: Object | None, revisions: Sequen
         new = revision_for(service, part, template, _last_number(part, by_number, told) + 1)
         created = new["metadata"]["name"]
     names = {each["metadata"]["name"] for each in by_number}
+    history = History(*(_if_there(told.get(f"{which}RolledoutRevision"), names) for which in ("latest", "previous")))
+    if is_stopped(service):
+        last = _if_there(told.get("latestReadyRevision"), names)
+        return Plan(None, dict.fromkeys(names, RESERVE), (), created, last, Split((), (), history))
     ready = _latest_ready(by_number, _if_there(told.get("latestReadyRevision"), names))
     shares = split(
         part.spec.get("canaryTrafficPercent") if deployment_mode(service) == "Knative" else None,
         created=created,
         ready=ready,
-        history=History(*(_if_there(told.get(f"{which}RolledoutRevision"), names) for which in ("latest", "previous"))),
+        history=history,
         current=tuple(target for target in from_status(told.get("traffic") or []) if target.revision in names),
         serving={each["metadata"]["name"] for each in by_number if is_serving(each)},
     )
@@ -91,6 +96,11 @@ def plan(service: Object, part: Part, template: Object | None, revisions: Sequen
         latest_ready=ready,
         split=shares,
     )
+
+
+def is_stopped(service: Object) -> bool:
+    """Tell whether a service is to have no pods and to answer nothing, but to be kept."""
+    return bool(find(service, "metadata", "annotations", STOP_ANNOTATION) == "true")
 
 
 def is_serving(revision: Object) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flambeau.control.controllers.hosts import Site, component_name
-from flambeau.control.controllers.inference_service.desired import Plan, plan
+from flambeau.control.controllers.inference_service.desired import Plan, is_stopped, plan
 from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, parts, revisions_of, stable_least
-from flambeau.control.controllers.inference_service.status import PartView, Told, View, service_status
+from flambeau.control.controllers.inference_service.status import STOPPED, PartView, Told, View, service_status
 from flambeau.control.controllers.inference_service.template import template_for
 from flambeau.control.controllers.loop import Controller, Source, itself, owner
 from flambeau.control.controllers.names import (
@@ -19,6 +19,7 @@ from flambeau.control.controllers.names import (
     ROUTING_STATE_LABEL,
     SERVICE_LABEL,
     SERVICES,
+    STOP_ANNOTATION,
 )
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.events import EventType
@@ -119,6 +120,8 @@ class InferenceServiceReconciler:
             selection = select_runtime(part.spec["model"], own, clusters, service.get("status") or {})
             if selection.runtime is None:
                 return selection, None, Told("False", selection.reason, selection.message)
+        if is_stopped(service):
+            return selection, None, Told("False", STOPPED, f"it is stopped: take the annotation {STOP_ANNOTATION} away to start it")
         try:
             return selection, template_for(service, part, selection.runtime), None
         except FlambeauError as error:

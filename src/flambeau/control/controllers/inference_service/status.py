@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flambeau.control.controllers.hosts import Site, internal_url
-from flambeau.control.controllers.inference_service.desired import Plan, is_serving
+from flambeau.control.controllers.inference_service.desired import Plan, is_serving, is_stopped
 from flambeau.control.controllers.inference_service.parts import Part, memory
 from flambeau.control.controllers.inference_service.traffic import to_status
 from flambeau.control.resources.conditions import get_condition, set_condition
@@ -23,6 +23,8 @@ from flambeau.control.resources.runtime_selection import Selection
 from flambeau.foundation.timestamps import rfc3339
 
 INGRESS_READY = "IngressReady"
+STOPPED = "Stopped"
+"""A condition's type, and the reason of those that are not True because of it."""
 _INFO = "Info"
 
 
@@ -131,7 +133,7 @@ def _canary(view: PartView, old: Object, now: float) -> Object:
 
 def _conditions(view: View, now: float) -> list[Object]:
     known = mappings_at(view.service, "status", "conditions")
-    told: dict[str, tuple[Told, str | None]] = {"Stopped": (Told("False"), _INFO)}
+    told: dict[str, tuple[Told, str | None]] = {STOPPED: (Told("True" if is_stopped(view.service) else "False"), _INFO)}
     components = []
     for each in view.components:
         word = each.part.component.capitalize()
@@ -236,6 +238,8 @@ def model_status(view: PartView, old: Object, now: float) -> Object:
     """
     ready_pods = [pod for pod in view.pods if (get_condition(pod, "Ready") or {}).get("status") == "True"]
     copies = {"failedCopies": 0, "totalCopies": len(ready_pods)}
+    if view.refusal is not None and view.refusal.reason == STOPPED:
+        return {"transitionStatus": "UpToDate", "states": {"activeModelState": "", "targetModelState": ""}, "copies": copies}
     if view.refusal is not None:
         failure = {"reason": view.refusal.reason, "message": view.refusal.message}
         return {"transitionStatus": "InvalidSpec", "lastFailureInfo": _failure(failure, old, now), "copies": copies}

@@ -19,7 +19,7 @@ from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part
 from flambeau.control.controllers.inference_service.server_types import labels_for, variables_for
 from flambeau.control.controllers.inference_service.sources import READ_ONLY_ANNOTATION, add_initializer, source_annotations, take_sources
 from flambeau.control.controllers.merge import merge_containers, merge_list, merge_value
-from flambeau.control.controllers.names import COMPONENT_LABEL, MAX_SCALE_ANNOTATION, MIN_SCALE_ANNOTATION, SERVICE_LABEL
+from flambeau.control.controllers.names import COMPONENT_LABEL, MAX_SCALE_ANNOTATION, MIN_SCALE_ANNOTATION, SERVICE_LABEL, STOP_ANNOTATION
 from flambeau.control.resources.inference_service_aside import SHADOW_ANNOTATION
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.pod_template import POD_SPEC_FIELDS, SERVER_CONTAINER, TRANSFORMER_CONTAINER, environment_value
@@ -42,6 +42,7 @@ _NEVER_COPIED = frozenset(
         MIN_SCALE_ANNOTATION,
         MAX_SCALE_ANNOTATION,
         SOURCE_ANNOTATION,
+        STOP_ANNOTATION,
         "kubectl.kubernetes.io/last-applied-configuration",
         "modelFormat",
         SHADOW_ANNOTATION,

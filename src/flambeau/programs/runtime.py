@@ -62,7 +62,7 @@ def runtime_flags(words: Sequence[str], environment: Mapping[str, str]) -> tuple
     runtime = words[0] if words else ""
     if runtime not in RUNTIMES:
         raise InvalidInput(f"runtime {runtime!r} is unknown", hint=f"the runtimes are {', '.join(RUNTIMES)}", reason="InvalidConfiguration")
-    parser = _Parser(prog=f"flambeau runtime {runtime}", add_help=False, argument_default=None)
+    parser = _Parser(prog=f"flambeau runtime {runtime}", add_help=False, allow_abbrev=False)
     for names, convert, default in _flags_of(runtime, environment):
         destination = {"nargs": "?", "const": True} if convert is _boolean else {}
         parser.add_argument(*names, type=convert, default=default, **destination)  # type: ignore[arg-type]  # argparse's own overloads

@@ -73,15 +73,20 @@ class ViewReconciler:
 
     async def _addresses(self, service: Object) -> dict[str, str]:
         """Return the cluster address of each of a service's names: the one that it has, or a new one."""
-        namespace = service["metadata"]["namespace"]
-        taken: dict[str, tuple[str, str]] = {}
-        for each in (await self._store.list(SERVICE.id)).items:
-            taken[find(each, "spec", "clusterIP") or ""] = (each["metadata"]["namespace"], each["metadata"]["name"])
-        given = {owner: address for address, owner in taken.items() if address}
-        found: dict[str, str] = {}
-        for name in names_of(service):
-            found[name] = given.get((namespace, name)) or address_for(namespace, name, {*taken, *found.values()})
+        namespace, names = service["metadata"]["namespace"], names_of(service)
+        found = {name: address for name in names if (address := await self._address(namespace, name))}
+        if len(found) < len(names):  # only now: to know which are taken means to read every Service
+            taken = {find(each, "spec", "clusterIP") for each in (await self._store.list(SERVICE.id)).items}
+            for name in names:
+                found[name] = found.get(name) or address_for(namespace, name, {*taken, *found.values()})
         return found
+
+    async def _address(self, namespace: str, name: str) -> str:
+        """Return the address that a Service has; empty where it has none, or isn't there."""
+        try:
+            return str(find(await self._store.get(Key(SERVICE.id, namespace, name)), "spec", "clusterIP") or "")
+        except NotFound:
+            return ""
 
     async def _owned(self, kind: str, owner_object: Object) -> list[Object]:
         metadata = owner_object["metadata"]

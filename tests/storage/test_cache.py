@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.foundation.errors import InvalidInput, TooLarge, Unavailable
+from flambeau.foundation.files import write_atomically
 from flambeau.storage import cache
 from flambeau.storage.cache import DISK_BYTES_SPARE, IDLE_SECONDS_MIN, Cache, tree_digest
 from flambeau.storage.download import obtain
@@ -166,7 +167,6 @@ async def test_whoever_waits_for_a_download_never_repeats_it(small: Cache, monke
     reads: list[str] = []
     waiting = asyncio.Event()
     loop = asyncio.get_running_loop()
-    write = cache.write_atomically
 
     async def read(file: RemoteFile, offset: int) -> AsyncGenerator[bytes, None]:
         reads.append(file.name)
@@ -175,7 +175,7 @@ async def test_whoever_waits_for_a_download_never_repeats_it(small: Cache, monke
     def write_late(path: Path, content: bytes) -> None:
         loop.call_soon_threadsafe(waiting.set)
         time.sleep(0.3)  # widens the gap that is tested
-        write(path, content)
+        write_atomically(path, content)
 
     monkeypatch.setattr(source, "read", read)
     monkeypatch.setattr(cache, "write_atomically", write_late)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import shutil
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from flambeau.foundation.errors import InvalidInput, Unavailable
+from flambeau.foundation.errors import InvalidInput, NotFound, Unavailable
 from flambeau.storage.cache import Cache
-from flambeau.storage.credentials import from_environment
+from flambeau.storage.credentials import from_environment, merged
 from flambeau.storage.fetch import fetch
+from flambeau.storage.model import Credentials, Setting
 from tests.fixtures.faulty_proxy import FaultyProxy
 from tests.fixtures.s3 import S3Server
+from tests.fixtures.web_stores import GitStore, WebStore
 
 
 @dataclass(frozen=True)
@@ -102,3 +105,49 @@ async def test_a_wrong_ca_bundle_is_said(
     with pytest.raises(InvalidInput, match=f"the CA bundle {bundle}") as caught:
         await fetch(uri, cache=cache, credentials=from_environment({**environment, "AWS_CA_BUNDLE": str(bundle)}))
     assert caught.value.reason == "InvalidStorageConfig"
+
+
+# Web servers, the hub and git
+
+
+@pytest.fixture
+def shop(authority: Authority) -> Iterator[WebStore]:
+    with WebStore(tls=authority.server) as store:
+        store.files["/m.pt"] = b"weights"
+        yield store
+
+
+def trusting(authority: Authority) -> Credentials:
+    """As a ConfigMap of certificates gives it."""
+    return Credentials({"CA_BUNDLE_TEXT": Setting(authority.bundle.read_text(), "config map ns/ca data key cabundle.crt")})
+
+
+async def test_a_web_server_of_an_unknown_ca_is_refused(shop: WebStore, cache: Cache) -> None:
+    with pytest.raises(Unavailable, match=r"TLS certificate is not trusted.*caBundleConfigMapName") as caught:
+        await fetch(f"{shop.url}/m.pt", cache=cache, credentials=Credentials())
+    assert caught.value.reason == "TlsFailure"
+
+
+async def test_a_web_server_of_a_ca_in_a_config_map(shop: WebStore, cache: Cache, authority: Authority) -> None:
+    assert (await fetch(f"{shop.url}/m.pt", cache=cache, credentials=trusting(authority))).bytes == 7
+
+
+async def test_a_plain_web_server_behind_https_is_said(cache: Cache) -> None:
+    with WebStore() as store, pytest.raises(Unavailable, match="does not speak TLS") as caught:
+        await fetch(f"{store.url.replace('http:', 'https:')}/m.pt", cache=cache, credentials=Credentials())
+    assert caught.value.reason == "TlsFailure"
+
+
+async def test_s3_trusts_a_config_map(uri: str, cache: Cache, environment: dict[str, str], authority: Authority) -> None:
+    credentials = merged(from_environment(environment), trusting(authority))
+    assert (await fetch(uri, cache=cache, credentials=credentials)).files == 1
+
+
+async def test_git_trusts_a_config_map(tmp_path: Path, cache: Cache, authority: Authority) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    with GitStore(tmp_path, tls=authority.server) as store:
+        with pytest.raises(Unavailable, match="certificate"):
+            await fetch(f"{store.url}/m.git", cache=cache, credentials=Credentials())
+        with pytest.raises(NotFound):
+            await fetch(f"{store.url}/m.git", cache=cache, credentials=trusting(authority))

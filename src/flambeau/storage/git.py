@@ -9,6 +9,10 @@ import asyncio
 import base64
 import os
 import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from flambeau.foundation.errors import Denied, FlambeauError, NotFound, Unavailable
@@ -70,14 +74,25 @@ async def _git(arguments: tuple[str, ...], uri: GitUri, credentials: Credentials
     program = shutil.which("git")
     if program is None:
         raise Unavailable(f"cannot read {uri}: git is not installed on this machine", hint="install git", reason="GitNotInstalled")
+    with _certificates(credentials) as bundle:
+        code, output, errors = await _run((program, *arguments), _environment(credentials, bundle), uri, seconds_max)
+    if code:
+        raise _failed(errors, uri, credentials)
+    return output
+
+
+async def _run(command: tuple[str, ...], environment: dict[str, str], uri: GitUri, seconds_max: float) -> tuple[int, str, str]:
+    """Run a command to its end; return its exit status and what it printed.
+
+    Cancel: it is killed.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
-            program,
-            *arguments,
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_environment(credentials),
+            env=environment,
             start_new_session=True,
         )
     except OSError as error:
@@ -89,14 +104,25 @@ async def _git(arguments: tuple[str, ...], uri: GitUri, credentials: Credentials
         raise Unavailable(f"cannot read {uri}: git did not end within {seconds_max:.0f} s", reason="EndpointUnreachable") from error
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # git has helpers that do the talking
             await process.wait()
-    if process.returncode:
-        raise _failed(errors.decode(errors="replace"), uri, credentials)
-    return output.decode(errors="replace")
+    return process.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace")
 
 
-def _environment(credentials: Credentials) -> dict[str, str]:
+@contextmanager
+def _certificates(credentials: Credentials) -> Iterator[str]:
+    """Give git the certificates to trust as a file for as long as it runs; an empty name where this machine's are enough."""
+    bundle = ca_bundle(credentials)
+    if bundle is None:
+        yield ""
+        return
+    with tempfile.NamedTemporaryFile(prefix="flambeau-ca-", suffix=".pem") as file:
+        file.write(bundle)
+        file.flush()
+        yield file.name
+
+
+def _environment(credentials: Credentials, bundle: str) -> dict[str, str]:
     """Return git's environment: nobody is asked for a password, no helper gives one, and only the web is talked to."""
     own = {name: os.environ[name] for name in ("PATH", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY") if name in os.environ}
     settings = {
@@ -109,8 +135,8 @@ def _environment(credentials: Credentials) -> dict[str, str]:
     if password:
         login = base64.b64encode(f"{user}:{password}".encode()).decode()
         settings["http.extraHeader"] = f"Authorization: Basic {login}"  # in the environment, so that no process list shows it
-    if ca_bundle(credentials) is not None and (path := credentials.get(names.CA_BUNDLE)):
-        settings["http.sslCAInfo"] = path
+    if bundle:
+        settings["http.sslCAInfo"] = bundle
     numbered = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(settings)}
     values = {f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(settings.values())}
     fixed = {

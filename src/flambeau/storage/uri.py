@@ -199,11 +199,11 @@ def _parse_web(uri: str) -> AzureUri | GitUri | WebUri:
         _ = parts.port
     except ValueError as error:
         raise _wrong(uri, str(error), "write https://HOST/PATH/FILE") from error
-    if not host or parts.username or " " in uri or "\\" in uri:
-        cause = "it contains a user's name or password" if parts.username else "it is no web address"
-        raise _wrong(
-            uri, cause, "put credentials into a Secret with https-host and headers" if parts.username else "write https://HOST/PATH"
-        )
+    if parts.username:
+        shown = f"{parts.scheme}://…@{host}{parts.path}"
+        raise _wrong(shown, "it contains a user's name or password", "put credentials into a Secret with https-host and headers")
+    if not host or " " in uri or "\\" in uri:
+        raise _wrong(uri, "it is no web address", "write https://HOST/PATH")
     if azure := _AZURE_HOST.fullmatch(host):
         rest = unquote(parts.path).lstrip("/")
         return AzureUri(azure.group(1), *_bucket_and_prefix(uri, rest, "https://ACCOUNT.blob.core.windows.net/CONTAINER/PREFIX"))

@@ -10,7 +10,7 @@ from flambeau.control.controllers.routing.directory import Directory, Entrance, 
 from flambeau.control.controllers.routing.http_routes import CompiledRoute, Rank, compile_http_route
 from flambeau.control.controllers.routing.virtual_services import compile_virtual_service
 from flambeau.control.resources.kind import Key, Object
-from flambeau.gateway.document import Document, Host, MatchType, RequestMatch, Rule, TextMatch
+from flambeau.gateway.document import Destination, Document, Host, MatchType, RequestMatch, Rewrite, Rule, TextMatch
 
 _EXPLAIN = RequestMatch(uri=TextMatch(MatchType.REGEX, r"/v1/models/[\w.-]+:explain"))
 
@@ -66,6 +66,8 @@ def routes(snapshot: Snapshot, domain: str, version: int, scheme: str = "http") 
         for entrance in service.entrances:
             for host in entrance.hosts:
                 rules.setdefault(host, []).extend(_rules(entrance, source))
+            if entrance.path:
+                rules.setdefault(snapshot.ingress.domain, []).append(_path_rule(entrance, source))
     warnings |= {Key(SERVICES, *place): (text,) for place, text in known.warnings.items()}
     hosts = tuple(Host(name, tuple(rules[name])) for name in sorted(rules))
     document = Document(version, hosts, tuple(backends[name] for name in sorted(backends)), known.addresses)
@@ -84,7 +86,20 @@ def _ranked(routes: Sequence[CompiledRoute]) -> dict[str, list[Rule]]:
 def _rules(entrance: Entrance, source: str) -> list[Rule]:
     """Return the rules of an entrance's hosts: explanations first, where somebody else gives them."""
     everything = Rule(entrance.destinations, source=source)
-    return [Rule(entrance.explain, (_EXPLAIN,), source=source), everything] if entrance.explain else [everything]
+    tagged = [Rule((to,), (_has_tag(tag),), source=source) for tag, to in entrance.tagged]
+    return [*tagged, Rule(entrance.explain, (_EXPLAIN,), source=source), everything] if entrance.explain else [*tagged, everything]
+
+
+def _has_tag(tag: str) -> RequestMatch:
+    return RequestMatch(headers=(("knative-serving-tag", TextMatch(MatchType.EXACT, tag)),))
+
+
+def _path_rule(entrance: Entrance, source: str) -> Rule:
+    """Return the rule for a service that is known by a path; the service sees what stands behind it, and looks itself up by its host."""
+    matches = tuple(
+        RequestMatch(uri=TextMatch(*uri)) for uri in ((MatchType.PREFIX, entrance.path + "/"), (MatchType.EXACT, entrance.path))
+    )
+    return Rule((Destination(100, reroute=True, host=entrance.hosts[0]),), matches, Rewrite("/"), source=source)
 
 
 def _is_taken(rules: list[Rule] | None) -> bool:

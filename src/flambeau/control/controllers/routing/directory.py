@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from flambeau.control.controllers.hosts import CLUSTER_DOMAIN, component_name, hosts
 from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, memory, parts
 from flambeau.control.controllers.inference_service.traffic import from_status
+from flambeau.control.controllers.ingress_config import NOTHING_SAID, IngressConfig
 from flambeau.control.controllers.names import REVISION_LABEL, SERVICE_LABEL
 from flambeau.control.controllers.revision.desired import is_ready, may_sleep
 from flambeau.control.controllers.sidecar import batcher_of, logger_of, shadow_of
@@ -18,6 +19,8 @@ from flambeau.control.resources.pod_ports import entry_container, grpc_port, htt
 from flambeau.gateway.document import Backend, Destination, Endpoint
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
+TAG_ROUTING_ANNOTATION = "serving.kserve.io/enable-tag-routing"
+"""``"true"`` gives the latest revision a tag, and lets a header choose among tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Snapshot:
     """Core Services: the cluster addresses of services' names."""
     graphs: Sequence[Object] = ()
     http_routes: Sequence[Object] = ()
+    ingress: IngressConfig = field(default=NOTHING_SAID, kw_only=True)
+    """What the administrator says about host names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,10 @@ class Entrance:
     destinations: tuple[Destination, ...]
     explain: tuple[Destination, ...] = ()
     """Where V1's ``:explain`` goes instead."""
+    tagged: tuple[tuple[str, Destination], ...] = ()
+    """Where requests with a tag in their header ``Knative-Serving-Tag`` go instead."""
+    path: str = ""
+    """The path by which it is known at the administrator's domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +143,7 @@ class _Known:
         }
         self._endpoints = _endpoints(snapshot.pods)
         self._domain = domain
+        self._ingress = snapshot.ingress
 
     def service(self, service: Object) -> Service:
         """Return a service with all its entrances."""
@@ -145,11 +155,20 @@ class _Known:
         predictor = _with_canaries(service, stable, known, destinations)
         by_component = {part.component: destinations[part.base] for part in known if not part.canary} | {PREDICTOR: predictor}
         entry = by_component.get("transformer", predictor) if _is_entry_ready(service) else predictor
-        entrances = [Entrance(self._hosts(name, namespace), entry, by_component.get("explainer", ()))]
+        explain, path = by_component.get("explainer", ()), self._ingress.path(name, namespace)
+        entrances = [Entrance(self._hosts(name, namespace), entry, explain, path=path)]
         names = {part.base: destinations[part.base] for part in known} | {component_name(name, PREDICTOR): predictor}
-        entrances += [Entrance(self._hosts(base, namespace), own) for base, own in names.items()]
+        tags = {part.base: self._tags(service, part) for part in known}
+        by_header = tags if _is_tag_routing(service) else {}
+        entrances += [Entrance(self._hosts(base, namespace), own, tagged=by_header.get(base, ())) for base, own in names.items()]
+        entrances += [
+            Entrance(self._hosts(f"{tag}-{base}", namespace), (destination,)) for base, own in tags.items() for tag, destination in own
+        ]
         used = {each.backend for component in by_component.values() for each in component}
         backends = {backend.name: backend for _, own in shares.values() for backend in own}
+        for _, destination in (each for own in tags.values() for each in own):
+            revision = str(destination.backend).partition("/")[2]
+            backends.setdefault(str(destination.backend), self.backend(namespace, revision))
         return Service(
             namespace,
             name,
@@ -170,7 +189,17 @@ class _Known:
 
     def _hosts(self, name: str, namespace: str) -> tuple[str, ...]:
         address = self.addresses.get((namespace, name))
-        return (*(host.lower() for host in hosts(name, namespace, self._domain)), *((address,) if address else ()))
+        known = (*(host.lower() for host in hosts(name, namespace, self._domain)), *self._ingress.hosts(name, namespace))
+        return (*dict.fromkeys(known), *((address,) if address else ()))
+
+    def _tags(self, service: Object, part: Part) -> tuple[tuple[str, Destination], ...]:
+        """Return (tag, destination) of the revisions that have hosts of their own; Source: specification 4.3."""
+        namespace, found = service["metadata"]["namespace"], []
+        for target in from_status(memory(service, part).get("traffic") or []):
+            tag = "prev" if target.previous else "latest" if target.latest and _is_tag_routing(service) else ""
+            if tag and (namespace, target.revision) in self.revisions:
+                found.append((tag, Destination(100, backend=f"{namespace}/{target.revision}")))
+        return tuple(found)
 
     def _shares(self, service: Object, part: Part) -> tuple[tuple[Destination, ...], tuple[Backend, ...]]:
         """Return where a part's requests go; to a backend that says why there is nobody, where there is nobody."""
@@ -203,6 +232,10 @@ class _Known:
             batcher=batcher_of(revision) if revision is not None else None,
             why_empty="" if found else f"no pod of revision {namespace}/{name} is ready: {why or 'they are being replaced'}",
         )
+
+
+def _is_tag_routing(service: Object) -> bool:
+    return (service["metadata"].get("annotations") or {}).get(TAG_ROUTING_ANNOTATION) == "true"
 
 
 def _is_entry_ready(service: Object) -> bool:

@@ -55,6 +55,7 @@ from flambeau.serving.metrics.host import HostMeter
 from flambeau.serving.metrics.server import ModelReading, ServerMetrics
 from flambeau.serving.repository import Origin, Registration, Repository
 from flambeau.serving.workers.devices import Devices
+from flambeau.serving.workers.launcher import why_not
 from flambeau.serving.workers.starter import ForkStarter
 from flambeau.serving.workflow.registry import Workflows
 
@@ -165,7 +166,9 @@ class ModelServer:
         self._logs = logs
         self._reloads = reloads
         os.environ.update(settings.models.worker_variables)
-        self._starter = ForkStarter(hidden_variables=settings.models.hidden_variables)
+        self._starter = ForkStarter(
+            hidden_variables=settings.models.hidden_variables, launcher_arguments=_launcher_that_runs(settings.models.launcher_arguments)
+        )
         self._listeners: list[http1.Server] = []
         self._agents_frontend: HttpFrontend | None = None
 
@@ -177,7 +180,8 @@ class ModelServer:
         """
         signals = _Signals()
         # First, so that its imports run while archives are unpacked.
-        self._starter.begin()
+        if self._starter.launcher_arguments is None:
+            self._starter.begin()
         try:
             directory = await asyncio.to_thread(fresh_directory, Path(tempfile.gettempdir()))
             try:
@@ -439,6 +443,14 @@ class _Signals:
 
     def _received(self) -> None:
         (self.second if self.first.is_set() else self.first).set()
+
+
+def _launcher_that_runs(arguments: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return the launcher's arguments; None, with a warning, where it can't run."""
+    lacks = why_not() if arguments is not None else None
+    if lacks is not None:
+        _log.warning("cpu_launcher_enable has no effect: %s; workers are not bound to cores", lacks)
+    return None if lacks is not None else arguments
 
 
 def fresh_directory(parent: Path) -> Path:

@@ -161,3 +161,12 @@ def test_handlers_read_in_their_environment_what_intels_extension_is_to_do(pod: 
     assert load(pod).models.worker_variables == {}
     models = load(pod, config=f"{KSERVE}\nipex_enable=true\n").models
     assert models.worker_variables == {"TS_IPEX_ENABLE": "true"}
+
+
+def test_the_launchers_arguments_are_read_as_a_shell_does(pod: Path) -> None:
+    assert load(pod).models.launcher_arguments is None
+    config = f"{KSERVE}\ncpu_launcher_enable=true\n"
+    assert load(pod, config=config).models.launcher_arguments == ()
+    assert load(pod, config=f"{config}cpu_launcher_args=--core-list '0, 1'\n").models.launcher_arguments == ("--core-list", "0, 1")
+    with pytest.raises(InvalidInput, match="cpu_launcher_args"):
+        load(pod, config=f"{config}cpu_launcher_args='\n")

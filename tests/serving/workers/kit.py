@@ -100,6 +100,7 @@ async def serving(
     limits: Limits | None = None,
     devices: Devices | None = None,
     ready: bool = True,
+    grace_seconds: float = 0.5,
 ) -> AsyncIterator[Served]:
     """Run a model; at the end no worker process is left."""
     log: list[str] = []
@@ -114,7 +115,7 @@ async def serving(
     finally:
         pids |= {status.pid for status in pool.workers() if status.pid is not None}
         await queue.drain(now())
-        await pool.stop(grace_seconds=0.5)
+        await pool.stop(grace_seconds=grace_seconds)
         assert not pool.workers()
         assert not [pid for pid in pids if psutil.pid_exists(pid)]
 

@@ -17,7 +17,7 @@ from flambeau.programs.settings.properties import PropertiesFile, parse_properti
 from flambeau.programs.settings.sources import Value, key_is_secret
 
 _VARIABLE = re.compile(r"\$\$([A-Za-z_][A-Za-z0-9_]*)\$\$")
-_WITHOUT_EFFECT = ("no effect", "not yet")
+_WITHOUT_EFFECT = "no effect"
 """Beginnings of a key's note that say that it does nothing here."""
 _PLUGINS = "plug-ins are Java and are not loaded; `/ping` and SageMaker's routes are built in"
 _KSERVE = ("kserve", "kservev2")

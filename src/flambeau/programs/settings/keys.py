@@ -10,7 +10,6 @@ from typing import Literal
 Kind = Literal["text", "integer", "number", "boolean", "address", "path", "json"]
 """How a value is read. ``path`` values are looked up below the mounts of the pod."""
 
-LATER = "not yet: read, no effect in this version"
 ONE_LOOP = "no effect: one event loop serves every door"
 NO_JAVA = "no effect: there is no Java process"
 IN_SNAPSHOTS = "no effect: TorchServe writes it into snapshots"
@@ -107,8 +106,8 @@ _ALL = (
     _key("ts_header_key_sequence_end", "text", "ts_request_sequence_end", environment="TS_HEADER_KEY_SEQUENCE_END"),
     _key("ipex_enable", "boolean", "false"),
     _key("ipex_gpu_enable", "boolean", "false"),
-    _key("cpu_launcher_enable", "boolean", "false", note=LATER),
-    _key("cpu_launcher_args", "text", note=LATER),
+    _key("cpu_launcher_enable", "boolean", "false"),
+    _key("cpu_launcher_args", "text"),
     _key("cpp_log_config", "path", note="no effect: there is no C++ backend"),
     _key("debug", "boolean", "false", note="the worker is started all the same: attach to its pid, or see `flambeau test-handler`"),
     _key("use_native_io", "boolean", "true", environment=None, note=NO_JAVA),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -190,6 +191,8 @@ class ModelSettings:
     """Where archives' requirements are installed; None: install_py_dep_per_model is false."""
     limit_image_pixels: bool = True
     decode_input: bool = True
+    launcher_arguments: tuple[str, ...] | None = None
+    """Of torch's launcher for Xeon processors; None: cpu_launcher_enable is false."""
     worker_variables: Mapping[str, str] = field(default_factory=dict)
     """What handlers read of the settings in their environment."""
     hidden_variables: str = ""
@@ -382,6 +385,7 @@ def _models(values: Values, environment: Mapping[str, str], mounts: Mounts, dire
         packages_cache=_cache_directory(environment) / "packages" if values["install_py_dep_per_model"].boolean() else None,
         limit_image_pixels=values["limit_max_image_pixels"].boolean(),
         decode_input=values["decode_input_request"].boolean(),
+        launcher_arguments=_launcher_arguments(values),
         worker_variables={f"TS_{key.upper()}": "true" for key in ("ipex_enable", "ipex_gpu_enable") if values[key].boolean()},
         hidden_variables=_pattern(values["blacklist_env_vars"]),
     )
@@ -394,6 +398,15 @@ def _pattern(value: Value) -> str:
     except re.error as error:
         raise value.refused(f"is no regular expression: {error}") from error
     return value.text.strip()
+
+
+def _launcher_arguments(values: Values) -> tuple[str, ...] | None:
+    if not values["cpu_launcher_enable"].boolean():
+        return None
+    try:
+        return tuple(shlex.split(values["cpu_launcher_args"].text))
+    except ValueError as error:
+        raise values["cpu_launcher_args"].refused(f"are no arguments: {error}") from error
 
 
 def _workflow_store(value: Value, store: Path, mounts: Mounts, directory: Path) -> Path:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
+import psutil
 
 from flambeau.serving.model import ModelSpec
 from flambeau.serving.workers.failure import Exit, exit_of_returncode, exit_of_wait_status
@@ -33,6 +35,7 @@ CLOSE_SECONDS = 5.0
 
 WORKER = "flambeau.serving.workers.child"
 GROUP = "flambeau.serving.workers.group"
+LAUNCHER = "flambeau.serving.workers.launcher"
 """Modules that are a worker to the front."""
 
 OnExit = Callable[[Exit], None]
@@ -51,9 +54,11 @@ class Starter(Protocol):
 
     Attributes:
         hidden_variables: a regular expression; workers don't get variables whose whole name matches.
+        launcher_arguments: of torch's launcher for Xeon processors, which starts the workers then; None: nothing does.
     """
 
     hidden_variables: str
+    launcher_arguments: tuple[str, ...] | None
 
     def start(self, link: socket.socket, output: int, on_exit: OnExit) -> WorkerProcess:
         """Ask for a worker process; returns at once.
@@ -75,9 +80,12 @@ def starter_of(spec: ModelSpec, forks: Starter) -> Starter:
     """
     parallelism = spec.config.parallelism
     module = GROUP if parallelism is not None and parallelism.is_group else WORKER
+    interpreter = str(spec.interpreter or sys.executable)
+    if module == WORKER and forks.launcher_arguments is not None:
+        return LaunchedStarter(interpreter, forks.launcher_arguments, spec.config.max_workers, forks.hidden_variables)
     if module == WORKER and spec.packages is None and spec.interpreter is None:
         return forks
-    return FreshStarter(str(spec.interpreter or sys.executable), module, forks.hidden_variables)
+    return FreshStarter(interpreter, module, forks.hidden_variables)
 
 
 def worker_environment(environment: Mapping[str, str], hidden_variables: str = "") -> dict[str, str]:
@@ -98,6 +106,8 @@ class FreshStarter:
         hidden_variables: a regular expression for names of variables.
     """
 
+    launcher_arguments: tuple[str, ...] | None = None
+
     def __init__(self, interpreter: str = sys.executable, module: str = WORKER, hidden_variables: str = "") -> None:
         self._interpreter = interpreter
         self._module = module
@@ -105,16 +115,60 @@ class FreshStarter:
 
     def start(self, link: socket.socket, output: int, on_exit: OnExit) -> WorkerProcess:
         """Start a process."""
-        try:
-            environment = worker_environment(os.environ, self.hidden_variables)
-            process = _module_process([self._interpreter, "-P", "-m", self._module, "--link"], link, output, environment)
-        except OSError as error:
-            asyncio.get_running_loop().call_soon(on_exit, Exit(note=f"could not be started: {error}"))
-            return _Unstarted()
-        finally:
-            link.close()
-            os.close(output)
-        return _OwnProcess(process, on_exit)
+        environment = worker_environment(os.environ, self.hidden_variables)
+        return _started([self._interpreter, "-P", "-m", self._module], environment, link, output, on_exit)
+
+
+class LaunchedStarter:
+    """Start each worker through torch's launcher for Xeon processors. Several workers get cores of their own, where there are enough.
+
+    Args:
+        interpreter: the Python to run.
+        arguments: the launcher's.
+        workers: the most that run at once.
+        hidden_variables: a regular expression for names of variables.
+    """
+
+    def __init__(self, interpreter: str, arguments: tuple[str, ...], workers: int, hidden_variables: str = "") -> None:
+        self._interpreter = interpreter
+        self.launcher_arguments: tuple[str, ...] | None = arguments
+        self._arguments = arguments
+        self.hidden_variables = hidden_variables
+        cores = psutil.cpu_count(logical=False) or 1
+        self._places = set(range(workers)) if 1 < workers <= cores else set()
+        self._workers = workers
+
+    def start(self, link: socket.socket, output: int, on_exit: OnExit) -> WorkerProcess:
+        """Start a process."""
+        environment = worker_environment(os.environ, self.hidden_variables)
+        if "OMP_NUM_THREADS" not in os.environ:
+            del environment["OMP_NUM_THREADS"]  # the launcher decides, by the cores that it gives to a worker
+        place = min(self._places, default=None)
+        arguments = list(self._arguments)
+        if place is not None:
+            self._places.remove(place)
+            arguments += ["--ninstances", str(self._workers), "--rank", str(place)]
+
+        def ended(how: Exit) -> None:
+            if place is not None:
+                self._places.add(place)
+            on_exit(how)
+
+        command = [self._interpreter, "-P", "-m", LAUNCHER, f"--arguments={shlex.join(arguments)}"]
+        return _started(command, environment, link, output, ended)
+
+
+def _started(command: list[str], environment: Mapping[str, str], link: socket.socket, output: int, on_exit: OnExit) -> WorkerProcess:
+    """Start one of our modules; what it gets is closed here."""
+    try:
+        process = _module_process([*command, "--link"], link, output, environment)
+    except OSError as error:
+        asyncio.get_running_loop().call_soon(on_exit, Exit(note=f"could not be started: {error}"))
+        return _Unstarted()
+    finally:
+        link.close()
+        os.close(output)
+    return _OwnProcess(process, on_exit)
 
 
 class ForkStarter:
@@ -123,11 +177,15 @@ class ForkStarter:
     Args:
         fallback: starts workers where the fork server cannot.
         hidden_variables: a regular expression for names of variables.
+        launcher_arguments: of torch's launcher, where that starts the workers instead.
     """
 
-    def __init__(self, fallback: Starter | None = None, *, hidden_variables: str = "") -> None:
+    def __init__(
+        self, fallback: Starter | None = None, *, hidden_variables: str = "", launcher_arguments: tuple[str, ...] | None = None
+    ) -> None:
         self._fallback = fallback or FreshStarter(hidden_variables=hidden_variables)
         self.hidden_variables = hidden_variables
+        self.launcher_arguments = launcher_arguments
         self._server: _ServerProcess | None = None
         self._broken = False
         self._closed = False

@@ -417,6 +417,26 @@ async def test_status_and_spec_are_written_apart(api: Api, namespace: str) -> No
     assert (await api("PATCH", f"{path}/status", {"status": 5}, content_type="application/merge-patch+json")).status_code == 400
 
 
+async def test_a_scheme_is_taken_once_somebody_fetches_it(api: Api, namespace: str) -> None:
+    service = isvc_object("x", namespace)
+    service["spec"]["predictor"]["model"]["storageUri"] = "mine://m"
+    refused = await api("POST", isvcs(namespace), service)
+    assert refused.status_code == 422
+    assert "the scheme mine:// is not supported" in refused.json()["message"]
+    fetcher = {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "ClusterStorageContainer",
+        "metadata": {"name": namespace},
+        "spec": {"container": {"name": "c", "image": "i", "command": ["f"]}, "supportedUriFormats": [{"prefix": "mine://"}]},
+    }
+    path = "/apis/serving.kserve.io/v1alpha1/clusterstoragecontainers"
+    assert (await api("POST", path, fetcher)).status_code == 201
+    try:
+        assert (await api("POST", isvcs(namespace), service)).status_code == 201
+    finally:
+        await api("DELETE", f"{path}/{namespace}")
+
+
 async def test_strict_validation_sees_duplicates(api: Api, namespace: str) -> None:
     text = orjson.dumps(isvc_object("x", namespace)).decode()
     twice = text.replace('"storageUri":', '"storageUri":"s3://other","storageUri":').encode()

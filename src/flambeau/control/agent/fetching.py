@@ -14,7 +14,7 @@ from flambeau.control.agent.own_fetcher import run_fetcher
 from flambeau.control.agent.volumes import volumes_of
 from flambeau.control.resources.cluster_storage_container import CLUSTER_STORAGE_CONTAINER, fetcher_for
 from flambeau.control.resources.kind import Key, Object
-from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, MODELS_PATH
+from flambeau.control.resources.pod_contract import FETCHER_ANNOTATION, INITIALIZER_CONTAINER, MODELS_PATH
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import FlambeauError, NotFound
@@ -26,8 +26,6 @@ from flambeau.storage.layout import lay_out
 from flambeau.storage.model import Fetched, Progress
 from flambeau.storage.unpacked import keep
 
-FETCHER_ANNOTATION = "internal.serving.kserve.io/storage-container-name"
-"""Names the ClusterStorageContainer that an InferenceService asks for."""
 _LOG_PERCENT_STEP = 10
 """A log line each so many percent: a fetch writes eleven lines at most."""
 _MEGABYTE = 1_000_000

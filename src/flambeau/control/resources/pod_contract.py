@@ -17,6 +17,9 @@ PROXY_CONTAINER = "queue-proxy"
 INITIALIZER_CONTAINER = "storage-initializer"
 """Its arguments are the model's URI and where the model goes; the agent does its work."""
 
+FETCHER_ANNOTATION = "internal.serving.kserve.io/storage-container-name"
+"""Names the ClusterStorageContainer that a pod's initializer is to use."""
+
 MODEL_VOLUME = "kserve-provision-location"
 """What the storage-initializer fills."""
 

@@ -13,12 +13,11 @@ from flambeau.control.controllers.inference_service.parts import Part
 from flambeau.control.controllers.merge import merge_list
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import mappings_at
-from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, MODEL_VOLUME, MODELS_PATH
+from flambeau.control.resources.pod_contract import FETCHER_ANNOTATION, INITIALIZER_CONTAINER, MODEL_VOLUME, MODELS_PATH
 from flambeau.storage.identity import SPEC_KEY_ANNOTATION, SPEC_PARAMETERS_ANNOTATION
 from flambeau.storage.storage_spec import PLACEHOLDER_SCHEME
 
 READ_ONLY_ANNOTATION = "storage.kserve.io/readonly"
-FETCHER_ANNOTATION = "internal.serving.kserve.io/storage-container-name"
 
 
 def take_sources(part: Part, server: Object) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ ADDRESSES = {"mnist-predictor.ns": "127.255.1.2:8000", "mnist.ns": "127.255.1.3:
         ("http://mnist.ns.svc.cluster.local/v1/models", "http://127.255.1.3:8000/v1/models"),
         ("http://mnist.ns.svc.cluster.local.:8080/v1", "http://127.255.1.3:8000/v1"),
         ("--predictor_host=mnist-predictor.ns,mnist.ns", "--predictor_host=127.255.1.2:8000,127.255.1.3:8000"),
+        ("mnist-predictor-default.ns", "127.255.1.2:8000"),
         ("absent.ns", "absent.ns"),
         ("mnist.nsx", "mnist.nsx"),
         ("my-mnist.ns", "my-mnist.ns"),

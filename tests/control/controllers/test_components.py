@@ -73,6 +73,22 @@ async def test_a_transformer_comes_and_goes_without_a_gap(world: World) -> None:
     assert "transformer" not in (await world.service("mnist"))["status"]["components"]
 
 
+async def test_a_transformer_has_canaries_of_its_own(world: World) -> None:
+    await world.apply_spec("mnist", transformer=part("--model_name=one"))
+    for revision in (PREDICTOR, TRANSFORMER):
+        await world.make_ready(revision)
+    await world.until("mnist", is_ready)
+    await world.apply_spec("mnist", transformer={**part("--model_name=two"), "canaryTrafficPercent": 30})
+    await world.make_ready("mnist-transformer-00002")
+    await world.eventually(lambda: _shares(world, {"mnist-transformer-00001": 70, "mnist-transformer-00002": 30}))
+    assert (await world.service("mnist"))["status"]["components"]["predictor"]["latestCreatedRevision"] == PREDICTOR
+
+
+async def _shares(world: World, wanted: dict[str, int]) -> bool:
+    found = world.gateway.endpoints("mnist.ns")
+    return {pod.removeprefix("ns/").partition("-deployment-")[0]: weight for pod, weight in found.items()} == wanted
+
+
 async def test_explanations_go_to_the_explainer(world: World) -> None:
     await world.apply_spec("mnist", explainer=part(), transformer=part())
     for revision in (PREDICTOR, TRANSFORMER, EXPLAINER):

@@ -30,8 +30,13 @@ def addresses_of(services: Iterable[Object]) -> dict[str, str]:
 
 
 def lead(text: str, addresses: Mapping[str, str]) -> str:
-    """Return a text with the names of services replaced by their addresses."""
-    return _NAME.sub(lambda match: addresses.get(match.group(1), match.group(0)), text)
+    """Return a text with the names of services replaced by their addresses; ``X-predictor-default``, as names once were, counts too."""
+
+    def put(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return addresses.get(name) or addresses.get(name.replace("-default.", ".", 1)) or match.group(0)
+
+    return _NAME.sub(put, text)
 
 
 def lead_home(text: str, address: str, ports: Iterable[int]) -> str:

@@ -10,6 +10,13 @@ from typing import Any
 
 from kserve import (
     KServeClient,
+    V1alpha1InferenceGraph,
+    V1alpha1InferenceGraphSpec,
+    V1alpha1InferenceRouter,
+    V1alpha1InferenceStep,
+    V1alpha1ModelSpec,
+    V1alpha1TrainedModel,
+    V1alpha1TrainedModelSpec,
     V1beta1InferenceService,
     V1beta1InferenceServiceSpec,
     V1beta1ModelFormat,
@@ -76,4 +83,29 @@ assert uri(kserve.patch("mnist", service("s3://models/two"), namespace=NAMESPACE
 assert uri(kserve.replace("mnist", service("s3://models/three"), namespace=NAMESPACE)) == "s3://models/three"
 kserve.delete("mnist", namespace=NAMESPACE)
 assert kserve.get(namespace=NAMESPACE)["items"] == []
+
+# A graph's and a trained model's life.
+ALPHA = "serving.kserve.io/v1alpha1"
+step = {"service_url": "http://127.0.0.1:1/v1/models/a:predict"}
+router = V1alpha1InferenceRouter(router_type="Sequence", steps=[V1alpha1InferenceStep(**step)])
+graph = V1alpha1InferenceGraph(
+    api_version=ALPHA,
+    kind="InferenceGraph",
+    metadata=client.V1ObjectMeta(name="graph", namespace=NAMESPACE),
+    spec=V1alpha1InferenceGraphSpec(nodes={"root": router}),
+)
+kserve.create_inference_graph(graph, namespace=NAMESPACE)
+assert kserve.get_inference_graph("graph", namespace=NAMESPACE)["spec"]["nodes"]["root"]["routerType"] == "Sequence"
+assert not kserve.is_ig_ready("graph", namespace=NAMESPACE)
+kserve.delete_inference_graph("graph", namespace=NAMESPACE)
+trained = V1alpha1TrainedModel(
+    api_version=ALPHA,
+    kind="TrainedModel",
+    metadata=client.V1ObjectMeta(name="trained", namespace=NAMESPACE),
+    spec=V1alpha1TrainedModelSpec(
+        inference_service="mnist", model=V1alpha1ModelSpec(framework="pytorch", memory="1Gi", storage_uri="s3://models/trained")
+    ),
+)
+kserve.create_trained_model(trained, NAMESPACE)
+kserve.delete_trained_model("trained", namespace=NAMESPACE)
 print("kserve is content")

@@ -58,7 +58,7 @@ def test_a_model_is_loaded_asked_loaded_again_after_a_crash_and_unloaded(base: P
     server.kill()
     until(lambda: base.pods("base", NAMESPACE)[0]["status"]["containerStatuses"][0]["restartCount"], seconds=40, what="restart")
     base.kubectl("wait", "--for=condition=Ready", "isvc/base", "-n", NAMESPACE, "--timeout=60s")
-    until(lambda: ask(base, "added")[0] == 200, seconds=60, what="answer after the restart")
+    assert ask(base, "added") == (200, {"predictions": ["added(x)"]}), "a pod is ready when it has what its service is to have"
 
     base.kubectl("delete", "tm", "added", "-n", NAMESPACE)
     until(lambda: ask(base, "added")[0] == 404, seconds=30, what="404 of the deleted model")

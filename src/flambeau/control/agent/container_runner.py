@@ -65,6 +65,10 @@ class Host(Protocol):
         """Write down whether a container is our own server."""
         ...
 
+    def held_back(self, container: str) -> str:
+        """Return why a container that answers is not to be shown ready yet; empty where nothing is in the way."""
+        ...
+
     async def tell(self, tell: Tell) -> None:
         """Write an event."""
         ...
@@ -316,7 +320,13 @@ class ContainerRunner:
             self._believe(Verdict(True))  # it has no port and no question: it is ready as soon as it runs
             return
         probe = probes.probe_for(self._container, ours=self.is_ours)
-        await probes.watch(self._ask, probe, ready=ready, clock=self._clock, tell=self._believe, beat=self._bound_log)
+        await probes.watch(self._ask_if_ready, probe, ready=ready, clock=self._clock, tell=self._believe, beat=self._bound_log)
+
+    async def _ask_if_ready(self, probe: Probe) -> Verdict:
+        verdict = await self._ask(probe)
+        if verdict.ready and self.state.phase is not Phase.READY and (why := self._host.held_back(self.name)):
+            return Verdict(False, "ModelLoading", why)
+        return verdict
 
     async def _ask_whether_alive(self, probe: Probe) -> None:
         self._condemn_if(await probes.until_dead(self._ask, probe, self._clock))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from flambeau.control.agent import launching, logs, machine
@@ -45,6 +46,8 @@ class Surroundings:
     addresses: Addresses
     fetches: asyncio.Semaphore
     """So many models are fetched at once; others wait."""
+    held_back: Callable[[PodId], str]
+    """Why a pod whose server answers is not to be shown ready yet; empty where nothing is in the way."""
 
 
 class PodRunner:
@@ -99,6 +102,10 @@ class PodRunner:
         """Return how long the pod's processes may take to stop."""
         grace = _grace(self._pod)
         return min(grace, SHUTDOWN_GRACE_SECONDS) if self._shutdown else grace
+
+    def held_back(self, container: str) -> str:
+        """Return why a container that answers is not to be shown ready yet; empty where nothing is in the way."""
+        return self._around.held_back(self._id) if container == self._server else ""
 
     def observe(self, pod: Object) -> None:
         """Take note of the pod's newest state in the store; a deletion is acted on."""

@@ -45,13 +45,14 @@ class Agent:
 
     def __init__(self, store: Store, home: Path, cache: Cache, clock: Clock) -> None:
         self._pods = home / "pods"
-        self._around = Surroundings(store, cache, clock, Addresses(home), asyncio.Semaphore(FETCHES_PARALLEL_MAX))
+        self._trained_models = TrainedModels(store, self._pods, cache, clock)
+        fetches = asyncio.Semaphore(FETCHES_PARALLEL_MAX)
+        self._around = Surroundings(store, cache, clock, Addresses(home), fetches, self._trained_models.held_back)
         self._claims = Claims(store, home, clock)
         self._runners: dict[PodId, PodRunner] = {}
         self._runs: dict[PodId, asyncio.Task[None]] = {}
         self._pod_tasks = TaskOwner("agent pods")
         self._watches = TaskOwner("agent")
-        self._trained_models = TrainedModels(store, self._pods, cache, clock)
         self.logs = PodLogs(home, clock)
         self.commands = PodCommands(home)
         self.usage = PodUsage(home, clock)

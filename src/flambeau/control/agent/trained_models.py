@@ -7,6 +7,7 @@ may open, in the words of TorchServe's management API.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,10 @@ class TrainedModels:
         self._clock = clock
         self._configs: dict[tuple[str, str], Object] = {}
         self._pods: dict[PodId, Object] = {}
-        self._changed: set[PodId] = set()
-        self._working: set[PodId] = set()
+        self._up: set[PodId] = set()
+        """Not ready yet, but their servers answer."""
+        self._working: dict[PodId, asyncio.Event] = {}
+        """Pods that are seen to, and word for them that what they are to have has changed."""
         self._tasks = TaskOwner("trained models")
 
     async def run(self) -> None:
@@ -76,11 +79,24 @@ class TrainedModels:
 
         Cancel: what servers have loaded stays loaded; a load that runs is begun again by the next agent.
         """
-        self._tasks = TaskOwner("trained models")
         try:
             await asyncio.gather(self._follow_pods(), self._follow_configs())
         finally:
             await self._tasks.close()
+
+    def held_back(self, id: PodId) -> str:
+        """Return why a pod whose server answers is not to be shown ready yet: it lacks models that were not tried since the server started.
+
+        Each is tried once: one that fails holds nothing up.
+        """
+        self._up.add(id)
+        _, new = self._todo(id)
+        pod = self._pods.get(id)
+        told = loaded_of(pod) if pod is not None else {}
+        untried = [each.name for each in new if each.name not in told or told[each.name].run != run_of(pod or {})]
+        if untried:
+            self._look_at(id)
+        return f"its server answers; TrainedModels still to load: {', '.join(untried)}" if untried else ""
 
     async def _follow_pods(self) -> None:
         async for event in follow(self._store, "pods", clock=self._clock):
@@ -90,6 +106,7 @@ class TrainedModels:
             id = PodId.of(event.object)
             if event.change is Change.DELETED:
                 self._pods.pop(id, None)
+                self._up.discard(id)
                 await asyncio.to_thread(self._release, id, None)
             else:
                 self._pods[id] = event.object
@@ -111,39 +128,45 @@ class TrainedModels:
             self._configs[key] = event.object
         for id, pod in self._pods.items():
             if (id.namespace, pod["metadata"]["labels"][_SERVICE_LABEL]) == key:
+                if id in self._working:
+                    self._working[id].set()
                 self._look_at(id)
 
     def _look_at(self, id: PodId) -> None:
         """See to a pod, by one task at a time."""
-        self._changed.add(id)
         if id not in self._working and self._todo(id) != ([], []):
-            self._working.add(id)
+            self._working[id] = asyncio.Event()
             self._tasks.start(str(id), self._bring(id))
 
     def _todo(self, id: PodId) -> tuple[list[str], list[Wanted]]:
-        """Return what is to be unloaded and loaded; nothing while the pod isn't ready."""
+        """Return what is to be unloaded and loaded; nothing while the server does not answer."""
         pod = self._pods.get(id)
-        if pod is None or pod["metadata"].get("deletionTimestamp") or (get_condition(pod, "Ready") or {}).get("status") != "True":
+        if pod is None or pod["metadata"].get("deletionTimestamp"):
+            return [], []
+        if (get_condition(pod, "Ready") or {}).get("status") == "True":
+            self._up.discard(id)
+        elif id not in self._up:
             return [], []
         config = self._configs.get((id.namespace, pod["metadata"]["labels"][_SERVICE_LABEL]))
         return to_unload(pod, config), to_load(pod, config)
 
     async def _bring(self, id: PodId) -> None:
-        """Load and unload until the pod has what it is to have; pauses after failures, or until something changes."""
-        pause = RETRY_SECONDS_MIN
+        """Load and unload until the pod has what it is to have; after failures it waits, unless that changes meanwhile."""
+        pause, news = RETRY_SECONDS_MIN, self._working[id]
         try:
             while True:
-                self._changed.discard(id)
+                news.clear()
                 gone, new = self._todo(id)
                 if not gone and not new:
                     return
                 done = [await self._unload(id, name) for name in gone]
                 done += [await self._load(id, each) for each in new]
                 if not all(done):
-                    await self._clock.sleep(pause)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(news.wait(), pause)
                     pause = min(2 * pause, RETRY_SECONDS_MAX)
         finally:
-            self._working.discard(id)
+            del self._working[id]
 
     async def _load(self, id: PodId, wanted: Wanted) -> bool:
         """Load one model; return whether it is."""

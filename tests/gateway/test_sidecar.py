@@ -174,16 +174,19 @@ async def test_requests_gather_while_the_model_is_busy(world: World, models: lis
     await until(lambda: model.calls)  # it goes at once: nobody is busy
     more = []
     for number in (2, 3):
-        more.append(asyncio.create_task(world.client.ask(post(number))))
+        more.append(asyncio.create_task(world.client.ask(post(number, headers=f"X-Request-Id: id-{number}\r\nAccept-Encoding: gzip\r\n"))))
         await until(lambda: world.gateway.services[NAME].sidecar.batcher.members == len(more) + 1)  # type: ignore[union-attr]
     model.release()
     assert said(await first)["predictions"] == [2]
     await until(lambda: len(model.calls) == 2)
     model.release()
-    answers = [said(await each) for each in more]
+    got = [await each for each in more]
+    assert [each.headers["x-request-id"] for each in got] == ["id-2", "id-3"]
+    answers = [said(each) for each in got]
     assert [each["predictions"] for each in answers] == [[4], [6]]
     assert answers[0]["batchId"] == answers[1]["batchId"]
     assert model.instances() == [[1], [2, 3]]
+    assert "accept-encoding" not in model.calls[1][0]
 
 
 async def test_a_full_batch_goes_and_so_does_one_that_waited(world: World, models: list[Model]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -249,3 +250,19 @@ async def test_effects_of_rules_on_the_way_add_up(world: World) -> None:
     world.gateway.serve(Table(Document(1, (Host("m", (first,)), Host("inner", (second,))), backends)))
     told = said(await world.client.ask(POST))["headers"]
     assert (told["x-first"], told["x-both"]) == ("1", "2")
+
+
+async def test_compressed_bodies_pass_as_they_are(world: World) -> None:
+    packed = gzip.compress(b"a" * 10_000)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"content-encoding: gzip" in head.lower()
+        body = await reader.readexactly(len(packed))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+
+    world.serve(await world.scripted(answer))
+    request = b"POST / HTTP/1.1\r\nHost: m\r\nContent-Encoding: gzip\r\nAccept-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+    got = await world.client.ask(request % (len(packed), packed))
+    assert (got.headers["content-encoding"], got.body) == ("gzip", packed)

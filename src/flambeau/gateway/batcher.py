@@ -147,6 +147,9 @@ class Member:
         """Give the client its share."""
         if not self.gone:
             self.free()
+            own = self.head.get(b"x-request-id")
+            if own is not None:  # the batch went by the first one's
+                headers = [*(header for header in headers if header[0].lower() != b"x-request-id"), (b"x-request-id", own)]
             self.client.respond(status, headers, body)
 
     def free(self) -> None:
@@ -206,12 +209,14 @@ class Batch:
             return
         first = self._members[0]
         body = merged(self._parts)
+        head = whole_head(first.head, body)
+        head.headers = [header for header in head.headers if header[0].lower() != b"accept-encoding"]  # the answer is to be shared out
         client = Nobody(gateway.budget, self._answer, first.client.peer)
         route = first.route
         limit = self._batcher.settings.timeout_seconds
         if limit:
             route = replace(route, timeout_seconds=min(limit, route.timeout_seconds))
-        self._passage = Forward(gateway, service, route, whole_head(first.head, body), client)
+        self._passage = Forward(gateway, service, route, head, client)
         send_whole(gateway, self._passage, body)
 
     def lost(self) -> None:
@@ -226,8 +231,10 @@ class Batch:
     def _answer(self, answer: Answer) -> None:
         members, parts = self._members, self._parts
         body = answer.body
+        if any(name.lower() == b"content-encoding" for name, _ in answer.headers):
+            body = None  # nobody asked for it
         if body is None:
-            shares = [answers.error("the model's answer to the batch broke off or is too long")] * len(members)
+            shares = [answers.error("the model's answer to the batch broke off, is too long or is compressed")] * len(members)
             answer = Answer(502, answers.headers(502), b"", answer.seconds)
         elif answer.status == 200:
             found = split(body, parts, str(uuid.uuid4()))

@@ -15,8 +15,9 @@ from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import Conflict, FlambeauError, NotFound
 from flambeau.foundation.tasks import TaskOwner
 
-PARALLEL_MAX = 4
-"""Objects that one controller handles at once."""
+PARALLEL_MAX = 1
+"""Objects that one controller handles at once. A pass waits for nothing but the store, whose calls don't give way: several at once finish no
+sooner, and whoever applies meanwhile waits for all of them (measured with 90 services: p99 of an apply 690 ms with four, 220 ms with one)."""
 _log = logging.getLogger(__name__)
 
 

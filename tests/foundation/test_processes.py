@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def test_another_process_with_the_pid_is_not_taken_for_it(sleeper: tuple[subproc
     assert not dataclasses.replace(record, start_time=record.start_time - 100).is_alive()
     assert not dataclasses.replace(record, token="another").signal(signal.SIGKILL)
     assert process.poll() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's start by the clock that never jumps")
+def test_a_process_is_the_same_after_the_wall_clock_was_set(sleeper: tuple[subprocess.Popen[bytes], ProcessRecord]) -> None:
+    _, record = sleeper
+    assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - record.start_time < 60
 
 
 def test_a_signal_reaches_the_group(sleeper: tuple[subprocess.Popen[bytes], ProcessRecord]) -> None:

@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class ProcessRecord:
     pid: int
     """Leader of a process group of its own (pgid == pid)."""
     start_time: float
-    """As ``psutil.Process.create_time()`` gives it, in seconds since the epoch."""
+    """Seconds since the machine's boot. By the wall clock every process would look like another one after that was set."""
     token: str
     """Random; stands in the process's environment as FLAMBEAU_PROCESS_TOKEN."""
 
@@ -51,12 +52,12 @@ class ProcessRecord:
         """Tell whether this very process still runs (a zombie does not)."""
         try:
             process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - self.start_time) > 1.0:
+            if process.status() == psutil.STATUS_ZOMBIE or abs(_start_time(self.pid) - self.start_time) > 1.0:
                 return False
             environment = process.environ()
             # For a moment within exec the kernel shows none; then pid and start time have to do.
             return not environment or environment.get(TOKEN_VARIABLE) == self.token
-        except psutil.Error:
+        except (psutil.Error, OSError):
             return False
 
     def signal(self, number: signal.Signals) -> bool:
@@ -99,7 +100,21 @@ def start_detached(
             start_new_session=True,
         )
     try:
-        start_time = psutil.Process(process.pid).create_time()
-    except psutil.Error:
+        start_time = _start_time(process.pid)
+    except (psutil.Error, OSError):
         start_time = 0.0  # it has ended already; the caller's wait() tells how
     return process, ProcessRecord(pid=process.pid, start_time=start_time, token=token)
+
+
+def _start_time(pid: int) -> float:
+    """Return when a process started, in seconds since the boot; where the system keeps no such time, since the epoch.
+
+    Raises:
+        OSError: there is no such process.
+        psutil.Error: the same.
+    """
+    if sys.platform != "linux":
+        return psutil.Process(pid).create_time()
+    # The second field, the program's name, may contain spaces and brackets; the 22nd is the start in clock ticks.
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")

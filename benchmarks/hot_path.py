@@ -24,16 +24,19 @@ from typing import Any, cast
 import orjson
 import uvloop
 
+from benchmarks.archives import ROOT
 from flambeau.foundation.http1 import Connection, Server
 from flambeau.foundation.http1_connection import Acceptor
 from flambeau.serving.batching.queue import ModelQueue
 from flambeau.serving.frontends.access_log import AccessLog
 from flambeau.serving.frontends.http import HttpFrontend
 from flambeau.serving.frontends.routes import Plane
+from flambeau.serving.handlers.service import load_service
 from flambeau.serving.metrics.server import ServerMetrics
-from flambeau.serving.model import Answer, ModelConfig, ModelSpec, Signature
+from flambeau.serving.model import Answer, Job, Method, ModelConfig, ModelSpec, Protocol, Signature
+from flambeau.serving.workers.execution import run_batch
 from flambeau.serving.workers.link import BODY_BYTES_MAX, FrameReader, Kind, frame_buffers
-from flambeau.serving.workers.messages import answers_message, signature_text
+from flambeau.serving.workers.messages import answers_message, batch_message, jobs_of, metrics_buffers, signature_text
 from flambeau.serving.workers.pool import WorkerPool
 
 REQUEST = (
@@ -175,6 +178,37 @@ async def measure(batch: int, rounds: int, count: int, profile: bool) -> float:
     return min([await front.round(count) for _ in range(rounds)]) / count * 1e6
 
 
+def worker(batch: int, rounds: int, count: int, profile: bool) -> float:
+    """Return the worker's least microseconds a request: a frame's jobs read, a no-op handler called, the answers' frame made."""
+    spec = ModelSpec("noop", "1.0", ROOT / "benchmarks" / "work", "noop.mar", "noop_handler.py")
+    service = load_service(spec)
+    headers = tuple((f"Header-{number}", "some value") for number in range(4))
+    jobs = [
+        Job(f"id-{number}", Protocol.TORCHSERVE, Method.PREDICT, "application/octet-stream", headers, b"x" * 100) for number in range(batch)
+    ]
+    text, bodies = batch_message(jobs)
+    body = b"".join(bodies)
+
+    def round_() -> float:
+        began = time.process_time()
+        for _ in range(count // batch):
+            answers = run_batch(service, spec, jobs_of(text, memoryview(body)), time.perf_counter)
+            frame_buffers(Kind.ANSWERS, *answers_message(answers))
+            metrics_buffers(service.take_updates())
+        return time.process_time() - began
+
+    round_()
+    if profile:
+        _print_profile(round_)
+    return min(round_() for _ in range(rounds)) / count * 1e6
+
+
+def _print_profile(run: Callable[[], object]) -> None:
+    profiler = cProfile.Profile(time.process_time)
+    profiler.runcall(run)
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=1)
@@ -184,7 +218,8 @@ def main() -> int:
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         front = runner.run(measure(options.batch, options.rounds, options.count, options.profile))
-    print(f"front: {front:.1f} us a request, batch {options.batch}")
+    back = worker(options.batch, options.rounds, options.count, options.profile)
+    print(f"front: {front:.1f} us a request, worker: {back:.1f} us, batch {options.batch}")
     return 0
 
 

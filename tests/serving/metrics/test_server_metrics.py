@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flambeau.serving.metrics import server as module
 from flambeau.serving.metrics.catalog import BY_NAME, LEGACY, MODEL, OURS, SERVER
 from flambeau.serving.metrics.declared import MetricsSettings, Mode, parse_metrics_yaml
 from flambeau.serving.metrics.host import Reading
@@ -28,18 +27,12 @@ def told_by(metrics: ServerMetrics) -> dict[str, str]:
     return {name: value for name, _, value in lines}
 
 
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let it be half a second since 100."""
-    monkeypatch.setattr(f"{module.__name__}.time.monotonic", lambda: 100.5)
-
-
 def a_day(metrics: ServerMetrics) -> None:
     """Let everything happen once."""
     for requested in (None, "1.0"):
         tally = metrics.tally("m", "1.0", requested)
         tally.enter()
-        tally.answered(100.0, 100.2, 0.29, "id-1")
+        tally.answered(100.5, 100.0, 100.2, 0.29, "id-1")
         tally.leave()
     for status in (200, 404, 503, 302):
         metrics.count_answer(status)

@@ -134,7 +134,8 @@ class ModelQueue:
         """
         if self._closed:
             raise NotReady(f"model {self._name} is being unloaded")
-        if not self._pool.has_idle:
+        has_idle = self._pool.has_idle
+        if not has_idle:
             self._refuse_what_cannot_run()
         now = self._loop.time()
         if deadline is None and self._client_seconds is not None:
@@ -143,7 +144,7 @@ class ModelQueue:
         self._queued.append(ticket)
         if deadline is not None:
             self._alarm.set_by(deadline)
-        if not self._pool.has_idle or self.pending >= self._batch_size:
+        if not has_idle or len(self._queued) >= self._batch_size:
             self._pool.work_waits()
         elif not self._offering:
             # At the end of this turn: what arrived together goes together. No clock is involved.
@@ -224,7 +225,7 @@ class ModelQueue:
         why = self._pool.unservable()
         if why is not None:
             raise NotReady(f"Model {self._name} has no worker that can serve: {why}", reason="NoWorker")
-        if self.pending >= self._size:
+        if len(self._queued) >= self._size:
             raise Overloaded(
                 f"model {self._name}: {self._size} requests wait already (job_queue_size)",
                 hint="try again later, or give the model more workers",

@@ -10,6 +10,7 @@ second. FLAMBEAU_ACCESS_LOG=off turns the log off.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from typing import Protocol
 
@@ -47,7 +48,9 @@ class AccessLog:
 
     def __init__(self, *streams: Stream, objects: Stream | None = None) -> None:
         self._streams: list[Stream] = list(streams)
-        self._lines: list[bytes] = []
+        self._lines: list[str] = []
+        self._millisecond = 0
+        self._stamp = ""
         self._objects = _Objects(objects) if objects is not None else None
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -57,13 +60,15 @@ class AccessLog:
     ) -> None:
         """Note one answered request."""
         now = time.time()
-        target = target[:TARGET_BYTES_MAX]
         if self._streams:
-            head = f'{log4j_time(now)} - /{peer} "{method} '.encode("latin-1", "replace")
-            self._lines.append(b'%b%b %b" %d %d\n' % (head, target, version, status, round(seconds * 1000)))
-            self._bytes += len(self._lines[-1])
+            millisecond = int(now * 1000)
+            if millisecond != self._millisecond:  # a busy server answers many requests in one
+                self._millisecond, self._stamp = millisecond, log4j_time(now)
+            line = f'{self._stamp} - /{peer} "{_request_text(method, target, version)}" {status} {seconds * 1000:.0f}\n'
+            self._lines.append(line)
+            self._bytes += len(line)
         if self._objects is not None:
-            self._bytes += self._objects.add(now, peer, method, target, version, status, seconds, request_id)
+            self._bytes += self._objects.add(now, peer, method, target[:TARGET_BYTES_MAX], version, status, seconds, request_id)
         if self._bytes >= BUFFER_BYTES_MAX:
             self.flush()
         elif self._timer is None:
@@ -75,10 +80,15 @@ class AccessLog:
             self._timer.cancel()
             self._timer = None
         lines, self._lines, self._bytes = self._lines, [], 0
-        data = b"".join(lines)
+        data = "".join(lines).encode("latin-1", "replace")
         self._streams = [stream for stream in self._streams if _written(stream, data)]
         if self._objects is not None and not self._objects.flush():
             self._objects = None
+
+
+@functools.lru_cache(maxsize=1024)
+def _request_text(method: str, target: bytes, version: bytes) -> str:
+    return f"{method} {target[:TARGET_BYTES_MAX].decode('latin-1')} {version.decode('latin-1')}"
 
 
 class _Objects:

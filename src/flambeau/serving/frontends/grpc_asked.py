@@ -92,7 +92,7 @@ class Asked:
     def answer(self, answer: Answer) -> None:
         """Take the answer; the queue calls this once."""
         given_at = self.ticket.given_at if self.ticket is not None else 0.0
-        self._tally.answered(self._submitted, given_at, answer.handler_seconds, self._id)
+        self._tally.answered(time.monotonic(), self._submitted, given_at, answer.handler_seconds, self._id)
         self._answer = answer
         self._woken.set()
 

@@ -228,7 +228,7 @@ class _Exchange:
             return
         self.done = True
         self.connection.respond(status, self.with_common(headers), body, phrase)
-        self.note(status)
+        self.note(status, time.monotonic())
 
     def with_common(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Return an answer's headers with the id, and what TorchServe adds on its own routes."""
@@ -240,14 +240,14 @@ class _Exchange:
             usual = tuple(header for header in usual if header[0].lower() not in named)
         return [own, *usual, *headers]
 
-    def note(self, status: int) -> None:
-        """Count an answer and write it to the access log."""
+    def note(self, status: int, now: float) -> None:
+        """Count an answer, which was given now on ``time.monotonic``, and write it to the access log."""
         front = self._front
         front.metrics.count_answer(status)
         log = front.access_log
         if log is not None and self.route.page not in _QUIET:
             head = self._head
-            seconds = time.monotonic() - self._started
+            seconds = now - self._started
             peer = self.connection.peer_address
             log.record(peer=peer, method=head.method, target=head.target, status=status, seconds=seconds, request_id=self.id)
 
@@ -369,29 +369,31 @@ class _Inference(_Exchange):
 
     def answer(self, answer: Answer) -> None:
         """Send what the worker said; the queue calls this once."""
-        if self._tally is not None:
+        now = time.monotonic()
+        tally, self._tally = self._tally, None
+        if tally is not None:
             given_at = self._ticket.given_at if self._ticket is not None else 0.0
-            self._tally.answered(self._submitted, given_at, answer.handler_seconds, self.id)
-        self._leave()
+            tally.answered(now, self._submitted, given_at, answer.handler_seconds, self.id)
+            tally.leave()
         if self._streaming:
             self._end_stream(answer)
         elif answer.error_type is None:
             if answer.status == 200 and not answer.headers and not answer.phrase:
-                self._send_plain(answer)
+                self._send_plain(answer, now)
             else:
                 self.send(answer.status, _handler_headers(answer), answer.body, _phrase_of(answer))
         else:
             body = error_body(self.route.protocol, answer.status, answer.error_type, answer.body.decode("utf-8", "replace"))
             self.send(answer.status, [(b"content-type", b"application/json")], body)
 
-    def _send_plain(self, answer: Answer) -> None:
+    def _send_plain(self, answer: Answer, now: float) -> None:
         """Send what nearly every answer is: 200, with nothing that a handler set; the same bytes as ``send``."""
         if self.done:
             return
         self.done = True
         lines = b"x-request-id: %b\r\n%b" % (self.id.encode("ascii"), self._front.answer_head(self.route, answer.content_type))
         self.connection.respond(200, (), answer.body, block=lines)
-        self.note(200)
+        self.note(200, now)
 
     def begin(self, head: Answer) -> None:
         """Send the head of a streamed answer."""
@@ -426,7 +428,7 @@ class _Inference(_Exchange):
             self.connection.finish()
         else:
             self.connection.abort()  # the status line is gone: a cut tells the client that this is not the whole answer
-        self.note(200 if answer.error_type is None else answer.status)
+        self.note(200 if answer.error_type is None else answer.status, time.monotonic())
 
     def _leave(self) -> None:
         if self._tally is not None:

@@ -199,15 +199,15 @@ class Service:
         self._send(self._places[index], self._outcome(index, value))
 
     def _wrong_shape(self, values: Any, rows: int) -> str | None:
+        if isinstance(values, list) and len(values) == rows:
+            return None
         where = f"handler {self._spec.handler} of model {self._spec.name}"
         if inspect.iscoroutine(values):
             values.close()
             return f"{where} is a coroutine function: set asyncCommunication: true in model-config.yaml"
         if not isinstance(values, list):
             return f"Invalid model predict output: {where} returned {type(values).__name__}, expected a list of {rows}"
-        if len(values) != rows:
-            return f"number of batch response mismatched: {where} returned {len(values)}, expected {rows}, one for each request"
-        return None
+        return f"number of batch response mismatched: {where} returned {len(values)}, expected {rows}, one for each request"
 
     def _outcome(self, index: int, value: object) -> Outcome:
         if isinstance(value, Exception):

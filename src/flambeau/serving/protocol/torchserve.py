@@ -6,6 +6,7 @@ a body that nobody typed (no content type, or the form type that ``curl -d`` sen
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from io import BytesIO
@@ -21,6 +22,8 @@ from flambeau.serving.protocol.multipart import split_parts
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
+OCTETS = "application/octet-stream"
+_OCTETS_ALONE = (("body", OCTETS),)
 FORM_FIELDS_MAX = 1000
 """Fields of one urlencoded form."""
 
@@ -35,9 +38,11 @@ def decode(job: Job, *, parsed: bool = True) -> Rows:
     Raises:
         InvalidInput: a form that cannot be read. Invalid JSON is no error: the handler gets the bytes, as it always did.
     """
+    media_type = media_type_of(job.content_type)
+    if media_type == OCTETS and not job.parameters:
+        return Rows([{"body": bytearray(job.body)}], parts=_OCTETS_ALONE)
     row: dict[str, object] = {name: bytearray(value, "utf-8") for name, value in job.parameters}
     types = dict.fromkeys(row, "")
-    media_type = media_type_of(job.content_type)
     if media_type == MULTIPART:
         for part in split_parts(job.body, job.content_type):
             row[part.name] = _value_of(part.content, part.content_type if parsed else "")
@@ -106,6 +111,7 @@ def encode(value: Any) -> Encoded:
         ) from error
 
 
+@functools.lru_cache(maxsize=256)
 def media_type_of(content_type: str) -> str:
     """Return a content type without its parameters, in lower case."""
     return content_type.split(";", 1)[0].strip().lower()

@@ -5,6 +5,7 @@ An item that cannot be decoded or encoded fails alone. Pure but for the handler'
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -28,6 +29,9 @@ BAD_REQUEST = "BadRequestException"
 """TorchServe's class for a request that cannot be right."""
 TOO_LARGE = "RequestEntityTooLargeException"
 
+
+HEADERS_KEPT_MAX = 512
+"""So many requests' headers are remembered as the handler reads them; clients mostly send the same ones again."""
 
 SendPart = Callable[[int, Answer | None, bytes], None]
 """Sends a part of a job's streamed answer: the job's place, with the first part a head, and the bytes."""
@@ -86,8 +90,9 @@ def run_batch(
     rows: list[object] = []
     headers: list[list[tuple[str, Any]]] = []
     request_ids: list[str] = []
+    whole = handler.takes_tensors
     for index, job in enumerate(jobs):
-        found = item_of(job, spec, len(rows), whole=handler.takes_tensors)
+        found = item_of(job, spec, len(rows), whole=whole)
         if isinstance(found, Answer):
             answers[index] = found
             continue
@@ -124,7 +129,7 @@ def item_of(job: Job, spec: ModelSpec, first: int = 0, *, whole: bool = False) -
     decoded = _decoded(job, protocol, spec, whole=whole)
     if isinstance(decoded, Answer):
         return decoded
-    return Item(job, protocol, decoded, _headers_of(job, decoded), first)
+    return Item(job, protocol, decoded, _headers_of(job.headers, decoded.parts, job.method), first)
 
 
 class Parts:
@@ -199,12 +204,16 @@ def _is_enveloped(job: Job, spec: ModelSpec) -> bool:
     return job.protocol in TORCHSERVES and job.method is not Method.DESCRIBE and ENVELOPES.get(spec.envelope or "") is Protocol.TORCHSERVE
 
 
-def _headers_of(job: Job, rows: Rows) -> list[tuple[str, Any]]:
-    """Return what the handler reads as headers: a client cannot ask for an explanation or description by a header of its own."""
-    fields: list[tuple[str, Any]] = [(name, value) for name, value in job.headers if name.lower() not in ("explain", "describe")]
-    fields += [(name, {"content-type": content_type}) for name, content_type in rows.parts]
-    fields.append(("explain", str(job.method is Method.EXPLAIN)))
-    if job.method is Method.DESCRIBE:
+@functools.lru_cache(maxsize=HEADERS_KEPT_MAX)
+def _headers_of(headers: tuple[tuple[str, str], ...], parts: tuple[tuple[str, str], ...], method: Method) -> list[tuple[str, Any]]:
+    """Return what the handler reads as headers: a client cannot ask for an explanation or description by a header of its own.
+
+    Nobody changes the list: each request gets a dict of its own out of it (``handlers.context.RequestProcessor``).
+    """
+    fields: list[tuple[str, Any]] = [(name, value) for name, value in headers if name.lower() not in ("explain", "describe")]
+    fields += [(name, {"content-type": content_type}) for name, content_type in parts]
+    fields.append(("explain", str(method is Method.EXPLAIN)))
+    if method is Method.DESCRIBE:
         fields.append(("describe", "True"))
     return fields
 
@@ -234,7 +243,7 @@ def answer_of(item: Item, outcomes: list[Outcome], spec: ModelSpec, seconds: flo
         text = f"the response has {len(encoded.body)} bytes, at most {bound} are allowed (raise max_response_size)"
         return Answer(500, None, text.encode(), (), WORKER_ERROR, seconds)
     first = outcomes[0]
-    status = max(outcome.status for outcome in outcomes)
+    status = first.status if len(outcomes) == 1 else max(outcome.status for outcome in outcomes)
     return Answer(
         status, first.content_type or encoded.content_type, encoded.body, (*first.headers, *encoded.headers), None, seconds, first.phrase
     )

@@ -54,6 +54,9 @@ class Kind(IntEnum):
     """Front, to a shared worker: numbers of jobs for which nobody waits any more."""
 
 
+_KINDS = {kind.value: kind for kind in Kind}
+
+
 @dataclass(slots=True)
 class Frame:
     """One whole frame."""
@@ -116,10 +119,9 @@ class FrameReader:
 
 def _checked_header(data: bytes, start: int, body_bytes_max: int) -> tuple[Kind, int, int]:
     kind, text_size, body_size = _HEADER.unpack_from(data, start)
-    try:
-        known = Kind(kind)
-    except ValueError:
-        raise BrokenFrame(f"a frame of kind {kind} came over the worker's link") from None
+    known = _KINDS.get(kind)
+    if known is None:
+        raise BrokenFrame(f"a frame of kind {kind} came over the worker's link")
     if text_size > TEXT_BYTES_MAX:
         raise BrokenFrame(f"a {known.name} frame with {text_size} bytes of text came, at most {TEXT_BYTES_MAX} are allowed")
     if body_size > body_bytes_max:
@@ -284,9 +286,11 @@ class ChildLink:
 
 def _left_of(buffers: Sequence[bytes | memoryview], sent: int) -> Sequence[bytes | memoryview]:
     """Return what is left to write after so many bytes."""
+    if sent == sum(map(len, buffers)):
+        return ()
     for index, buffer in enumerate(buffers):
         if sent < len(buffer):
             first = memoryview(buffer)[sent:] if sent else buffer
             return [first, *buffers[index + 1 :]]
         sent -= len(buffer)
-    return []
+    return ()

@@ -287,8 +287,9 @@ class WorkerPool:
         A worker that died while answering is replaced at once, and jobs wait for it; one that cannot load is tried again by back-off,
         and nobody should wait for that.
         """
-        if self.workers_serving:
-            return None
+        for worker in self._workers.values():  # asked for every request that finds nobody idle: the first who serves is enough
+            if worker.state in _SERVING:
+                return None
         if self._failure is not None and (self._failure.phase != "answer" or self._failures.count > 1):
             return str(self._failure)
         if self._workers_max == 0 or self._stopping:

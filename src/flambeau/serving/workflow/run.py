@@ -98,7 +98,7 @@ class Run:
         if self.result.done():
             return
         self._steps.discard(step)
-        step.tally.answered(step.submitted_at, step.ticket.given_at, answer.handler_seconds, step.job.id)
+        step.tally.answered(time.monotonic(), step.submitted_at, step.ticket.given_at, answer.handler_seconds, step.job.id)
         step.tally.leave()
         node = step.node
         if answer.error_type is None:

@@ -244,3 +244,17 @@ async def test_what_cannot_run_replaces_nothing(repository: Repository, tmp_path
         await repository.replace(old, replace(old, archive=tmp_path / "m2.mar"), 1)
     assert repository.find("m", "1.0") is serving
     assert set((tmp_path / "unpacked").iterdir()) == folders
+
+
+def test_a_folder_without_manifest_is_run_by_its_model_files_format(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"x")
+    registration = Registration(tmp_path, "iris", no_workers)
+    spec = spec_of(registration, unpacked(tmp_path), None)
+    assert (spec.name, spec.handler) == (name_of_archive(tmp_path), "onnx_model")
+    model = spec.manifest["model"]
+    assert isinstance(model, dict)
+    assert model["serializedFile"] == "model.onnx"
+    assert spec_of(replace(registration, handler="mine.py"), unpacked(tmp_path), None).handler == "mine.py"
+    (tmp_path / "model.joblib").write_bytes(b"x")
+    with pytest.raises(InvalidInput, match=r"more than one file could be it: model\.joblib, model\.onnx"):
+        spec_of(registration, unpacked(tmp_path), None)

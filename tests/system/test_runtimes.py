@@ -74,6 +74,25 @@ def test_sklearn_from_s3_answers_v1_v2_and_grpc_through_the_gateway(namespace: P
     assert numpy.frombuffer(answer.raw_output_contents[0], "int64").tolist() == [1, 0]
 
 
+TRAINED = f"""\
+apiVersion: serving.kserve.io/v1alpha1
+kind: TrainedModel
+metadata: {{name: second, namespace: torchserve}}
+spec:
+  inferenceService: iris
+  model: {{framework: sklearn, storageUri: s3://{BUCKET}/sklearn/iris, memory: 100Mi}}
+"""
+
+
+@pytest.mark.usefixtures("iris")
+def test_a_trained_model_joins_a_running_server(namespace: Platform) -> None:
+    deploy(namespace, "iris")
+    namespace.kubectl("apply", "-f", "-", stdin=TRAINED)
+    namespace.kubectl("wait", "--for=condition=Ready", "tm/second", "-n", "torchserve", "--timeout=60s")
+    said = namespace.post("/v1/models/second:predict", {"instances": ROWS}, host=host_of("iris"))
+    assert (said.status_code, said.json()) == (200, {"predictions": [1, 0]})
+
+
 @pytest.mark.usefixtures("iris")
 def test_v2_is_mlservers_as_on_a_cluster(namespace: Platform) -> None:
     deploy(namespace, "iris-v2", "protocolVersion: v2")

@@ -17,8 +17,10 @@ from pathlib import Path
 
 from flambeau.foundation.errors import Conflict, Denied, FlambeauError, InvalidInput, NotFound, NotReady
 from flambeau.foundation.tasks import TaskOwner
+from flambeau.serving.archive.formats import found_in
 from flambeau.serving.archive.manifest import Manifest, name_of_archive
 from flambeau.serving.archive.model_config import read_model_config
+from flambeau.serving.archive.plain import manifest_of_model
 from flambeau.serving.archive.requirements import Packages, install_requirements, interpreter_in
 from flambeau.serving.archive.unpack import Unpacked, unpack
 from flambeau.serving.batching.kinds import queue_of
@@ -541,10 +543,15 @@ class Repository:
 def spec_of(registration: Registration, unpacked: Unpacked, packages: Path | None) -> ModelSpec:
     """Return what workers need to load a model. Reads model-config.yaml.
 
+    A folder that has no manifest, but a model file of a known format, is run by our own handler for that.
+
     Raises:
         InvalidInput: no handler is named anywhere, or the YAML cannot be read.
     """
     manifest = registration.manifest or unpacked.manifest
+    named = registration.handler or manifest.handler or registration.default_handler
+    if named is None and not manifest.document and found_in(unpacked.directory):
+        manifest = replace(manifest_of_model(unpacked.directory, None), model_name=None)
     name = registration.name or manifest.model_name or name_of_archive(registration.archive)
     handler = registration.handler or manifest.handler or registration.default_handler
     if handler is None:

@@ -83,7 +83,8 @@ async def _serve(arguments: argparse.Namespace, tls: ssl.SSLContext | None) -> N
         await admin.start_unix(directory / SOCKET_NAME)
         if tls is not None:
             gateway.tasks.start("certificate", follow_certificate(tls, arguments.tls_cert, arguments.tls_key))
-        print(f"gateway ready on {scheme}://{gateway.address}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"gateway ready on {scheme}://{gateway.address}\n")  # at once: the log is written by a thread of its own
+        sys.stderr.flush()
         await stop.wait()
         _log.info("stopping: waiting up to %.0f s for running requests", DRAIN_SECONDS_MAX)
         gateway.drain()

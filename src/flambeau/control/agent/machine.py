@@ -349,7 +349,7 @@ def _have_model(state: State, event: Happening, now: float) -> _Step:
     assert isinstance(event, Fetched)
     following = replace(_enter(state, Phase.STARTING, now, START_SECONDS_MAX), fetched=True, fetch_finished=now, failures=0, trouble=None)
     told = (Tell("Normal", "Fetched", event.summary),) if event.summary else ()
-    return following, (*told, Act.SPAWN)
+    return following, (Act.SPAWN, *told)  # somebody may be waiting for the pod: what is told can wait
 
 
 def _back_off(state: State, trouble: Trouble, now: float, *actions: Action) -> _Step:

@@ -164,7 +164,7 @@ class PodRunner:
         server = self._containers[self._server]
         if server.state.phase is Phase.PENDING and not self._pod["metadata"].get("deletionTimestamp"):
             server.put(machine.Begun())
-            await self.tell(Tell("Normal", "Scheduled", "this machine runs the pod"))
+            self._tasks.start("scheduled", self.tell(Tell("Normal", "Scheduled", "this machine runs the pod")))
 
     # What the containers ask for
 

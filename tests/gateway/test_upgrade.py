@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import h2.events
 import pytest
 
 from tests.fixtures.raw_http import WAIT_SECONDS_MAX, read_answer
 from tests.fixtures.waiting import until
 from tests.gateway.conftest import NAME, World
+from tests.gateway.test_http2 import Client
 
 ASK = (
     b"GET /chat?x=1 HTTP/1.1\r\nHost: m\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
@@ -144,3 +146,79 @@ async def test_a_replica_may_refuse_and_others_cannot_switch(world: World) -> No
     world.serve(await world.scripted(unasked))
     plain = ASK.replace(b"keep-alive, Upgrade", b"keep-alive")
     assert (await world.client.ask(plain)).status == 502
+
+
+# Over HTTP/2 (RFC 8441).
+
+
+async def connect(client: Client, path: str = "/chat?x=1", protocol: str = "websocket") -> int:
+    """Ask for a tunnel; ``h2`` as a client does not know how."""
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while not client.h2.remote_settings.enable_connect_protocol:
+            client.h2.receive_data(await client.reader.read(65536))
+    client.flush()
+    return client.send("CONNECT", path, end=False, **{":protocol": protocol, "sec-websocket-version": "13"})
+
+
+async def test_a_tunnel_over_http2(world: World) -> None:
+    chat = Chat()
+    world.serve(await world.scripted(chat.script))
+    client = await Client(world).open()
+    stream = await connect(client)
+    head, received = await _opened(client, stream)
+    assert (head[":status"], "sec-websocket-accept" in head, "upgrade" in head) == ("200", False, False)
+    assert b"GET /chat?x=1 HTTP/1.1\r\n" in chat.asked
+    assert b"Connection: Upgrade\r\nUpgrade: websocket\r\n" in chat.asked
+    assert b"sec-websocket-version: 13" in chat.asked
+    client.h2.send_data(stream, b"there")
+    client.flush()
+    while received != b"hello there":
+        received += await _more(client, stream)
+    service = world.gateway.services[NAME]
+    assert service.present == 1
+    client.h2.end_stream(stream)
+    client.flush()
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        await chat.ended.wait()
+    await until(lambda: service.present == 0)
+
+
+async def test_a_tunnel_that_is_refused_smuggles_nothing(world: World) -> None:
+    replica = await world.echo()
+    world.serve(replica.endpoint)
+    client = await Client(world).open()
+    stream = await connect(client, "/refuse")
+    client.h2.send_data(stream, b"GET /smuggled HTTP/1.1\r\nHost: m\r\n\r\n")
+    client.flush()
+    assert (await client.answer(stream))[0][":status"] == "413"
+    assert [each.head.path for each in replica.exchanges] == [b"/refuse"]
+    stream = await connect(client, "/x")  # the replica answers 200, which opens nothing
+    assert (await client.answer(stream))[0][":status"] == "502"
+    stream = await connect(client, "/x", protocol="connect-udp")
+    assert (await client.answer(stream))[0][":status"] == "501"
+    stream = await connect(client, "/hang")
+    client.h2.send_data(stream, b"x" * 16_000)
+    for _ in range(5):
+        client.h2.send_data(stream, b"x" * 16_000) if client.h2.local_flow_control_window(stream) >= 16_000 else None
+    client.flush()
+    assert (await client.answer(stream))[0] == {"reset": "11"}
+
+
+async def _opened(client: Client, stream: int) -> tuple[dict[str, str], bytes]:
+    head: dict[str, str] = {}
+    body = b""
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while not head:
+            for event in client.h2.receive_data(await client.reader.read(65536)):
+                if isinstance(event, h2.events.ResponseReceived):
+                    head = {name.decode(): value.decode() for name, value in event.headers}
+                elif isinstance(event, h2.events.DataReceived):
+                    body += event.data
+            client.flush()
+    return head, body
+
+
+async def _more(client: Client, stream: int) -> bytes:
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        events = client.h2.receive_data(await client.reader.read(65536))
+    return b"".join(event.data for event in events if isinstance(event, h2.events.DataReceived) and event.stream_id == stream)

@@ -14,13 +14,17 @@ from typing import Final
 from flambeau.foundation.http1 import ANSWERED, Connection, Exchange, Head, Headers
 from flambeau.foundation.http1_head import Refusal
 from flambeau.gateway import answers, grpc_answers
+from flambeau.gateway.headers import asked_protocol
 from flambeau.gateway.http2_head import head_of
 from flambeau.gateway.http2_link import Broken, Codes, Flow, HeaderList, Link
 
 IDLE_SECONDS_MAX: Final = 300.0
 """A connection without a request; gRPC clients keep theirs and open it again by themselves."""
+EARLY_BYTES_MAX: Final = 65_536
+"""Of a tunnel, before its other end has agreed to it."""
 
 _SERVER = (b"server", b"flambeau")
+_SWITCHING = frozenset((b"upgrade", b"connection", b"sec-websocket-accept"))
 _log = logging.getLogger(__name__)
 
 Application = Callable[[Head, "Stream"], Exchange]
@@ -29,7 +33,7 @@ Application = Callable[[Head, "Stream"], Exchange]
 class Stream:
     """One request and its answer; to applications it is what ``Connection`` is to those of HTTP/1.1."""
 
-    __slots__ = ("_exchange", "_flow", "_head_only", "_left", "_over", "_started", "peer")
+    __slots__ = ("_early", "_exchange", "_flow", "_head_only", "_is_open", "_left", "_over", "_started", "_tunnel", "peer")
 
     def __init__(self, flow: Flow, peer: str) -> None:
         self._flow = flow
@@ -38,6 +42,9 @@ class Stream:
         self._head_only = False
         self._left: int | None = None  # of a body whose length was announced
         self._started = False
+        self._tunnel = False  # it asks for WebSocket, or has got it
+        self._is_open = False
+        self._early = b""  # what came before the replica agreed: to one that refuses it would be another request
         self._over = False
         flow.listener = self
 
@@ -54,6 +61,9 @@ class Stream:
         exchange = (grpc if is_call else application)(head, self)
         if not self._over:
             self._exchange = exchange
+            self._tunnel = asked_protocol(head) is not None
+            if self._tunnel:
+                exchange.on_end()  # what follows belongs to the tunnel
 
     # What the application calls.
 
@@ -66,6 +76,8 @@ class Stream:
 
     def start(self, status: int, headers: Headers, length: int | None) -> None:
         """Send an answer's head."""
+        if self._tunnel and 200 <= status < 300:
+            status = 502  # here a success would mean that the tunnel is open
         block = [(b":status", b"%d" % status), _SERVER, *((name.lower(), value) for name, value in headers)]
         if length is not None:
             block.append((b"content-length", b"%d" % length))
@@ -88,8 +100,13 @@ class Stream:
         self._flow.end(trailers)
 
     def switch(self, headers: Headers) -> None:
-        """Refuse: no request of HTTP/2 asks for another protocol."""
-        self.abort()
+        """Open the tunnel: what HTTP/1.1 says by 101 is a success here (RFC 8441)."""
+        kept = [(name.lower(), value) for name, value in headers if name.lower() not in _SWITCHING]
+        self._is_open = True
+        self.send_head([(b":status", b"200"), _SERVER, *kept])
+        early, self._early = self._early, b""
+        if early:
+            self._exchange.on_body(early)
 
     def abort(self, code: Codes = Codes.INTERNAL_ERROR) -> None:
         """Break the stream off: the only way to say that a started answer went wrong."""
@@ -113,7 +130,11 @@ class Stream:
         """Pass a piece of the request on; an empty one would be a body's end where bodies go in chunks."""
         if self._left is not None:
             self._left -= len(data)
-        if data:
+        if self._tunnel and not self._is_open:
+            self._early += data
+            if len(self._early) > EARLY_BYTES_MAX:
+                self._break_off(Codes.ENHANCE_YOUR_CALM)
+        elif data:
             self._exchange.on_body(data)
 
     def on_trailers(self, headers: HeaderList) -> None:
@@ -121,10 +142,11 @@ class Stream:
 
     def on_done(self) -> None:
         """Pass the request's end on, unless it is not where the request said: a replica would take the next request for the rest."""
-        if self._left:
-            exchange = self._exchange
-            self.abort(Codes.PROTOCOL_ERROR)
-            exchange.on_abort()
+        if self._tunnel:
+            self._exchange.on_abort()
+            self.finish()
+        elif self._left:
+            self._break_off(Codes.PROTOCOL_ERROR)
         else:
             self._exchange.on_end()
 
@@ -143,6 +165,11 @@ class Stream:
     def _leave(self) -> None:
         self._over = True
         self._exchange = ANSWERED
+
+    def _break_off(self, code: Codes) -> None:
+        exchange = self._exchange
+        self.abort(code)
+        exchange.on_abort()
 
     def _refuse(self, refusal: Refusal, headers: HeaderList) -> None:
         if any(name == b"content-type" and value.startswith(b"application/grpc") for name, value in headers):

@@ -16,6 +16,8 @@ _NAME = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+")
 _TARGET = re.compile(rb"/[!\"$-~\x80-\xff]*|\*")
 """What can stand in a request line of HTTP/1.1, without a fragment: a space would end it."""
 
+_WEBSOCKET = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"), (b"sec-websocket-key", b"ZmxhbWJlYXUtZ2F0ZXdheQ=="))
+"""How HTTP/1.1 asks for what HTTP/2 asks by ``:protocol`` (RFC 8441); the key guards old caches, of which there are none behind us."""
 _WRITTEN_HERE = frozenset((b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"))
 
 
@@ -39,8 +41,13 @@ def head_of(headers: HeaderList, ended: bool, limits: Limits = DEFAULT_LIMITS) -
     head.method = pseudo.get(b":method", b"").decode("latin-1")
     head.target = pseudo.get(b":path", b"")
     authority = pseudo.get(b":authority") or next((value for name, value in headers if name == b"host"), b"")
-    if head.method == "CONNECT":
-        raise Refusal(405, "CONNECT is not allowed: this is no forward proxy, and WebSocket is served over HTTP/1.1 only")
+    is_tunnel = head.method == "CONNECT" and pseudo.get(b":protocol") == b"websocket" and not ended
+    if is_tunnel:
+        head.method = "GET"
+        own = (b"connection", b"upgrade", b"sec-websocket-key")
+        fields = [*(field for field in fields if field[0] not in own), *_WEBSOCKET]
+    elif head.method == "CONNECT":
+        raise Refusal(501 if b":protocol" in pseudo else 405, "CONNECT is allowed for WebSocket only: this is no forward proxy")
     if _METHOD.fullmatch(head.method) is None or _TARGET.fullmatch(head.target) is None:
         raise Refusal(400, "malformed HTTP request: the method is no word, or the target no path")
     if len(head.target) > limits.target_bytes_max:
@@ -56,9 +63,9 @@ def head_of(headers: HeaderList, ended: bool, limits: Limits = DEFAULT_LIMITS) -
     head.path, _, head.query = head.target.partition(b"?")
     length = head.get(b"content-length")
     head.content_length = int(length) if length is not None and length.isdigit() else None
-    if head.content_length and (ended or head.method == "HEAD"):
+    if head.content_length and (ended or is_tunnel or head.method == "HEAD"):
         raise Refusal(400, "malformed HTTP request: a Content-Length without a body")
-    head.chunked = not ended and head.content_length is None
+    head.chunked = not ended and head.content_length is None and not is_tunnel
     head.keep_alive, head.expect_continue, head.version_1_0 = True, False, False
     return head
 

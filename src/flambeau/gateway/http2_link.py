@@ -228,8 +228,7 @@ class Link:
             codes.MAX_HEADER_LIST_SIZE: HEADER_BYTES_MAX,
             codes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
         }
-        if self._client:
-            settings[codes.ENABLE_PUSH] = 0
+        settings[codes.ENABLE_PUSH if self._client else codes.ENABLE_CONNECT_PROTOCOL] = 0 if self._client else 1
         self._h2.update_settings(settings)
         self._h2.max_inbound_frame_size = FRAME_BYTES_MAX  # h2 would refuse a long frame that comes in one read with the acknowledgement
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - 65_535)

@@ -76,6 +76,7 @@ class Agent:
         for id in left.keys() - pods.keys():
             await asyncio.to_thread(left[id].remove)
         await asyncio.to_thread(release_abandoned, self._around.cache, [id.uid for id in pods])
+        await asyncio.to_thread(self._trained_models.release_abandoned, [id.uid for id in pods])
         await register(self._around.store, self._around.clock)
         self._watches.start("pods", self._follow_pods())
         self._watches.start("claims", self._claims.run())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -83,6 +84,17 @@ class TrainedModels:
             await asyncio.gather(self._follow_pods(), self._follow_configs())
         finally:
             await self._tasks.close()
+
+    def release_abandoned(self, uids: Collection[str]) -> None:
+        """Give back what pods that aren't there any more hold in the cache. Blocks, on files.
+
+        Args:
+            uids: of the pods that there are.
+        """
+        for digest, holders in self._cache.leases().items():
+            for held in holders:
+                if held.startswith(_HOLDER_PREFIX) and held.removeprefix(_HOLDER_PREFIX).partition("/")[0] not in uids:
+                    self._cache.release(digest, held)
 
     def held_back(self, id: PodId) -> str:
         """Return why a pod whose server answers is not to be shown ready yet: it lacks models that were not tried since the server started.

@@ -87,8 +87,8 @@ def merged(steps: Sequence[Step], replies: Sequence[Reply]) -> Reply:
     for step, reply in zip(steps, replies, strict=True):
         if fails_node(step, reply):
             return reply
-    parts = [b"%b:%b" % (orjson.dumps(step.name or str(place)), _as_json(replies[place].body)) for place, step in enumerate(steps)]
-    return Reply(200, b"{" + b",".join(parts) + b"}")
+    named = {step.name or str(place): _as_json(replies[place].body) for place, step in enumerate(steps)}
+    return Reply(200, b"{%b}" % b",".join(b"%b:%b" % (orjson.dumps(name), body) for name, body in named.items()))
 
 
 _NOT_JSON = object()

@@ -200,6 +200,23 @@ def test_a_transformer_beside_the_predictor_sees_the_model_and_comes_second() ->
     assert found[1]["env"] == [{"name": "INFERENCE_SERVICE_NAME", "value": "mnist"}]
 
 
+def test_a_canary_is_the_stable_predictor_with_its_own_fields_laid_over_it() -> None:
+    obj = service({"env": [{"name": "A", "value": "1"}]}, minReplicas=3, timeout=9, containers=[{"name": "sidecar"}])
+    model = {"name": "kserve-container", "storageUri": "s3://b/next", "env": [{"name": "B", "value": "2"}]}
+    own = {"name": "next", "model": model}
+    alone = {"name": "alone", "containers": [{"name": "kserve-container", "command": ["x"]}], "minReplicas": 1}
+    obj["spec"]["canary"] = [{"predictor": each, "trafficPercent": 40} for each in (own, alone)]
+    _, first, second = parts(obj)
+    assert (first.base, first.canary, first.percent) == ("mnist-next-predictor", "next", 40)
+    made_of = template_for(obj, first, runtime())
+    assert made_of["spec"]["initContainers"][0]["args"][0] == "s3://b/next"
+    assert [each["name"] for each in made_of["spec"]["containers"]] == ["kserve-container", "sidecar"]
+    assert {"A", "B"} <= {entry["name"] for entry in server_of(made_of)["env"]}
+    assert made_of["spec"]["timeoutSeconds"] == 9
+    assert made_of["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "2"
+    assert (second.spec.get("model"), second.spec["minReplicas"]) == (None, 1)
+
+
 @pytest.mark.parametrize(
     ("args", "fields", "wanted"),
     [

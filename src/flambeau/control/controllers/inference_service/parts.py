@@ -20,7 +20,6 @@ from flambeau.control.resources.lookup import find, mappings_at
 
 PREDICTOR = "predictor"
 _ASIDE = ("transformer", "explainer")
-_IMPLEMENTATIONS = ("model", "containers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,8 @@ def _canary(service: str, stable: Object, entry: Object) -> Part:
     """Return a canary: the predictor with the canary's fields laid over it."""
     own, percent = entry[PREDICTOR], int(entry["trafficPercent"])
     merged = {name: copy.deepcopy(value) for name, value in stable.items() if name not in ("canaryTrafficPercent", "minReplicas")}
-    if any(name in own for name in _IMPLEMENTATIONS):
-        for name in _IMPLEMENTATIONS:
-            if name not in own:
-                merged.pop(name, None)
+    if "containers" in own and "model" not in own:
+        merged.pop("model", None)  # it is a server of its own; beside a model, the stable predictor's containers stay
     for name, value in own.items():
         merge_value(merged, name, value)
     merged.setdefault("minReplicas", math.ceil(least_of(stable) * percent / 100))

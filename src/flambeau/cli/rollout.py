@@ -22,6 +22,7 @@ from flambeau.foundation.clock import rfc3339
 from flambeau.foundation.errors import InvalidInput, NotFound, TimedOut
 
 _REVISIONS = "revisions.serving.knative.dev"
+_CONFIGURATION_LABEL = "serving.knative.dev/configuration"
 _GENERATION_LABEL = "serving.knative.dev/configurationGeneration"
 _SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 _COMPONENT_LABEL = "component"
@@ -186,7 +187,7 @@ def _progress(obj: dict[str, Any], component: str) -> tuple[bool, str]:
     name, told = obj["metadata"]["name"], obj.get("status") or {}
     if int(told.get("observedGeneration") or 0) < int(obj["metadata"]["generation"]):
         return False, f"Waiting for isvc/{name}: its change has not been seen yet"
-    part = (told.get("components") or {}).get(component) or {}
+    part = _told(obj, component)
     created, ready = part.get("latestCreatedRevision", ""), part.get("latestReadyRevision", "")
     condition: dict[str, Any] = next((c for c in told.get("conditions") or () if c["type"] == "Ready"), {})
     if not created or created != ready or condition.get("status") != "True":
@@ -211,10 +212,16 @@ def _named(api: Api, service: str) -> tuple[ResourceType, str]:
 
 
 def _revisions(api: Api, obj: dict[str, Any], component: str) -> list[dict[str, Any]]:
-    """Return a component's revisions, the oldest first."""
+    """Return a component's revisions, the oldest first; those of spec.canary's variants are not among them."""
     selector = f"{_SERVICE_LABEL}={obj['metadata']['name']},{_COMPONENT_LABEL}={component}"
-    path = api.type_named(_REVISIONS).path(obj["metadata"]["namespace"])
-    return sorted(api.get(path, query={"labelSelector": selector})["items"], key=_number_of)
+    found = api.get(api.type_named(_REVISIONS).path(obj["metadata"]["namespace"]), query={"labelSelector": selector})["items"]
+    newest = _told(obj, component).get("latestCreatedRevision")
+    line = next((_configuration(each) for each in found if each["metadata"]["name"] == newest), None)
+    return sorted((each for each in found if line in (None, _configuration(each))), key=_number_of)
+
+
+def _configuration(revision: dict[str, Any]) -> str:
+    return str(revision["metadata"]["labels"].get(_CONFIGURATION_LABEL, ""))
 
 
 def _number_of(revision: dict[str, Any]) -> int:
@@ -245,14 +252,19 @@ def _spec_of(revision: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
+def _told(obj: dict[str, Any], component: str) -> dict[str, Any]:
+    """Return what the status says of a component."""
+    return ((obj.get("status") or {}).get("components") or {}).get(component) or {}
+
+
 def _traffic(obj: dict[str, Any], component: str) -> dict[str, int]:
-    part = ((obj.get("status") or {}).get("components") or {}).get(component) or {}
+    part = _told(obj, component)
     return {each["revisionName"]: int(each.get("percent") or 0) for each in part.get("traffic") or ()}
 
 
 def _beside_canary(obj: dict[str, Any], component: str) -> str:
     """Return the revision that shares the requests with the latest one; empty where no canary runs."""
-    part = ((obj.get("status") or {}).get("components") or {}).get(component) or {}
+    part = _told(obj, component)
     traffic = part.get("traffic") or ()
     if not any(each.get("latestRevision") and 0 < each.get("percent", 0) < 100 for each in traffic):
         return ""
@@ -261,7 +273,7 @@ def _beside_canary(obj: dict[str, Any], component: str) -> str:
 
 def _before(obj: dict[str, Any], component: str) -> str:
     """Return the revision that was good before the latest one: the last rolled out, unless that is the latest itself."""
-    part = ((obj.get("status") or {}).get("components") or {}).get(component) or {}
+    part = _told(obj, component)
     rolled_out = str(part.get("latestRolledoutRevision") or "")
     return rolled_out if rolled_out != part.get("latestCreatedRevision") else str(part.get("previousRolledoutRevision") or "")
 

@@ -125,12 +125,15 @@ async def test_a_failing_init_container_is_told_and_holds_the_rest(world: World)
 
 async def test_more_memory_than_the_limit_kills_the_container_and_says_so(world: World) -> None:
     await world.agent()
-    await world.store.create(add(world.pod("p"), "eater", EATER, resources={"limits": {"memory": "100Mi", "cpu": "1500m"}}))
+    resources = {"limits": {"memory": "100Mi", "cpu": "1500m"}, "requests": {"cpu": "9000"}}
+    await world.store.create(add(world.pod("p"), "eater", EATER, resources=resources))
     pod = await world.until("p", lambda pod: ended(pod, "eater").get("reason") == "OOMKilled")
     assert ended(pod, "eater")["exitCode"] == 137
     assert "over its limit of 100Mi" in ended(pod, "eater")["message"]
     await world.until("p", lambda pod: condition(pod, "Ready").get("reason") == "OOMKilled")
-    assert "OMP_NUM_THREADS" in (await world.events())["Normal LimitsOnThisMachine"]
+    events = await world.events()
+    assert "OMP_NUM_THREADS" in events["Normal LimitsOnThisMachine"]
+    assert "eater requests more than this machine has (cpu 9000)" in events["Warning RequestsExceedMachine"]
 
 
 async def test_a_container_that_is_not_alive_is_started_again(world: World) -> None:

@@ -10,7 +10,7 @@ from flambeau.control.agent.node import register
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.scaler_class import REPLICAS_ANNOTATION
 from flambeau.foundation.clock import SystemClock
-from tests.control.apiserver.cluster import Cluster, Kubectl, isvc_object, lines
+from tests.control.apiserver.cluster import Cluster, Kubectl, isvc_object, lines, pod_object
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -34,7 +34,10 @@ async def deployment(cluster: Cluster, namespace: str, **annotations: str) -> Ke
     return Key("deployments.apps", namespace, DEPLOYMENT)
 
 
-async def test_the_machine_is_a_node(cluster: Cluster, kubectl: Kubectl) -> None:
+async def test_the_machine_is_a_node(cluster: Cluster, kubectl: Kubectl, namespace: str) -> None:
+    pod = pod_object("worker", namespace)
+    pod["spec"]["nodeName"] = "flambeau"
+    await cluster.store.create(pod)
     await register(cluster.store, SystemClock())
     await register(cluster.store, SystemClock())
     [head, row] = lines(await kubectl.ok("get", "nodes"))
@@ -43,6 +46,7 @@ async def test_the_machine_is_a_node(cluster: Cluster, kubectl: Kubectl) -> None
     described = await kubectl.ok("describe", "node", "flambeau")
     assert "AgentReady" in described
     assert "InternalIP:  127.0.0.1" in described
+    assert "worker" in described
     [head, row] = lines(await kubectl.ok("top", "node"))
     assert (head[0], row[0], row[2].endswith("%")) == ("NAME", "flambeau", True)
     assert "read-only" in (await kubectl("delete", "node", "flambeau")).err

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from dataclasses import dataclass, replace
 from typing import Protocol
+
+import psutil
 
 from flambeau.control.agent import launching, logs, machine, mailbox, probes
 from flambeau.control.agent.commands import environment_of
@@ -228,8 +231,11 @@ class ContainerRunner:
 
     async def _tell_limits(self) -> None:
         """Say once how the YAML's limits are kept here."""
+        if self.state.restarts:
+            return
+        await self._tell_excess()
         limits = dict(find(self._container, "resources", "limits") or {})
-        if not limits or self.state.restarts:
+        if not limits:
             return
         kept = {
             "memory": f"memory {limits.get('memory')}: over it the container is killed (OOMKilled)",
@@ -237,6 +243,15 @@ class ContainerRunner:
         }
         words = [kept.get(name, f"{name} {value}: not enforced") for name, value in sorted(limits.items())]
         await self._host.tell(Tell("Normal", "LimitsOnThisMachine", f"{self.name}: {'; '.join(words)}"))
+
+    async def _tell_excess(self) -> None:
+        """Say what the YAML requests beyond what the machine has: a cluster would not run it, here it may well work."""
+        has = {"cpu": float(os.cpu_count() or 1), "memory": float(psutil.virtual_memory().total)}
+        requests = find(self._container, "resources", "requests") or {}
+        over = [f"{name} {requests[name]}" for name, most in sorted(has.items()) if (amount(requests.get(name)) or 0.0) > most]
+        if over:
+            words = f"{self.name} requests more than this machine has ({', '.join(over)}); it is run all the same"
+            await self._host.tell(Tell("Warning", "RequestsExceedMachine", words))
 
     def _watch(self, leader: Leader) -> None:
         self._leader = leader

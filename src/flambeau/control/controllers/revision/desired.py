@@ -22,7 +22,7 @@ from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
 from flambeau.control.resources.owners import controlled_by
-from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER, PROXY_CONTAINER
+from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER, NODE_NAME, PROXY_CONTAINER
 from flambeau.control.resources.pod_ports import http_port
 from flambeau.control.resources.pod_template import TRANSFORMER_CONTAINER
 
@@ -104,6 +104,7 @@ def pod_for(revision: Object) -> Object:
         own = {"PORT": str(http_port(container)), **knative}
         merge_list(container.setdefault("env", []), [{"name": name, "value": value} for name, value in own.items()], "name")
     spec["containers"].append({"name": PROXY_CONTAINER, "image": "flambeau/queue-proxy"})
+    spec["nodeName"] = NODE_NAME
     return {
         "apiVersion": "v1",
         "kind": "Pod",

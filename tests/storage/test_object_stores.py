@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from flambeau.storage.credentials import from_environment, from_secrets
 from flambeau.storage.fetch import fetch
 from flambeau.storage.model import Credentials
 from tests.fixtures.faulty_proxy import FaultyProxy
-from tests.fixtures.web_stores import AzureStore, GoogleStore
+from tests.fixtures.web_stores import Answer, AzureStore, GoogleStore, WebStore
 
 MakeSecret = Callable[..., dict[str, Any]]
 MODEL = {"mnist/config/a.properties": b"a=b", "mnist/weights": b"w" * 5000, "mnist/empty.py": b"", "mnist2/sibling": b"s"}
@@ -155,3 +156,32 @@ async def test_a_cut_download_goes_on(
         assert first is None
         assert second is not None
         assert second > 1_000_000
+
+
+async def test_the_platforms_own_environment_is_not_used(
+    google: GoogleStore, azure: AzureStore, cache: Cache, make_secret: MakeSecret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("APPLICATION_CREDENTIALS", "SERVICE_ACCOUNT_KEY", "BUCKET", "BASE_URL"):
+        monkeypatch.setenv(f"GOOGLE_{name}", "{}")
+    for name in ("STORAGE_ACCOUNT_KEY", "STORAGE_ACCOUNT_NAME", "STORAGE_ENDPOINT", "STORAGE_TOKEN", "STORAGE_SAS_KEY", "CLIENT_ID"):
+        monkeypatch.setenv(f"AZURE_{name}", "foreign")
+    assert (await fetch("gs://models/mnist", cache=cache, credentials=google_login(google, make_secret))).files == 3
+    secret = make_secret({"AZURE_STORAGE_ACCESS_KEY": azure.key, "AZURE_SERVICE_URL": azure.endpoint})
+    assert (await fetch(AZURE_URI, cache=cache, credentials=from_secrets([secret]))).files == 3
+    google.public = azure.public = True
+    await fetch("gs://models/mnist", cache=cache, credentials=from_environment({"STORAGE_EMULATOR_HOST": google.url}))
+    await fetch(AZURE_URI, cache=cache, credentials=from_environment({"AZURE_SERVICE_URL": azure.endpoint}))
+    assert "authorization" not in google.asked[-1].headers
+    assert "authorization" not in azure.asked[-1].headers
+    assert "sig" not in azure.asked[-1].query
+
+
+async def test_a_service_principal_signs_in(azure: AzureStore, cache: Cache, make_secret: MakeSecret) -> None:
+    with WebStore() as authority:
+        granted = json.dumps({"access_token": azure.token, "expires_in": 3600, "token_type": "Bearer"}).encode()
+        authority.answer = lambda asked: Answer(200, granted, {"Content-Type": "application/json"})  # type: ignore[method-assign]
+        principal = {"AZURE_CLIENT_ID": "app", "AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_SECRET": "hush"}
+        secret = make_secret({**principal, "AZURE_SERVICE_URL": azure.endpoint, "AZURE_AUTHORITY_HOST": authority.url})
+        assert (await fetch(AZURE_URI, cache=cache, credentials=from_secrets([secret]))).files == 3
+        assert authority.asked[0].path == "/tenant/oauth2/v2.0/token"
+        assert b"client_id=app" in authority.asked[0].body

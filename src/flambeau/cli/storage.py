@@ -100,15 +100,15 @@ def _print_settings(credentials: Credentials) -> None:
 def _print(trial: Trial) -> None:
     for name, words in trial.facts.items():
         print(f"{name}: {words}")
+    count = "" if trial.files is None else f": {trial.files} files"
+    size = "" if trial.bytes is None else f", {trial.bytes:,} bytes"
     if trial.list_seconds is not None:
-        size = "of unknown size" if trial.bytes is None else f"{trial.bytes:,} bytes"
-        print(f"listed in {trial.list_seconds:.2f} s: {trial.files} files, {size}")
+        print(f"listed in {trial.list_seconds:.2f} s{count}{size}")
     if trial.error is not None:
         raise trial.error
     if trial.read_seconds is not None:
         print(f"read a little of one file in {trial.read_seconds:.2f} s")
-    size = "" if trial.bytes is None else f", {trial.bytes:,} bytes"
-    print(f"{trial.uri} can be read: {trial.files} files{size}")
+    print(f"{trial.uri} can be read{count}{size}")
 
 
 def _document(trial: Trial, credentials: Credentials) -> dict[str, Any]:

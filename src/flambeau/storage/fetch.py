@@ -10,10 +10,10 @@ from flambeau.storage.azure import azure_source
 from flambeau.storage.cache import Cache
 from flambeau.storage.download import in_thread
 from flambeau.storage.gcs import gcs_source
-from flambeau.storage.git import clone, commit_of
+from flambeau.storage.git import clone
 from flambeau.storage.hdfs import HdfsSource
 from flambeau.storage.hub import HubSource
-from flambeau.storage.model import SIZE_UNKNOWN, Credentials, Fetched, OnProgress, RemoteFile
+from flambeau.storage.model import Credentials, Fetched, OnProgress, RemoteFile
 from flambeau.storage.s3 import s3_source
 from flambeau.storage.source import Source
 from flambeau.storage.unpacked import ARCHIVE_SUFFIXES, FolderBytes, bring
@@ -48,7 +48,7 @@ async def fetch(
     """
     where = parse_uri(uri)
     if isinstance(where, FileUri | ClaimUri):
-        path = _path(where, volumes)
+        path = local_path(where, volumes)
         if path.is_file() and path.name.lower().endswith(ARCHIVE_SUFFIXES):
             return await bring(await in_thread(_one_file, path), FolderBytes(path.parent), cache, on_progress)
         return await in_thread(files.use_in_place, path, cache)
@@ -56,22 +56,6 @@ async def fetch(
         return await clone(where, credentials, cache, on_progress)
     source = source_of(where, credentials)
     return await bring(await source.list_files(), source, cache, on_progress)
-
-
-async def survey(uri: str, *, credentials: Credentials, volumes: Path | None = None) -> tuple[int, int | None]:
-    """Return how many files and bytes a fetch would bring, without bringing them; raises what ``fetch`` raises.
-
-    The bytes are None where the server doesn't say; of a git repository, only whether it is there can be told.
-    """
-    where = parse_uri(uri)
-    if isinstance(where, FileUri | ClaimUri):
-        return await in_thread(files.survey, _path(where, volumes))
-    if isinstance(where, GitUri):
-        await commit_of(where, credentials)
-        return 1, None
-    found = await source_of(where, credentials).list_files()
-    sizes = [file.size for file in found]
-    return len(found), None if SIZE_UNKNOWN in sizes else sum(sizes)
 
 
 def source_of(where: Uri, credentials: Credentials) -> Source:
@@ -96,7 +80,13 @@ def source_of(where: Uri, credentials: Credentials) -> Source:
     return WebSource(where, credentials)
 
 
-def _path(where: FileUri | ClaimUri, volumes: Path | None) -> Path:
+def local_path(where: FileUri | ClaimUri, volumes: Path | None) -> Path:
+    """Return where on this machine a model lies.
+
+    Raises:
+        NotFound: there is no such claim (ClaimNotFound).
+        InvalidInput: it is a claim's, and no namespace is given.
+    """
     if isinstance(where, FileUri):
         return Path(where.path)
     if volumes is None:

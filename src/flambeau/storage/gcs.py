@@ -17,6 +17,9 @@ from flambeau.storage.uri import GcsUri
 
 ENDPOINT_DEFAULT = "https://storage.googleapis.com"
 _KEY_TYPE = "service_account"
+_NOBODY = json.dumps({"private_key": "", "private_key_id": "", "client_email": "", "disable_oauth": True})
+"""Given where there is no key, so that obstore does not take one from this process's environment. Its own variables for a key's path and
+for a ready token (GOOGLE_SERVICE_ACCOUNT, GOOGLE_BEARER_TOKEN) can't be kept out; nothing else than obstore reads them."""
 
 
 def gcs_source(uri: GcsUri, credentials: Credentials) -> ObjectSource:
@@ -30,13 +33,11 @@ def gcs_source(uri: GcsUri, credentials: Credentials) -> ObjectSource:
     def client(answer_seconds: float, retries: int) -> GCSStore:
         options, again = client_options(place, answer_seconds), retry_options(answer_seconds, retries)
         try:
-            if key is None:
-                return GCSStore(place.bucket, base_url=place.endpoint, skip_signature=True, client_options=options, retry_config=again)
             return GCSStore(
                 place.bucket,
                 base_url=place.endpoint,
-                skip_signature=False,
-                service_account_key=key,
+                skip_signature=key is None,
+                service_account_key=key or _NOBODY,
                 client_options=options,
                 retry_config=again,
             )

@@ -9,7 +9,10 @@ from pathlib import Path
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import FlambeauError
 from flambeau.storage import credentials as names
-from flambeau.storage.fetch import source_of, survey
+from flambeau.storage import files
+from flambeau.storage.download import in_thread
+from flambeau.storage.fetch import local_path, source_of
+from flambeau.storage.git import commit_of
 from flambeau.storage.model import SIZE_UNKNOWN, Credentials
 from flambeau.storage.uri import ClaimUri, FileUri, GitUri, parse_uri
 
@@ -26,6 +29,7 @@ class Trial:
     facts: dict[str, str] = field(default_factory=dict)
     """Identity, endpoint, TLS, region and so on, in words."""
     files: int | None = None
+    """None where only the whole can be had: a git repository."""
     bytes: int | None = None
     """None where the server doesn't say."""
     list_seconds: float | None = None
@@ -48,17 +52,20 @@ async def _try(trial: Trial, credentials: Credentials, clock: Clock, volumes: Pa
     started = clock.monotonic()
     if isinstance(where, FileUri | ClaimUri | GitUri):
         trial.facts = {"place": str(where)}
-        trial.files, trial.bytes = await survey(trial.uri, credentials=credentials, volumes=volumes)
+        if isinstance(where, GitUri):
+            trial.facts["commit"] = await commit_of(where, credentials)
+        else:
+            trial.files, trial.bytes = await in_thread(files.survey, local_path(where, volumes))
         trial.list_seconds = clock.monotonic() - started
         return
     source = source_of(where, credentials)
     trial.facts = source.facts()
-    files = await source.list_files()
+    listed = await source.list_files()
     trial.list_seconds = clock.monotonic() - started
-    sizes = [file.size for file in files]
-    trial.files, trial.bytes = len(files), None if SIZE_UNKNOWN in sizes else sum(sizes)
+    sizes = [file.size for file in listed]
+    trial.files, trial.bytes = len(listed), None if SIZE_UNKNOWN in sizes else sum(sizes)
     started, received = clock.monotonic(), 0
-    readable = min((file for file in files if file.size), key=lambda file: file.size, default=files[0])
+    readable = min((file for file in listed if file.size), key=lambda file: file.size, default=listed[0])
     async with aclosing(source.read(readable, 0)) as chunks:
         async for chunk in chunks:
             received += len(chunk)

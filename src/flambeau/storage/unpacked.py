@@ -32,38 +32,43 @@ async def bring(files: Sequence[RemoteFile], source: Bytes, cache: Cache, on_pro
         InvalidInput: the archive is damaged or unsafe (BadArchive).
         FlambeauError: as ``obtain``.
     """
-    only = files[0] if len(files) == 1 else None
-    if only is None or not (only.name.lower().endswith(ARCHIVE_SUFFIXES) or only.size == SIZE_UNKNOWN or not only.identity):
+    only = files[0]
+    is_plain = only.size != SIZE_UNKNOWN and only.identity and not _is_archive(only)
+    if len(files) > 1 or is_plain:
         return await obtain(files, source, cache, on_progress)
     try:
         known = await in_thread(known_files, cache, only.identity) if only.identity else None
         if known is not None:
             return await obtain(known, Gone(), cache, on_progress)
         with cache.staging() as staging:
-            return await _bring_one(only, source, cache, staging, on_progress)
+            brought, found = await _bring_one(only, source, cache, staging, on_progress)
+        if only.identity:
+            await in_thread(cache.remember, only.identity, found)
     except OSError as error:
         raise disk_error(cache.root, error) from error
+    return replace(brought, from_cache=False)
 
 
-async def _bring_one(file: RemoteFile, source: Bytes, cache: Cache, staging: Staging, on_progress: OnProgress | None) -> Fetched:
-    """Bring a file that has to be looked into: an archive, or one whose size or version nobody tells."""
+async def _bring_one(
+    file: RemoteFile, source: Bytes, cache: Cache, staging: Staging, on_progress: OnProgress | None
+) -> tuple[Fetched, list[RemoteFile]]:
+    """Bring a file that has to be looked into: an archive, or one whose size or version nobody tells. Return what it consists of, too."""
+    files = [file]
     if file.size == SIZE_UNKNOWN or not file.identity:
         path = staging.place(f"download/{file.name}")
         await _spool(file, source, path, cache.bytes_max)
-        files = await in_thread(files_of, path.parent, "")
-        source = FolderBytes(path.parent)
-    else:
-        files = [file]
-    if not file.name.lower().endswith(ARCHIVE_SUFFIXES):
-        return await obtain(files, source, cache, on_progress)
+        files, source = await in_thread(files_of, path.parent, ""), FolderBytes(path.parent)
     fetched = await obtain(files, source, cache, on_progress)
+    if not _is_archive(file):
+        return fetched, files
     folder = staging.place("unpacked/.").parent
     await in_thread(_unpack, fetched.path / file.name, folder)
-    unpacked = await in_thread(files_of, folder, file.identity)
-    brought = await obtain(unpacked, FolderBytes(folder), cache, on_progress)
-    if file.identity:
-        await in_thread(cache.remember, file.identity, unpacked)
-    return replace(brought, from_cache=False)
+    files = await in_thread(files_of, folder, file.identity)
+    return await obtain(files, FolderBytes(folder), cache, on_progress), files
+
+
+def _is_archive(file: RemoteFile) -> bool:
+    return file.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 async def keep(make: Callable[[Path], Awaitable[None]], cache: Cache, on_progress: OnProgress | None = None) -> Fetched:

@@ -214,9 +214,13 @@ class Table:
             if share.effects is not None:
                 effects = share.effects if effects is None else effects.and_then(share.effects)
             rewrite = rule.rule.rewrite
-            rewritten = _rewrite_path(request.path, rewrite, prefix) if rule.substitute is None else rule.substitute(request.path)
-            if len(rewritten) > REWRITTEN_CHARACTERS_MAX:
-                return Miss(MissReason.NO_RULE, f"the path gets over {REWRITTEN_CHARACTERS_MAX} characters when it is rewritten ({source})")
+            if rule.substitute is None:
+                rewritten = _rewrite_path(request.path, rewrite, prefix)
+            else:
+                rewritten = rule.substitute(request.path)
+                if len(rewritten) > REWRITTEN_CHARACTERS_MAX:
+                    told = f"the path gets over {REWRITTEN_CHARACTERS_MAX} characters when it is rewritten ({source})"
+                    return Miss(MissReason.NO_RULE, told)
             authority = rewrite.authority or authority
             attempts = attempts or rule.rule.attempts
             if rule.rule.timeout_seconds is not None:

@@ -163,6 +163,23 @@ async def test_a_collector_that_hangs_or_is_gone_costs_no_request(world: World, 
     assert "127.0.0.1" in log.last_failure
 
 
+async def test_a_collector_that_is_a_service_here_is_found_and_never_logged(world: World, models: list[Model]) -> None:
+    model, collector = models
+    serve(world, model, logger=Logger("http://m/events", service="m", namespace="ns", component="predictor"))
+    await world.client.ask(post(1))
+    sidecar = world.gateway.services[NAME].sidecar
+    assert sidecar is not None
+    log = sidecar.log
+    assert log is not None
+    await until(lambda: log.sent == 2)
+    assert [headers.get("ce-type", "").rpartition(".")[2] for headers, _ in model.calls] == ["", "request", "response"]
+    assert not collector.calls
+    model.status = 503
+    await world.client.ask(post(1))
+    await until(lambda: log.failed == 1)
+    assert log.last_failure == "m answered 503"
+
+
 # The batcher.
 
 

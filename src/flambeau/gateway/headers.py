@@ -101,6 +101,23 @@ def request_head(
     return b"".join(lines), request_id
 
 
+def post_head(host: str, target: str, headers: Sequence[tuple[str, str]], length: int) -> Head:
+    """Return the head of a POST that the gateway sends itself.
+
+    Args:
+        host: lower case, without port.
+        target: path and query.
+        headers: beside Host.
+        length: of the body.
+    """
+    head = Head()
+    head.method, head.host, head.target = "POST", host, target.encode()
+    head.path, _, head.query = head.target.partition(b"?")
+    head.headers = [(b"Host", host.encode()), *((name.encode(), value.encode("latin-1", "replace")) for name, value in headers)]
+    head.content_length, head.chunked, head.keep_alive, head.expect_continue, head.version_1_0 = length, False, True, False, False
+    return head
+
+
 def response_head(status: int, headers: Headers) -> ResponseHead:
     """Return what of a replica's head goes to the client, and how its body is framed.
 

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flambeau.foundation.http1 import ANSWERED, Connection, Exchange, Head
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.gateway import answers
 from flambeau.gateway.balance import Load, choose
-from flambeau.gateway.clients import Budget
+from flambeau.gateway.clients import Budget, Nobody
 from flambeau.gateway.document import Document
 from flambeau.gateway.effects import Reply
 from flambeau.gateway.forward import Forward
 from flambeau.gateway.grpc_call import begin_call
+from flambeau.gateway.headers import post_head
 from flambeau.gateway.http2_front import Front, Stream
 from flambeau.gateway.metrics import Numbers, Reading
 from flambeau.gateway.passage import Client, Passage
@@ -36,6 +37,8 @@ BACKEND_IN_FLIGHT_MAX = 2048
 """Requests of one backend, so that one can't take the whole gateway."""
 QUEUE_PER_CONCURRENCY = 10
 """Waiting requests per slot where a revision limits its concurrency, as Knative's queue-proxy has it."""
+POST_SECONDS_MAX = 10.0
+"""For a request of the gateway's own."""
 SWEEP_SECONDS = 0.1
 """Deadlines are looked at this often, all at once."""
 
@@ -144,6 +147,31 @@ class Gateway:
         forward = Forward(self, service, route, head, client)
         self.dispatch(forward)
         return forward
+
+    async def post_inside(self, host: str, target: str, headers: Sequence[tuple[str, str]], body: bytes) -> int | None:
+        """Send a POST of the gateway's own to one of its hosts.
+
+        Returns:
+            the answer's status; 504 after POST_SECONDS_MAX; None if it leads to no such host.
+
+        Cancel: the request is cancelled at its replica.
+        """
+        if not self.table.names(host):
+            return None
+        head = post_head(host, target, headers, len(body))
+        answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        client = Nobody(self.budget, lambda answer: None if answered.done() else answered.set_result(answer.status), "127.0.0.1")
+        exchange = self.application(head, client)
+        try:
+            async with asyncio.timeout(POST_SECONDS_MAX):
+                exchange.on_body(body)
+                exchange.on_end()
+                return await answered
+        except TimeoutError:
+            return 504
+        finally:
+            if not client.is_answered:
+                exchange.on_abort()
 
     def http2(self, connection: Connection) -> Exchange:
         """Take a connection over that speaks HTTP/2."""

@@ -13,7 +13,7 @@ from flambeau.gateway.batcher import Batcher, is_batchable
 from flambeau.gateway.clients import Tap, Tapped
 from flambeau.gateway.copies import Comparison, ShadowTap
 from flambeau.gateway.document import Backend
-from flambeau.gateway.event_log import EventLog, LogTap, collector_of
+from flambeau.gateway.event_log import EventLog, LogTap, collector_of, is_event
 from flambeau.gateway.headers import asked_protocol
 from flambeau.gateway.passage import Client
 from flambeau.gateway.table import Route
@@ -55,7 +55,7 @@ class Sidecar:
         if asked_protocol(head) is not None:
             return self._gateway.forward(self._service, route, head, client)
         taps: list[Tap] = []
-        if self.log is not None and backend.logger is not None and head.method == "POST":
+        if self.log is not None and backend.logger is not None and head.method == "POST" and not is_event(head):
             taps.append(LogTap(backend.logger, head, self.log.offer, self._lost_event))
         if backend.shadow is not None and self._gateway.draw() * 100 < backend.shadow.percent:
             names = backend.shadow.backends
@@ -107,4 +107,4 @@ def _log(gateway: Gateway, backend: Backend, before: Sidecar | None) -> EventLog
     collector = collector_of(backend.logger.url)
     if before is not None and before.log is not None and before.log.collector == collector:
         return before.log
-    return EventLog(collector, gateway.tasks, gateway.budget)
+    return EventLog(collector, gateway.tasks, gateway.budget, gateway.post_inside)

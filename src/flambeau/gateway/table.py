@@ -176,6 +176,10 @@ class Table:
         names = [*self._exact, *("*" + suffix for suffix, _ in self._suffixes)]
         return sorted([*names, "*"] if self._any is not None else names)
 
+    def names(self, host: str) -> bool:
+        """Tell whether a host stands here by its own name, not by a wildcard."""
+        return host in self._exact
+
     def route(
         self, host: str, path: bytes, query: bytes, method: str, headers: Sequence[tuple[bytes, bytes]], draw: float
     ) -> Route | Detour | Reply | Miss:

@@ -118,6 +118,13 @@ def test_what_has_no_effect_is_warned_about() -> None:
         assert words in warnings, words
 
 
+@pytest.mark.parametrize("field", ["name", "nodeName", "serviceName", "serviceUrl", "condition", "data", "weight", "dependency"])
+@pytest.mark.parametrize("value", [[], {}, [1], 7, True])
+def test_values_of_any_type_get_a_review(field: str, value: Any) -> None:
+    for kind in ("Sequence", "Splitter", "Switch"):
+        review(INFERENCE_GRAPH, graph({"root": (kind, [{**A, field: value}, {field: value}])}), None)
+
+
 # -- trained models --
 
 

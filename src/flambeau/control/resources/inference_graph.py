@@ -94,10 +94,10 @@ def _check_steps(node: Object, path: str, nodes: Mapping[str, Object]) -> Iterat
         place = f"{path}.steps[{index}]"
         yield from _check_target(step, place, nodes)
         yield from _check_condition(step, place)
-        name = step.get("name")
+        name = _text(step, "name")
         if name and name in names:
             yield Finding(f"{place}.name", f'the node has two steps named "{name}"', name, "FieldValueDuplicate")
-        names.add(str(name))
+        names.add(name)
         if step.get("data") and step["data"] not in _DATA:
             yield Finding(f"{place}.data", f"must be {' or '.join(_DATA)}", step["data"], "FieldValueNotSupported")
     if node.get("routerType") == "Splitter":
@@ -114,11 +114,17 @@ def _check_target(step: Object, place: str, nodes: Mapping[str, Object]) -> Iter
         reason = "FieldValueInvalid" if found else "FieldValueRequired"
         yield Finding(place, f"must have exactly one of {', '.join(_TARGETS)}: {has}", reason=reason)
         return
-    node, url = step.get("nodeName"), step.get("serviceUrl")
+    node, url = _text(step, "nodeName"), _text(step, "serviceUrl")
     if node and node not in nodes:
         yield Finding(f"{place}.nodeName", f'there is no node "{node}"; there are: {", ".join(sorted(nodes))}', node, "FieldValueNotFound")
-    if url and not _is_url(str(url)):
+    if url and not _is_url(url):
         yield Finding(f"{place}.serviceUrl", "must be a URL such as http://HOST/v1/models/NAME:predict", url)
+
+
+def _text(step: Object, name: str) -> str:
+    """Return a field of a step; empty where it is no text, which the schema refuses."""
+    value = step.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _is_url(text: str) -> bool:
@@ -130,11 +136,11 @@ def _is_url(text: str) -> bool:
 
 
 def _check_condition(step: Object, place: str) -> Iterator[Finding]:
-    text = step.get("condition")
+    text = _text(step, "condition")
     if not text:
         return
     try:
-        condition.parse(str(text))
+        condition.parse(text)
     except InvalidInput as error:
         yield Finding(f"{place}.condition", f"is no gjson path that is served here: {error}", text)
 
@@ -186,7 +192,7 @@ def _extent(name: str, nodes: Mapping[str, Object], known: dict[str, _Extent], w
         raise _Circle(" -> ".join((*way[way.index(name) :], name)))
     if name not in known:
         node = nodes[name]
-        targets = [step.get("nodeName") for step in mappings_at(node, "steps")]
+        targets = [_text(step, "nodeName") for step in mappings_at(node, "steps")]
         inner = [_extent(target, nodes, known, (*way, name)) if target else _Extent(0, 1) for target in targets]
         of_all = max if node.get("routerType") in ("Splitter", "Switch") else sum
         known[name] = _Extent(1 + max(each.depth for each in inner), of_all([each.calls for each in inner]))
@@ -200,7 +206,7 @@ class _Circle(Exception):
 def _step_warnings(node: Object, path: str) -> Iterator[str]:
     kind = node.get("routerType")
     for index, step in enumerate(mappings_at(node, "steps")):
-        place, text = f"{path}.steps[{index}]", step.get("condition")
+        place, text = f"{path}.steps[{index}]", _text(step, "condition")
         if kind == "Switch" and not text:
             yield f"{place}: has no condition, so a Switch never takes it; there is no default branch"
         if kind in ("Splitter", "Ensemble") and text:
@@ -211,7 +217,7 @@ def _step_warnings(node: Object, path: str) -> Iterator[str]:
             yield f"{place}.weight: has no effect in a {kind}"
         if kind != "Sequence" and step.get("data") == "$response":
             yield f"{place}.data: has no effect in a {kind}: its steps are all asked with the request"
-        if text and _finds_always(str(text)):
+        if text and _finds_always(text):
             yield f"{place}.condition: gjson finds a list, even an empty one, by # and #(...)#, in any array; #(...) finds only what fits"
 
 

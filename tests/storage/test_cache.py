@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 import subprocess
+import tarfile
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
@@ -18,7 +20,8 @@ from flambeau.foundation.files import write_atomically
 from flambeau.storage import cache
 from flambeau.storage.cache import DISK_BYTES_SPARE, IDLE_SECONDS_MIN, Cache, tree_digest
 from flambeau.storage.download import obtain
-from flambeau.storage.model import Fetched, Progress, RemoteFile
+from flambeau.storage.fetch import fetch
+from flambeau.storage.model import Credentials, Fetched, Progress, RemoteFile
 
 
 class Clock:
@@ -231,3 +234,15 @@ async def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_there(tiny_dis
     assert files_below(tiny_disk) == []
     filler.unlink()
     assert (await obtain(source.listing(), source, cache)).bytes == 6_001_000
+
+
+async def test_an_archive_that_fills_the_disk_is_said(tiny_disk: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "m.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        entry = tarfile.TarInfo("weights")
+        entry.size = DISK_BYTES_SPARE + 10_000_000
+        archive.addfile(entry, io.BytesIO(bytes(entry.size)))
+    with pytest.raises(Unavailable) as caught:
+        await fetch(f"file://{packed}", cache=Cache(tiny_disk, bytes_max=1 << 30), credentials=Credentials())
+    assert caught.value.reason == "DiskFull"
+    assert not [name for name in files_below(tiny_disk) if name.startswith("staging")]

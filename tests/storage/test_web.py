@@ -202,11 +202,20 @@ async def test_a_model_archive_stays_whole(web: WebStore, cache: Cache) -> None:
 )
 async def test_a_bad_archive_is_refused_and_leaves_nothing(web: WebStore, cache: Cache, content: bytes, said: str) -> None:
     web.files["/m.zip"] = content
-    with pytest.raises((InvalidInput, Unavailable), match=said):
+    with pytest.raises(InvalidInput, match=said) as caught:
         await fetch(f"{web.url}/m.zip", cache=cache, credentials=NOBODY)
+    assert caught.value.reason == "BadArchive"
     assert not list(cache.folder("staging").iterdir())
     web.files["/m.zip"] = zipped(FILES)
     assert contents((await fetch(f"{web.url}/m.zip", cache=cache, credentials=NOBODY)).path) == FILES
+
+
+async def test_an_archive_may_not_outgrow_the_cache(web: WebStore, tmp_path: Path) -> None:
+    web.files["/m.tgz"] = tarred({"weights": b"0" * 3_000_000}, "w:gz")
+    small = Cache(tmp_path / "small", bytes_max=1_000_000)
+    with pytest.raises(InvalidInput, match="expands to more than 1000000 bytes"):
+        await fetch(f"{web.url}/m.tgz", cache=small, credentials=NOBODY)
+    assert not list(small.folder("staging").iterdir())
 
 
 # Hugging Face

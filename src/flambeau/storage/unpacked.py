@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from flambeau.foundation.errors import NotFound, TooLarge, Unavailable
+from flambeau.foundation.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from flambeau.foundation.unpack_guard import UnpackLimits
 from flambeau.foundation.unpacking import Form, extract, form_of, read_head
 from flambeau.storage.cache import Cache, Staging, disk_error
@@ -62,7 +62,7 @@ async def _bring_one(
     if not _is_archive(file):
         return fetched, files
     folder = staging.place("unpacked/.").parent
-    await in_thread(_unpack, fetched.path / file.name, folder)
+    await in_thread(_unpack, fetched.path / file.name, folder, cache)
     files = await in_thread(files_of, folder, file.identity)
     return await obtain(files, FolderBytes(folder), cache, on_progress), files
 
@@ -94,15 +94,23 @@ def known_files(cache: Cache, identity: str) -> list[RemoteFile] | None:
     return files if files and all(cache.find(file) is not None for file in files) else None
 
 
-def _unpack(archive: Path, folder: Path) -> None:
+def _unpack(archive: Path, folder: Path, cache: Cache) -> None:
     form = form_of(read_head(archive))
     if form is Form.OTHER:
-        raise Unavailable(
+        raise InvalidInput(
             f"cannot unpack {archive.name}: it is neither a zip nor a tar",
             hint="the server may have sent an error page under its name; upload the archive again",
             reason="BadArchive",
         )
-    extract(archive, folder, form, UnpackLimits())
+    limits = UnpackLimits()
+    try:
+        extract(archive, folder, form, replace(limits, expanded_bytes_max=min(limits.expanded_bytes_max, cache.bytes_max)))
+    except InvalidInput as error:
+        raise InvalidInput(error.message, hint=error.hint, reason="BadArchive") from error
+    except Unavailable as error:
+        if isinstance(error.__cause__, OSError):
+            raise disk_error(cache.root, error.__cause__) from error
+        raise
 
 
 def files_of(folder: Path, origin: str) -> list[RemoteFile]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,8 @@ from flambeau.foundation.clock import Clock
 
 _Pod = tuple[str, str]
 """Namespace and name."""
+Use = tuple[float, int]
+"""Cores, or processor seconds, and bytes of memory."""
 
 
 class PodUsage:
@@ -28,15 +31,23 @@ class PodUsage:
         self._pods = home / "pods"
         self._clock = clock
 
-    async def measure(self, pods: Collection[_Pod], seconds: float) -> dict[_Pod, tuple[float, int]]:
-        """Return what each running pod uses: cores, over so many seconds, and bytes of memory, shared ones in equal parts."""
+    async def measure(self, pods: Collection[_Pod], seconds: float) -> dict[_Pod, dict[str, Use]]:
+        """Return what each running container of each pod uses: cores, over so many seconds, and memory, shared pages in equal parts."""
         begun = self._clock.monotonic()
         before = await asyncio.to_thread(self._look, pods)
         await self._clock.sleep(seconds)
         after = await asyncio.to_thread(self._look, pods)
         passed = max(self._clock.monotonic() - begun, seconds)
         # A process that ended in between takes its time along.
-        return {pod: (max(0.0, time - before[pod][0]) / passed, memory) for pod, (time, memory) in after.items() if pod in before}
+        return {
+            pod: {
+                name: (max(0.0, time - before[pod][name][0]) / passed, memory)
+                for name, (time, memory) in containers.items()
+                if name in before[pod]
+            }
+            for pod, containers in after.items()
+            if pod in before
+        }
 
     async def measure_machine(self, seconds: float) -> tuple[float, int]:
         """Return what the whole machine uses: cores, over so many seconds, and bytes of memory."""
@@ -46,17 +57,20 @@ class PodUsage:
         memory = psutil.virtual_memory()
         return max(0.0, _busy_seconds() - before) / passed, memory.total - memory.available
 
-    async def read(self, pods: Collection[_Pod]) -> dict[_Pod, tuple[float, int]]:
+    async def read(self, pods: Collection[_Pod]) -> dict[_Pod, Use]:
         """Return the processor seconds so far and the memory of each running pod."""
-        return await asyncio.to_thread(self._look, pods)
+        found = await asyncio.to_thread(self._look, pods)
+        return {
+            pod: (sum(time for time, _ in containers.values()), sum(memory for _, memory in containers.values()))
+            for pod, containers in found.items()
+        }
 
-    def _look(self, pods: Collection[_Pod]) -> dict[_Pod, tuple[float, int]]:
-        """Return each pod's processor seconds so far, and its memory."""
+    def _look(self, pods: Collection[_Pod]) -> dict[_Pod, dict[str, Use]]:
+        """Return each container's processor seconds so far, and its memory."""
         found = {}
         for directory in directories(self._pods):
             if directory.id[:2] in pods and (living := directory.living()):
-                trees = [tree_usage(record.pid) for record in living.values()]
-                found[directory.id[:2]] = (sum(seconds for seconds, _ in trees), sum(memory for _, memory in trees))
+                found[directory.id[:2]] = {name: tree_usage(record.pid) for name, record in living.items()}
         return found
 
 
@@ -97,6 +111,24 @@ def tree(leader: int) -> list[psutil.Process]:
     """Return a process and all that it started; none where it is gone."""
     try:
         process = psutil.Process(leader)
-        return [process, *process.children(recursive=True)]
+        if sys.platform != "linux":
+            return [process, *process.children(recursive=True)]
     except psutil.Error:
         return []
+    found = [process]
+    for pid in _descendants(leader):
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(pid))
+    return found
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """Yield what a process started, from the kernel's own lists: a look at every process of the machine costs more the more there are."""
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = path.read_text().split()
+        except OSError:
+            continue
+        for child in map(int, children):
+            yield child
+            yield from _descendants(child)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from flambeau.control.apiserver.logs import DEFAULT_CONTAINER
 from flambeau.control.apiserver.paths import ResourcePath
 from flambeau.control.resources.kind import Object
 from flambeau.foundation.timestamps import rfc3339
@@ -18,8 +17,8 @@ WINDOW_SECONDS = 0.5
 class PodUsage(Protocol):
     """Who measures pods: the agent, given to the API server by the program that runs both."""
 
-    async def measure(self, pods: Collection[tuple[str, str]], seconds: float) -> dict[tuple[str, str], tuple[float, int]]:
-        """Return cores and bytes by (namespace, name), for those that run.
+    async def measure(self, pods: Collection[tuple[str, str]], seconds: float) -> dict[tuple[str, str], dict[str, tuple[float, int]]]:
+        """Return cores and bytes by (namespace, name) and container, for those that run.
 
         Args:
             pods: which.
@@ -50,7 +49,7 @@ async def of_pods(usage: PodUsage, pods: Sequence[Object], now: float) -> list[O
         now: seconds since the epoch.
     """
     measured = await usage.measure({_name(pod) for pod in pods}, WINDOW_SECONDS)
-    return [_metrics(pod, *measured[_name(pod)], now) for pod in pods if _name(pod) in measured]
+    return [_metrics(pod, measured[_name(pod)], now) for pod in pods if _name(pod) in measured]
 
 
 def of_node(node: Object, cores: float, memory_bytes: int, now: float) -> Object:
@@ -82,16 +81,14 @@ def _name(pod: Object) -> tuple[str, str]:
     return pod["metadata"]["namespace"], pod["metadata"]["name"]
 
 
-def _metrics(pod: Object, cores: float, memory_bytes: int, now: float) -> Object:
-    metadata = pod["metadata"]
-    container = (metadata.get("annotations") or {}).get(DEFAULT_CONTAINER) or pod["spec"]["containers"][0]["name"]
+def _metrics(pod: Object, containers: Mapping[str, tuple[float, int]], now: float) -> Object:
     return {
         "kind": "PodMetrics",
         "apiVersion": f"{GROUP}/{VERSION}",
         "metadata": _metadata(pod),
         "timestamp": rfc3339(now),
         "window": f"{WINDOW_SECONDS}s",
-        "containers": [{"name": container, "usage": _usage(cores, memory_bytes)}],
+        "containers": [{"name": name, "usage": _usage(*use)} for name, use in containers.items()],
     }
 
 

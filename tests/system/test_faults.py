@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from tests.system.deploy import Model
 from tests.system.harness import Platform, host_of, under_load, until
 
 HOST = host_of("mnist-torchserve")
+PAUSE_SECONDS = 5.0
+"""Longer than three failed probes in a row, and than two ticks of the autoscaler."""
 
 
 @dataclass
@@ -104,6 +107,21 @@ def test_a_killed_gateway_comes_back_with_its_routes(ready: Platform, model: Mod
             return False
 
     until(answers, seconds=20, what="answer after the gateway was killed")
+
+
+def test_a_control_plane_that_stands_still_changes_nothing_when_it_goes_on(ready: Platform, model: Model) -> None:
+    leader, restarts = pod_process(ready).pid, _restarts(ready)
+    assert ready.process is not None
+    with load_on(ready, model) as load:
+        os.kill(ready.process.pid, signal.SIGSTOP)
+        try:
+            seen, ends = len(load.answers), time.monotonic() + PAUSE_SECONDS
+            until(lambda: len(load.answers) >= seen + 20 and time.monotonic() > ends, seconds=30, what="answers without a control plane")
+        finally:
+            os.kill(ready.process.pid, signal.SIGCONT)
+        until(lambda: ready.condition("mnist-torchserve").get("status") == "True", seconds=20, what="Ready after the pause")
+    assert load.failed == []
+    assert (pod_process(ready).pid, _restarts(ready)) == (leader, restarts)
 
 
 def test_a_killed_control_plane_costs_no_request_and_is_followed_by_one_that_adopts(ready: Platform, model: Model) -> None:

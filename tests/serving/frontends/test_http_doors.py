@@ -12,6 +12,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from flambeau.foundation.server_timing import descriptions_of, durations_of
 from tests.fixtures.waiting import until
 from tests.serving.frontends.conftest import REQUEST_BYTES_MAX, House
 
@@ -65,6 +66,18 @@ async def test_the_request_id_is_the_clients_or_new(house: House) -> None:
     made = [(await house.client.get("/ping")).headers["x-request-id"] for _ in range(2)]
     assert made[0] != made[1]
     assert all(len(each) == 36 for each in made)
+
+
+@pytest.mark.parametrize(("path", "body"), [("/predictions/echo", {"a": 1}), ("/v2/models/echo/infer", V2_BODY)])
+async def test_who_asks_hears_how_long_each_station_had_the_request(house: House, path: str, body: object) -> None:
+    assert "server-timing" not in (await house.client.post(path, json=body)).headers
+    response = await house.client.post(path, json=body, headers={"x-flambeau-timing": "1"})
+    seconds = durations_of(response.headers.get_list("server-timing"))
+    assert set(seconds) == {"server", "receive", "queue", "worker", "decode", "handler", "encode"}
+    assert all(each >= 0 for each in seconds.values())
+    assert seconds["server"] == pytest.approx(seconds["receive"] + seconds["queue"] + seconds["worker"], abs=1e-5)
+    assert seconds["worker"] >= seconds["decode"] + seconds["handler"] + seconds["encode"] - 1e-5
+    assert descriptions_of(response.headers.get_list("server-timing")) == {"batch": "1"}
 
 
 async def test_torchserves_headers_on_its_own_routes(house: House) -> None:

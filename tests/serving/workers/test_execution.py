@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def echo(row: Any) -> Outcome:
 
 
 def run(handling: Handling, *jobs: Job, spec: ModelSpec = SPEC) -> list[Answer]:
-    times = iter([1.0, 1.5])
+    times = iter([0.75, 1.0, 1.5, 1.625])
     return run_batch(handling, spec, jobs, lambda: next(times))
 
 
@@ -52,6 +53,13 @@ def v1(*values: Any, id: str = "a", method: Method = Method.PREDICT) -> Job:
 
 def raw(body: bytes, id: str = "r") -> Job:
     return Job(id, Protocol.TORCHSERVE, Method.PREDICT, "image/png", (), body)
+
+
+def test_who_asks_hears_how_long_decoding_and_encoding_took() -> None:
+    curious = replace(raw(b"png"), headers=(("X-Flambeau-Timing", "1"),))
+    told, plain = run(Handling(echo), curious, raw(b"png"))
+    assert told.headers == (("server-timing", 'decode;dur=250.000, encode;dur=125.000, batch;desc="2"'),)
+    assert (told.handler_seconds, plain.headers) == (0.5, ())
 
 
 def test_the_rows_of_all_requests_go_through_one_call_and_come_back_to_their_own() -> None:

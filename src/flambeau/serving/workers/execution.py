@@ -9,10 +9,11 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from typing import Protocol as Interface
 
+from flambeau.foundation import server_timing
 from flambeau.foundation.errors import FlambeauError, InvalidInput, TooLarge
 from flambeau.serving.handlers.service import WORKER_ERROR, Outcome
 from flambeau.serving.model import Answer, Job, Method, MetricUpdate, ModelSpec, Protocol
@@ -71,6 +72,8 @@ class Item:
     """What the handler reads as each row's headers."""
     first: int
     """Where its rows begin in the handler's batch."""
+    timed: bool
+    """Whether its client asks where the time went."""
 
 
 def run_batch(
@@ -85,8 +88,10 @@ def run_batch(
         clock: seconds, for the time that the handler took.
         send_part: takes parts of answers while the handler runs; None where nobody does.
     """
+    came = clock()
     answers: list[Answer | None] = [None] * len(jobs)
     items: list[Item | None] = [None] * len(jobs)
+    timed = False
     rows: list[object] = []
     headers: list[list[tuple[str, Any]]] = []
     request_ids: list[str] = []
@@ -97,9 +102,11 @@ def run_batch(
             answers[index] = found
             continue
         items[index] = found
+        timed = timed or found.timed
         rows += found.rows.rows
         headers += [found.headers] * len(found.rows.rows)
         request_ids += [job.id] * len(found.rows.rows)
+    began = came
     seconds = 0.0
     outcomes: list[Outcome] = []
     if rows:
@@ -111,6 +118,9 @@ def run_batch(
         if item is not None:
             own = outcomes[item.first : item.first + len(item.rows.rows)]
             answers[index] = answer_of(item, own, spec, seconds)
+    if timed:
+        ended = began + seconds
+        _tell_times(items, answers, decode_seconds=began - came, encode_seconds=clock() - ended)
     return [answer for answer in answers if answer is not None]
 
 
@@ -129,7 +139,17 @@ def item_of(job: Job, spec: ModelSpec, first: int = 0, *, whole: bool = False) -
     decoded = _decoded(job, protocol, spec, whole=whole)
     if isinstance(decoded, Answer):
         return decoded
-    return Item(job, protocol, decoded, _headers_of(job.headers, decoded.parts, job.method), first)
+    headers, timed = _headers_of(job.headers, decoded.parts, job.method)
+    return Item(job, protocol, decoded, headers, first, timed)
+
+
+def _tell_times(items: Sequence[Item | None], answers: list[Answer | None], *, decode_seconds: float, encode_seconds: float) -> None:
+    """Add the worker's times to the answers whose clients asked for them; the handler's own travels with every answer."""
+    decode, encode = server_timing.duration("decode", decode_seconds), server_timing.duration("encode", encode_seconds)
+    line = f'{decode}, {encode}, batch;desc="{len(items)}"'
+    for index, (item, answer) in enumerate(zip(items, answers, strict=True)):
+        if item is not None and item.timed and answer is not None:
+            answers[index] = replace(answer, headers=(*answer.headers, (server_timing.NAME, line)))
 
 
 class Parts:
@@ -205,8 +225,12 @@ def _is_enveloped(job: Job, spec: ModelSpec) -> bool:
 
 
 @functools.lru_cache(maxsize=HEADERS_KEPT_MAX)
-def _headers_of(headers: tuple[tuple[str, str], ...], parts: tuple[tuple[str, str], ...], method: Method) -> list[tuple[str, Any]]:
-    """Return what the handler reads as headers: a client cannot ask for an explanation or description by a header of its own.
+def _headers_of(
+    headers: tuple[tuple[str, str], ...], parts: tuple[tuple[str, str], ...], method: Method
+) -> tuple[list[tuple[str, Any]], bool]:
+    """Return what the handler reads as headers, and whether the client asks where the time goes.
+
+    A client cannot ask for an explanation or description by a header of its own.
 
     Nobody changes the list: each request gets a dict of its own out of it (``handlers.context.RequestProcessor``).
     """
@@ -215,7 +239,7 @@ def _headers_of(headers: tuple[tuple[str, str], ...], parts: tuple[tuple[str, st
     fields.append(("explain", str(method is Method.EXPLAIN)))
     if method is Method.DESCRIBE:
         fields.append(("describe", "True"))
-    return fields
+    return fields, any(name.lower() == server_timing.ASK for name, _ in headers)
 
 
 def answer_of(item: Item, outcomes: list[Outcome], spec: ModelSpec, seconds: float) -> Answer:

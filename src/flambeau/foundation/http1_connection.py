@@ -161,8 +161,10 @@ class Connection(asyncio.Protocol):
         if self._gone:
             return
         self._expect_answer(_NONE)
-        if status == 200 and not headers and not phrase and self._sends_plainly(body):
+        if status == 200 and not phrase and self._sends_plainly(body):
             # Nearly every answer of a busy server: the same bytes as below, without a call for each part of them.
+            if headers:
+                block = _lines(headers) + block
             self._exchange = None
             server = self._server
             self._transport.write(b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n\r\n%b" % (server.stamp, block, len(body), body))
@@ -213,17 +215,21 @@ class Connection(asyncio.Protocol):
         self._answer = _STARTED
         self._transport.write(block)
 
-    def write(self, data: bytes) -> None:
-        """Send a piece of the answer's body; respect on_writable.
+    def write(self, *pieces: bytes) -> None:
+        """Send a piece of the answer's body, or several in one write; respect on_writable. A chunked body has a chunk for each.
 
         Raises:
             RuntimeError: no answer is started, or it gets longer than announced.
         """
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if self._gone or not data:
             return
         self._expect_answer(_STARTED)
         if self._framing == _CHUNKED:
-            self._transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+            if len(data) <= _WRITE_TOGETHER_BYTES_MAX:
+                self._transport.write(b"".join([b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]))
+            else:
+                self._transport.writelines([line for piece in pieces if piece for line in (b"%x\r\n" % len(piece), piece, b"\r\n")])
         elif self._framing == _SIZED:
             self._length_left -= len(data)
             if self._length_left < 0:
@@ -531,9 +537,7 @@ class Connection(asyncio.Protocol):
         return self._chunked is None and not self._continue_due and self._body_left <= self._server.limits.discard_bytes_max
 
     def _answer_head(self, status: int, headers: Headers, keep: bool, framing: bytes, phrase: bytes) -> bytes:
-        block = b"".join([b"%b: %b\r\n" % header for header in headers]) if headers else b""
-        if headers and (block.count(b"\n") != len(headers) or block.count(b"\r") != len(headers)):
-            raise ValueError("a header of the answer holds a line break")
+        block = _lines(headers) if headers else b""
         if not keep:
             closing = b"connection: close\r\n\r\n"
         elif self._head.version_1_0:
@@ -609,6 +613,13 @@ class Connection(asyncio.Protocol):
             self.respond(500, [(b"content-type", b"application/json")], b'{"error":"internal error; the server\'s log has the cause"}')
         else:
             self.abort()
+
+
+def _lines(headers: Headers) -> bytes:
+    block = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if block.count(b"\n") != len(headers) or block.count(b"\r") != len(headers):
+        raise ValueError("a header of the answer holds a line break")
+    return block
 
 
 Application = Callable[[Head, Connection], Exchange]

@@ -6,11 +6,10 @@ Pure: randomness is an argument. With one replica, or with all alike, this is a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """What matters of an endpoint for the choice."""
 
     in_flight: int

@@ -198,6 +198,7 @@ def changed_head(head: Head, edits: Sequence[Edit]) -> Head:
     changed = Head()
     for name in Head.__slots__:
         setattr(changed, name, getattr(head, name))
+    changed.kept = None  # it was made of the original
     for edit in edits:
         changed.headers = edit.apply(changed.headers)
     return changed

@@ -7,13 +7,12 @@ turns it into a tunnel: bytes both ways, ended by either side or by a pause long
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, cast
 
 from flambeau.foundation.http1 import Head
 from flambeau.gateway import answers
-from flambeau.gateway.headers import ResponseHead, asked_protocol, request_head
-from flambeau.gateway.passage import Client, Passage
+from flambeau.gateway.headers import RequestHead, ResponseHead, request_head
+from flambeau.gateway.passage import Client, Passage, fresh_id
 from flambeau.gateway.table import Route
 from flambeau.gateway.upstream import Replica, Service, Upstream
 
@@ -21,10 +20,23 @@ if TYPE_CHECKING:
     from flambeau.gateway.proxy import Gateway
 
 
+class Known:
+    """What was made of a client's head; it stays with the head, which a kept connection mostly brings again."""
+
+    __slots__ = ("onward", "route", "turn")
+
+    def __init__(self) -> None:
+        self.onward: RequestHead | None = None
+        self.route: Route | None = None
+        """Where it goes, unless chance has a part in that."""
+        self.turn = 0
+        """Of the table that said so."""
+
+
 class Forward(Passage):
     """A request that speaks HTTP/1.1 to its replica."""
 
-    __slots__ = ("_ended", "_head", "_head_sent", "_id", "_pending", "_upgrade", "_upstream")
+    __slots__ = ("_ended", "_head", "_head_sent", "_id", "_onward", "_pending", "_upstream")
 
     def __init__(self, gateway: Gateway, service: Service, route: Route, head: Head, client: Client) -> None:
         super().__init__(gateway, service, route, client)
@@ -33,7 +45,7 @@ class Forward(Passage):
         self._ended = False  # the client's request has arrived whole
         self._head_sent = False  # bytes of this request went to a replica: from now on no other may get it
         self._id = b""
-        self._upgrade = None if head.content_length or head.chunked else asked_protocol(head)
+        self._onward = _onward(head, client, gateway.scheme)
         self._upstream: Upstream | None = None
 
     def go_to(self, replica: Replica, now: float) -> None:
@@ -120,7 +132,7 @@ class Forward(Passage):
         """Open the tunnel; what follows comes as pieces of the answer."""
         self._status = 101
         self._touch()
-        self.client.switch([*head.headers, (b"Upgrade", cast(bytes, self._upgrade)), (b"Connection", b"Upgrade")])
+        self.client.switch([*head.headers, (b"Upgrade", cast(bytes, self._onward.upgrade)), (b"Connection", b"Upgrade")])
 
     def on_upstream_lost(self, cause: str) -> None:
         """Try another replica if nothing was sent; otherwise tell the client."""
@@ -154,7 +166,7 @@ class Forward(Passage):
     def _attach(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self.client.resume_reading()
-        upstream.begin(self, self._head.method == "HEAD", may_switch=self._upgrade is not None)
+        upstream.begin(self, self._head.method == "HEAD", may_switch=self._onward.upgrade is not None)
         pending, self._pending = self._pending, []
         for piece in pending:
             self._send(piece)
@@ -179,12 +191,9 @@ class Forward(Passage):
 
     def _take_head(self) -> bytes:
         self._head_sent = True
-        route = self._route
-        fresh_id = os.urandom(16).hex().encode()
-        data, self._id = request_head(
-            self._head, route.target, route.authority, self.client.peer, fresh_id, scheme=self._gateway.scheme, upgrade=self._upgrade
-        )
-        return data
+        onward, route = self._onward, self._route
+        self._id = onward.own_id or fresh_id()
+        return onward.to(route.target, route.authority, self._id)
 
     def _refuse(self, status: int, why: str, begun: bool) -> None:
         if begun:
@@ -198,3 +207,12 @@ class Forward(Passage):
         if self._upstream is not None:
             self._upstream.cut()
             self._upstream = None
+
+
+def _onward(head: Head, client: Client, scheme: bytes) -> RequestHead:
+    known = head.kept
+    if not isinstance(known, Known):
+        return request_head(head, client.peer, scheme)
+    if known.onward is None:
+        known.onward = request_head(head, client.peer, scheme)
+    return known.onward

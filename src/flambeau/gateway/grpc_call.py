@@ -8,7 +8,6 @@ themselves.
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING
 
 from flambeau.foundation.http1 import ANSWERED, Exchange, Head
@@ -17,7 +16,7 @@ from flambeau.gateway.effects import Reply, changed_head
 from flambeau.gateway.http2_front import Stream
 from flambeau.gateway.http2_head import call_headers
 from flambeau.gateway.http2_link import Codes, Flow, HeaderList, Link
-from flambeau.gateway.passage import Passage
+from flambeau.gateway.passage import Passage, fresh_id
 from flambeau.gateway.table import Detour, Miss, MissReason, Route
 from flambeau.gateway.treatment import delayed
 from flambeau.gateway.upstream import Replica, Service
@@ -192,8 +191,7 @@ class Call(Passage):
 
     def _attach(self, link: Link) -> None:
         route, head = self._route, self._head
-        fresh_id = os.urandom(16).hex().encode()
-        headers = call_headers(head, route.target, route.authority, self.client.peer, fresh_id, self._gateway.scheme)
+        headers = call_headers(head, route.target, route.authority, self.client.peer, fresh_id(), self._gateway.scheme)
         self._flow = flow = link.ask(headers, self)
         self.client.resume_reading()
         pending, self._pending = self._pending, []

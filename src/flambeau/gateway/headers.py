@@ -6,7 +6,7 @@ Pure. Hop-by-hop headers end here in both directions; framing is made anew on ea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flambeau.foundation.http1_head import Head
 
@@ -26,8 +26,34 @@ REQUEST_ID_BYTES_MAX = 128
 """A longer x-request-id is replaced."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class RequestHead(NamedTuple):
+    """A client's head on its way to replicas: all of it that is the same wherever it goes."""
+
+    method: bytes
+    host: bytes
+    """The client's."""
+    lines: bytes
+    """From behind the Host to the request's id."""
+    own_id: bytes
+    """The id that the client gave its request; empty if it gave none."""
+    end: bytes
+    """From behind the id to the empty line."""
+    upgrade: bytes | None
+    """The protocol that the replica is asked for; None: HTTP/1.1 only."""
+
+    def to(self, target: bytes, authority: str | None, request_id: bytes) -> bytes:
+        """Return the bytes to send.
+
+        Args:
+            target: path and query to ask for.
+            authority: the Host to send; None: the client's.
+            request_id: the client's own, or a new one.
+        """
+        host = authority.encode() if authority else self.host
+        return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%b" % (self.method, target, host, self.lines, request_id, self.end)
+
+
+class ResponseHead(NamedTuple):
     """The head of a replica's answer."""
 
     status: int
@@ -49,19 +75,13 @@ def asked_protocol(head: Head) -> bytes | None:
     return upgrade if b"upgrade" in [token.strip() for token in tokens] else None
 
 
-def request_head(
-    head: Head, target: bytes, authority: str | None, peer: str, fresh_id: bytes, *, scheme: bytes, upgrade: bytes | None
-) -> tuple[bytes, bytes]:
-    """Return the head to send to a replica, and the request's id.
+def request_head(head: Head, peer: str, scheme: bytes) -> RequestHead:
+    """Return what of a client's head goes to a replica.
 
     Args:
         head: the client's.
-        target: path and query to ask for.
-        authority: the Host to send; None: the client's.
         peer: the client's address.
-        fresh_id: used if the client sent no x-request-id.
         scheme: what the client speaks: http or https.
-        upgrade: the protocol to ask the replica for; None: HTTP/1.1 only.
     """
     kept: list[tuple[bytes, bytes]] = []
     own: dict[bytes, bytes] = {}
@@ -77,28 +97,23 @@ def request_head(
     host = own.get(b"host", b"")
     forwarded = own.get(b"x-forwarded-for")
     request_id = own.get(b"x-request-id", b"")
-    if not 0 < len(request_id) <= REQUEST_ID_BYTES_MAX:
-        request_id = fresh_id
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method.encode(), target, authority.encode() if authority else host)]
-    lines += [b"%b: %b\r\n" % header for header in kept]
+    lines = [b"%b: %b\r\n" % header for header in kept]
     lines.append(
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n"
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: "
         % (
             forwarded + b", " + peer.encode() if forwarded else peer.encode(),
             own.get(b"x-forwarded-proto", scheme),
             own.get(b"x-forwarded-host", host),
-            request_id,
         )
     )
-    if upgrade is not None:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
+    upgrade = None if head.content_length or head.chunked else asked_protocol(head)
+    end = b"\r\n" if upgrade is None else b"\r\nConnection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
     if head.chunked:
-        lines.append(b"Transfer-Encoding: chunked\r\n\r\n")
+        end += b"Transfer-Encoding: chunked\r\n"
     elif head.content_length is not None:
-        lines.append(b"Content-Length: %d\r\n\r\n" % head.content_length)
-    else:
-        lines.append(b"\r\n")
-    return b"".join(lines), request_id
+        end += b"Content-Length: %d\r\n" % head.content_length
+    own_id = request_id if len(request_id) <= REQUEST_ID_BYTES_MAX else b""
+    return RequestHead(head.method.encode(), host, b"".join(lines), own_id, end + b"\r\n", upgrade)
 
 
 def post_head(host: str, target: str, headers: Sequence[tuple[str, str]], length: int) -> Head:

@@ -6,11 +6,12 @@ another replica only while not one byte of it has been written to any.
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol, cast
 
 from flambeau.gateway.breaker import HEALTHY
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from flambeau.gateway.proxy import Gateway
 
 _NEVER = float("inf")
+_ID_BEGIN = os.urandom(10).hex().encode()
+"""Of every id that this process gives; a counter follows, which is much cheaper than chance for each and as unique."""
+_id_numbers = itertools.count(int.from_bytes(os.urandom(5), "big"))
 _log = logging.getLogger(__name__)
 
 
@@ -96,9 +100,9 @@ class Passage(ABC):
         self._client_blocked = False
         self._status = 0  # of the answer, once it has begun
         self._replica: Replica | None = None
-        self._began = asyncio.get_running_loop().time()
-        service.count(1, self._began)
-        self.deadline = self._began + route.timeout_seconds
+        self._began = now = monotonic()
+        service.count(1, now)
+        self.deadline = now + route.timeout_seconds
 
     # What the gateway calls.
 
@@ -167,7 +171,7 @@ class Passage(ABC):
 
     def _count_failure(self) -> None:
         replica = cast(Replica, self._replica)
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         was = replica.health
         replica.health = was.after_failure(now)
         if replica.health.ejections > was.ejections:
@@ -186,22 +190,24 @@ class Passage(ABC):
         """Count, give everything back, let the next request in."""
         self._over = True
         self.deadline = _NEVER
-        now = asyncio.get_running_loop().time()
-        self.service.numbers.count(status, now - self._began)
-        self.service.count(-1, now)
-        self._gateway.ended(self)
+        now = monotonic()
+        service = self.service
+        service.numbers.count(status, now - self._began)
+        service.count(-1, now)
+        self._gateway.active.discard(self)
         if self._replica is not None:
             self._give_back(self._replica)
 
     def _give_back(self, replica: Replica) -> None:
         replica.in_flight -= 1
-        self.service.in_flight -= 1
-        if self.service.waiting:
-            self._gateway.dispatch_waiting(self.service)
+        service = self.service
+        service.in_flight -= 1
+        if service.waiting:
+            self._gateway.dispatch_waiting(service)
 
     def _touch(self) -> None:
         if not self._client_blocked:
-            self.deadline = asyncio.get_running_loop().time() + self._route.timeout_seconds
+            self.deadline = monotonic() + self._route.timeout_seconds
 
     def _block(self, blocked: bool) -> None:
         """Note that the client does not read: meanwhile its own deadline counts, not ours."""
@@ -210,6 +216,11 @@ class Passage(ABC):
             self.deadline = _NEVER
         else:
             self._touch()
+
+
+def fresh_id() -> bytes:
+    """Return an id for a request that came without one: 32 hexadecimal digits."""
+    return b"%b%012x" % (_ID_BEGIN, next(_id_numbers) & 0xFFFFFFFFFFFF)
 
 
 def _connect_cause(error: OSError | TimeoutError) -> str:

@@ -12,15 +12,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 from flambeau.foundation.http1 import ANSWERED, Connection, Exchange, Head
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.gateway import answers
 from flambeau.gateway.balance import Load, choose
+from flambeau.gateway.breaker import HEALTHY
 from flambeau.gateway.clients import Budget, Nobody
 from flambeau.gateway.document import Document
 from flambeau.gateway.effects import Reply
-from flambeau.gateway.forward import Forward
+from flambeau.gateway.forward import Forward, Known
 from flambeau.gateway.grpc_call import begin_call
 from flambeau.gateway.headers import post_head
 from flambeau.gateway.http2_front import Front, Stream
@@ -67,7 +69,9 @@ class Gateway:
         self.delayed: set[Delayed] = set()
         self.copies_under_way = 0
         self.copies_dropped = 0
-        self._active: set[Passage] = set()
+        self.active: set[Passage] = set()
+        """Requests that have begun and not ended."""
+        self._turn = 0  # tables that were served so far
         self._fronts: set[Front] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -81,7 +85,7 @@ class Gateway:
             self._sweeper.cancel()
         for held in self.delayed:
             held.timer.cancel()
-        for passage in tuple(self._active):
+        for passage in tuple(self.active):
             passage.client.abort()
             passage.on_abort()
         for service in self.services.values():
@@ -108,6 +112,7 @@ class Gateway:
                 self._fail_waiting(service, backend.why_empty or f"backend {name} has no replica")
             self.dispatch_waiting(service)
         self.table = table
+        self._turn += 1
 
     def readings(self) -> list[Reading]:
         """Return the numbers of each backend now, and of requests that found none."""
@@ -125,7 +130,16 @@ class Gateway:
 
     def application(self, head: Head, client: Client) -> Exchange:
         """Begin an HTTP request."""
-        found = self.route(head)
+        known = head.kept
+        if not isinstance(known, Known):
+            head.kept = known = Known()
+        found: Route | Detour | Reply | Miss
+        if known.route is not None and known.turn == self._turn:
+            found = known.route
+        else:
+            found = self.route(head)
+            known.route = found if isinstance(found, Route) and not found.is_drawn else None
+            known.turn = self._turn
         if not isinstance(found, Route) or found.effects is not None:
             return treat(self, head, client, found)
         return self.enter(found, head, client)
@@ -196,7 +210,7 @@ class Gateway:
         backend = service.backend
         if not service.replicas and not backend.hold_seconds:
             return backend.why_empty or f"backend {backend.name} has no replica"
-        if len(self._active) >= IN_FLIGHT_MAX:
+        if len(self.active) >= IN_FLIGHT_MAX:
             return f"the gateway has {IN_FLIGHT_MAX} requests in flight, its most"
         if service.present >= BACKEND_IN_FLIGHT_MAX:
             return f"the backend has {BACKEND_IN_FLIGHT_MAX} requests in flight, its most"
@@ -207,9 +221,9 @@ class Gateway:
 
     def dispatch(self, passage: Passage) -> None:
         """Give a request to the replica that has the fewest in flight, or let it wait for one."""
-        self._active.add(passage)
+        self.active.add(passage)
         service = passage.service
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         index = self._choose(service, passage.tried, now)
         if index is not None:
             replica = service.replicas[index]
@@ -229,12 +243,8 @@ class Gateway:
 
     def dispatch_waiting(self, service: Service) -> None:
         """Give waiting requests to replicas that have room."""
-        while service.waiting and self._choose(service, set(), asyncio.get_running_loop().time()) is not None:
+        while service.waiting and self._choose(service, set(), monotonic()) is not None:
             self.dispatch(service.waiting.popleft())
-
-    def ended(self, passage: Passage) -> None:
-        """Forget a request."""
-        self._active.discard(passage)
 
     def _call(self, head: Head, stream: Stream) -> Exchange:
         return begin_call(self, head, stream)
@@ -251,7 +261,10 @@ class Gateway:
         replicas = service.replicas
         if len(replicas) == 1 and not tried:
             return 0 if not limit or replicas[0].in_flight < limit else None
-        loads = [Load(replica.in_flight, replica.health.is_ejected(now), replica in tried) for replica in replicas]
+        loads = [
+            Load(replica.in_flight, replica.health is not HEALTHY and replica.health.is_ejected(now), replica in tried)
+            for replica in replicas
+        ]
         return choose(loads, self.draw(), limit)
 
     def _fail_waiting(self, service: Service, why: str) -> None:
@@ -260,8 +273,8 @@ class Gateway:
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        for passage in [passage for passage in self._active if passage.deadline <= now]:
+        now = monotonic()
+        for passage in [passage for passage in self.active if passage.deadline <= now]:
             passage.expire()
         for service in self.services.values():
             for replica in service.replicas:

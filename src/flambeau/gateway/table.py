@@ -65,6 +65,8 @@ class Route:
     """Connections to try before a byte of the request is sent."""
     effects: Effects | None = None
     """What else is done to it."""
+    is_drawn: bool = False
+    """Chance had a part in it: the same request may go elsewhere the next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ class Table:
         source = ""
         effects: Effects | None = None
         attempts = 0
+        is_drawn = False
         seen = {(host, request.path)}
         for _ in range(REROUTES_MAX + 1):
             found = self._host(request.host)
@@ -214,6 +217,7 @@ class Table:
             if not rule.shares:
                 return _answer(rule, request, prefix, source, effects)
             share, draw = _choose(rule.shares, draw)
+            is_drawn = is_drawn or len(rule.shares) > 1
             destination = share.destination
             if share.effects is not None:
                 effects = share.effects if effects is None else effects.and_then(share.effects)
@@ -233,7 +237,7 @@ class Table:
                 backend = self.backends[destination.backend]
                 target = rewritten.encode("latin-1") + (b"?" + query if query else b"")
                 seconds = backend.timeout_seconds if timeout is None else timeout
-                return Route(backend, target, authority, seconds, source, attempts or ATTEMPTS_USUAL, effects)
+                return Route(backend, target, authority, seconds, source, attempts or ATTEMPTS_USUAL, effects, is_drawn)
             request = _Request(_bare_host(rewrite.authority or destination.host), rewritten, method, query, headers)
             if (request.host, request.path) in seen:
                 break

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
@@ -170,6 +171,7 @@ class Upstream(asyncio.Protocol):
         "_may_switch",
         "_overhead",
         "_parser",
+        "_paused",
         "_pieces",
         "_receiver",
         "_transport",
@@ -187,6 +189,7 @@ class Upstream(asyncio.Protocol):
         """The request was written whole; until then the connection can't be used for another."""
         self._receiver: Receiver | None = None
         self._parser: httptools.HttpResponseParser | None = None
+        """Of this answer, and of those that follow it on the connection; None once it can't read another."""
         self._headers: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._answer: ResponseHead | None = None
@@ -197,6 +200,7 @@ class Upstream(asyncio.Protocol):
         self._keep_alive = False
         self._may_switch = False
         self._overhead = 0
+        self._paused = False
 
     # What the proxy calls.
 
@@ -216,7 +220,8 @@ class Upstream(asyncio.Protocol):
         self._receiver = receiver
         self._head_only = head_only
         self._may_switch = may_switch
-        self._parser = httptools.HttpResponseParser(self)
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
         self._headers = []
         self._answer = None
         self._informational = self._delivered = self._complete = False
@@ -230,11 +235,13 @@ class Upstream(asyncio.Protocol):
     def pause_reading(self) -> None:
         """Take no more of the answer for now."""
         if not self._transport.is_closing():
+            self._paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take the answer again."""
         if not self._transport.is_closing():
+            self._paused = False
             self._transport.resume_reading()
 
     def cut(self) -> None:
@@ -317,6 +324,11 @@ class Upstream(asyncio.Protocol):
 
     # What the parser calls.
 
+    def on_message_begin(self) -> None:
+        """Refuse bytes behind an answer, which would be taken for a part of the next."""
+        if self._complete:
+            raise ValueError("a second answer")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header; trailers are dropped."""
         if self._answer is None:
@@ -324,8 +336,7 @@ class Upstream(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Read the head; informational answers (100, 103) are passed over."""
-        if self._complete or self._parser is None:
-            raise ValueError("a second answer")
+        assert self._parser is not None, "it calls"
         status = self._parser.get_status_code()
         switches = status == 101 and self._may_switch and any(name.lower() == b"upgrade" for name, _ in self._headers)
         if status < 200 and not switches:
@@ -362,8 +373,9 @@ class Upstream(asyncio.Protocol):
         answer, receiver = self._answer, self._receiver
         if answer is None or receiver is None:
             return
-        body = b"".join(self._pieces)
-        self._pieces.clear()
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
         complete = self._complete
         if complete:
             self._release()
@@ -376,10 +388,12 @@ class Upstream(asyncio.Protocol):
     def _release(self) -> None:
         """Become idle, or close if another request can't follow."""
         self._receiver = None
-        self._parser = None
+        if self._head_only:
+            self._parser = None  # it waits for the body that the head announced
         if self._keep_alive and self.request_sent and not self._transport.is_closing():
-            self._transport.resume_reading()
-            self.idle_since = asyncio.get_running_loop().time()
+            if self._paused:
+                self.resume_reading()
+            self.idle_since = monotonic()
             self.replica.keep(self)
         else:
             self._transport.abort()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, BytesMessage
+from wsproto.events import Request as WebSocketRequest
 
 from flambeau.control.agent.directory import PodDirectory, PodId
 from flambeau.control.store.interface import modify
@@ -163,3 +167,40 @@ async def test_top_and_eviction(cluster: Cluster, kubectl: Kubectl, namespace: s
     )
     assert evicted.status_code == 201
     assert "NotFound" in (await kubectl("get", "pod", "idle", "-n", namespace)).err
+
+
+async def test_ports_in_numbered_channels(cluster: Cluster, namespace: str, pod: str, echo_port: int) -> None:
+    """As the Python client does it: two ports at once, of which one answers nobody."""
+    context = ssl.create_default_context(cafile=str(cluster.home / "pki" / "ca.crt"))
+    token = (cluster.home / "pki" / "token").read_text()
+    closed_port = 1
+    head = WebSocketRequest(
+        host="localhost",
+        target=f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={echo_port},{closed_port}",
+        subprotocols=["v4.channel.k8s.io"],
+        extra_headers=[(b"authorization", f"Bearer {token}".encode())],
+    )
+    socket = WSConnection(ConnectionType.CLIENT)
+    port = int(cluster.server.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+    writer.write(socket.send(head))
+    said: dict[int, bytes] = {}
+    async with asyncio.timeout(KUBECTL_SECONDS_MAX):
+        while said.get(0) != echo_port.to_bytes(2, "little") + b"hello" or b"cannot reach port 1 " not in said.get(3, b""):
+            socket.receive_data(await reader.read(65536))
+            for event in socket.events():
+                if isinstance(event, AcceptConnection):
+                    assert event.subprotocol == "v4.channel.k8s.io"
+                    writer.write(socket.send(BytesMessage(data=b"\0hello")))
+                elif isinstance(event, BytesMessage):
+                    said[event.data[0]] = said.get(event.data[0], b"") + event.data[1:]
+    writer.close()
+    assert said[1] == echo_port.to_bytes(2, "little")
+    assert said[2] == closed_port.to_bytes(2, "little")
+
+
+async def test_ports_that_are_none(cluster: Cluster, namespace: str, pod: str) -> None:
+    upgrade = {"upgrade": "websocket", "connection": "upgrade", "sec_websocket_protocol": "v4.channel.k8s.io", "sec_websocket_key": "eA=="}
+    for ports in ("", "0", "65536", "x", "80,", ",".join(["80"] * 200)):
+        answer = await cluster.api("GET", f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={ports}", **upgrade)
+        assert (answer.status_code, answer.json()["reason"]) == (400, "BadRequest"), ports

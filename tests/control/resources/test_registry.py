@@ -24,7 +24,7 @@ def test_every_kind_knows_its_fields(kind: Kind) -> None:
 
 
 def test_names_people_type() -> None:
-    names = [name for kind in KINDS.all() for name in (kind.plural, kind.singular, *kind.short_names)]
+    names = [name for kind in KINDS.all() for name in {kind.plural, kind.singular, *kind.short_names}]
     assert {"isvc", "po", "ns", "sa", "cm", "svc", "ev", "vs", "gw", "rev"} <= set(names)
     twice = {name for name in names if names.count(name) > 1}
     assert twice == {"services", "service"}, "the core group's come first in discovery; Knative's are reached as ksvc"

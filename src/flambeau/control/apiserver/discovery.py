@@ -23,7 +23,10 @@ _WRITE_VERBS = ("create", "delete", "deletecollection", "patch", "update")
 _READ_VERBS = ("get", "list", "watch")
 
 
-_SUBRESOURCE_KINDS = {"scale": {"group": scale.GROUP, "version": scale.VERSION, "kind": "Scale"}}
+_SUBRESOURCE_KINDS = {
+    "scale": {"group": scale.GROUP, "version": scale.VERSION, "kind": "Scale"},
+    "eviction": {"group": "policy", "version": "v1", "kind": "Eviction"},
+}
 """What a subresource answers with, where it is no object of its resource's kind."""
 
 
@@ -103,6 +106,14 @@ def _aggregated(item: _Resource) -> dict[str, Any]:
             for name, verbs in item.subresources
         ]
     return result
+
+
+def roots(kinds: Registry) -> list[str]:
+    """Return the paths that ``/`` lists."""
+    versions = [(group, version) for group, resources in _groups(kinds).items() if group for version in _versions(resources)]
+    below = [path for group, version in versions for path in (f"/apis/{group}", f"/apis/{group}/{version}")]
+    fixed = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+    return sorted({*fixed, *below})
 
 
 def core_versions() -> Object:

@@ -39,6 +39,8 @@ def parse(raw_path: str) -> ResourcePath | None:
     about_namespace_itself = len(rest) <= 2 or (len(rest) == 3 and rest[2] in _NAMESPACE_SUBRESOURCES)
     if rest[0] == "namespaces" and not about_namespace_itself:
         namespace, rest = rest[1], rest[2:]
+    if rest[2:3] == ["proxy"]:  # what follows is the path behind it
+        rest = rest[:3]
     if len(rest) > 3:
         return None
     plural, name, subresource = [*rest, "", ""][:3]

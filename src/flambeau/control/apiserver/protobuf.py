@@ -27,7 +27,8 @@ class _Field:
 
     name: str
     type: str
-    """string, bytes, int, bool, time, string-map, bytes-map, or the name of a message."""
+    """string, bytes, int, int-above-0 (Go writes 0 where there is none), bool, time, int-or-string, string-map, bytes-map, or the name
+    of a message."""
     repeated: bool = False
 
 
@@ -85,6 +86,22 @@ _MESSAGES: dict[str, dict[int, _Field]] = {
         7: _Field("fieldPath", "string"),
     },
     "LocalObjectReference": {1: _Field("name", "string")},
+    "Service": {1: _Field("metadata", "ObjectMeta"), 2: _Field("spec", "ServiceSpec")},
+    "ServiceSpec": {
+        1: _Field("ports", "ServicePort", repeated=True),
+        2: _Field("selector", "string-map"),
+        3: _Field("clusterIP", "string"),
+        4: _Field("type", "string"),
+        10: _Field("externalName", "string"),
+    },
+    "ServicePort": {
+        1: _Field("name", "string"),
+        2: _Field("protocol", "string"),
+        3: _Field("port", "int"),
+        4: _Field("targetPort", "int-or-string"),
+        5: _Field("nodePort", "int-above-0"),
+    },
+    "Eviction": {1: _Field("metadata", "ObjectMeta"), 2: _Field("deleteOptions", "DeleteOptions")},
     "HorizontalPodAutoscaler": {1: _Field("metadata", "ObjectMeta"), 2: _Field("spec", "HorizontalPodAutoscalerSpec")},
     "HorizontalPodAutoscalerSpec": {  # of autoscaling/v1, which kubectl autoscale writes
         1: _Field("scaleTargetRef", "CrossVersionObjectReference"),
@@ -121,6 +138,10 @@ _MESSAGES: dict[str, dict[int, _Field]] = {
 }
 
 
+_HINTS = {"Pod": "kubectl exec runs a command beside a container's own; kubectl apply -f takes a whole pod"}
+"""For kinds that only kubectl debug sends."""
+
+
 def decode(body: bytes) -> Object:
     """Return the object in a protobuf body, as its JSON would be.
 
@@ -145,7 +166,7 @@ def _decode_envelope(envelope: bytes) -> Object:
     names = {number: value.decode() for number, _, value in _fields(type_meta) if isinstance(value, bytes)}
     api_version, kind = names.get(1, ""), names.get(2, "")
     if kind not in _MESSAGES:
-        raise InvalidInput(f"cannot read a protobuf body of kind {kind!r}", hint="send JSON")
+        raise InvalidInput(f"cannot read a protobuf body of kind {kind!r}", hint=_HINTS.get(kind, "send JSON"))
     return {"apiVersion": api_version, "kind": kind, **_message(kind, raw)}
 
 
@@ -169,15 +190,19 @@ def _message(name: str, data: bytes) -> dict[str, Any]:
 
 
 def _scalar(field: _Field, wire: int, value: int | bytes) -> Any:
-    if field.type in ("int", "bool"):
+    if field.type in ("int", "int-above-0", "bool"):
         if wire != _WIRE_VARINT or isinstance(value, bytes):
             raise ValueError(f"field {field.name} is no number")
+        if field.type == "int-above-0":
+            return value or None
         return bool(value) if field.type == "bool" else value - (1 << 64) if value >> 63 else value
     data = _bytes(field, wire, value)
     if field.type == "string":
         return data.decode()
     if field.type == "time":
         return _time(data)
+    if field.type == "int-or-string":
+        return _int_or_string(data)
     return _message(field.type, data)
 
 
@@ -193,6 +218,14 @@ def _map_entry(type_name: str, data: bytes) -> tuple[str, str]:
         if isinstance(value, bytes):
             key, item = (value, item) if number == 1 else (key, value)
     return key.decode(), base64.b64encode(item).decode() if type_name == "bytes-map" else item.decode()
+
+
+def _int_or_string(data: bytes) -> int | str:
+    values = {number: value for number, _, value in _fields(data)}
+    number, text = values.get(2, 0), values.get(3, b"")
+    if values.get(1) and isinstance(text, bytes):
+        return text.decode()
+    return number if isinstance(number, int) else 0
 
 
 def _time(data: bytes) -> str | None:

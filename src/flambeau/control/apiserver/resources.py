@@ -18,10 +18,11 @@ from flambeau.control.apiserver.queries import ListQuery, WriteQuery
 from flambeau.control.apiserver.reads import Target
 from flambeau.control.apiserver.status import NotBuilt, Subject
 from flambeau.control.apiserver.streams import Streams
-from flambeau.control.apiserver.upgrades import commands, takeover
+from flambeau.control.apiserver.upgrades import commands, port_channels, takeover
 from flambeau.control.apiserver.upgrades.channels import SPDY_PROTOCOLS, WEBSOCKET_PROTOCOLS, SpdyChannels, WebSocketChannels
 from flambeau.control.apiserver.upgrades.commands import CommandQuery
 from flambeau.control.apiserver.upgrades.pipes import BarePipe, WebSocketPipe
+from flambeau.control.apiserver.upgrades.port_channels import ChannelForward
 from flambeau.control.apiserver.upgrades.port_forward import SPDY_PROTOCOL, WEBSOCKET_PROTOCOL, PortForward
 from flambeau.control.apiserver.upgrades.takeover import Connection, UpgradeAnswer
 from flambeau.control.apiserver.watch import watch
@@ -35,7 +36,9 @@ from flambeau.foundation.tasks import TaskOwner
 
 _LATER: dict[str, str | None] = {
     "attach": "kubectl logs -f shows what it writes, kubectl exec runs a command beside it",
-    "proxy": None,
+    "ephemeralcontainers": "kubectl exec runs a command beside the container's own, with all that this machine has",
+    "proxy": "kubectl port-forward reaches a pod's ports, and an InferenceService answers at its status.url",
+    "resize": "change spec.predictor of the InferenceService: a new revision takes over",
     "token": "the token of the kubeconfig is the only one there is",
     "binding": None,
     "finalize": None,
@@ -154,9 +157,14 @@ class Resources:
         address = (pod.get("status") or {}).get("podIP")
         if not address:
             raise NotReady(f"pod {target.path.name} has no address yet: it isn't running")
-        offer = takeover.agree(request, websocket=(WEBSOCKET_PROTOCOL,), spdy=(SPDY_PROTOCOL,))
+        offer = takeover.agree(request, websocket=(WEBSOCKET_PROTOCOL, port_channels.PROTOCOL), spdy=(SPDY_PROTOCOL,))
+        by_channel = offer.protocol == port_channels.PROTOCOL
+        ports = port_channels.ports_in(request.query_params.getlist("ports")) if by_channel else ()
 
         async def session(connection: Connection) -> None:
+            if by_channel:
+                await ChannelForward(WebSocketPipe(connection), address, ports).run()
+                return
             pipe = WebSocketPipe(connection) if offer.websocket else BarePipe(connection)
             await PortForward(pipe, address).run()
 
@@ -291,8 +299,8 @@ def _verb(method: str, path: ResourcePath, kind: Kind) -> _Verb:
     else:
         verbs = _OBJECT_VERBS if path.name else _COLLECTION_VERBS
     if kind.read_only and method not in _READING:
-        hint = "it is made from an InferenceService: apply one" if method == "POST" else "change the object that owns it"
-        raise NotAllowed(f"{kind.id} is read-only", hint=hint)
+        made = "it is made from an InferenceService: apply one" if method == "POST" else "change the object that owns it"
+        raise NotAllowed(f"{kind.id} is read-only", hint=kind.instead_of_writing or made)
     if method not in verbs:
         raise NotAllowed(f"{method} is not allowed here", hint=f"allowed are {', '.join(verbs)}")
     return verbs[method]

@@ -108,6 +108,7 @@ class ApiServer:
             Route("/healthz", self._ready),
             Route("/readyz", self._ready),
             Route("/version", self._version),
+            Route("/", self._root),
             Route("/api", self._core),
             Route("/apis", self._groups),
             Route("/api/{version}", self._resource_list),
@@ -130,6 +131,9 @@ class ApiServer:
 
     async def _version(self, _: Request) -> Response:
         return json_answer(discovery.version_info())
+
+    async def _root(self, _: Request) -> Response:
+        return json_answer({"paths": discovery.roots(self._kinds)})
 
     async def _core(self, request: Request) -> Response:
         return self._discovered(request, discovery.core_versions(), core=True)

@@ -28,6 +28,8 @@ def _containers(field: str) -> Column:
 _POD_COLUMNS = (_containers("name"), _containers("image"), Column("Selector", _selector, wide=True))
 _SCHEMA = object_schema({"spec": ANYTHING, "status": ANYTHING})
 
+_INSTEAD = "apply an InferenceService; flambeau rollout restart|undo|status NAME rolls it, spec.predictor.minReplicas scales it"
+
 DEPLOYMENT = Kind(
     group="apps",
     versions=("v1",),
@@ -45,6 +47,7 @@ DEPLOYMENT = Kind(
     ),
     schema=_SCHEMA,
     read_only=True,
+    instead_of_writing=_INSTEAD,
 )
 
 REPLICA_SET = Kind(
@@ -64,4 +67,5 @@ REPLICA_SET = Kind(
     ),
     schema=_SCHEMA,
     read_only=True,
+    instead_of_writing=_INSTEAD,
 )

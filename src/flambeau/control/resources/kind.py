@@ -103,6 +103,8 @@ class Kind:
     """There is a ``/status`` subresource: writes to the object leave status alone, and the other way round."""
     read_only: bool = False
     """Users can't write it; controllers can."""
+    instead_of_writing: str = ""
+    """What a user is told to do who tries; empty where it is to write the InferenceService that the object is made from."""
     default: Callable[[Object], None] = field(default=_no_defaults)
     """Fill in defaults in place, at admission."""
     check: Callable[[Object, Object | None], Review] = field(default=_no_checks)

@@ -50,4 +50,5 @@ NODE = Kind(
     ),
     schema=object_schema({"spec": ANYTHING, "status": ANYTHING}),
     read_only=True,
+    instead_of_writing="this machine is the only node: flambeau up and its end are all that happens to it",
 )

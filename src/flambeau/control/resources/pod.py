@@ -11,9 +11,12 @@ from flambeau.control.resources.fields.words import ANYTHING, an_object
 from flambeau.control.resources.kind import Column, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.object_schema import object_schema
+from flambeau.control.resources.pod_contract import NODE_NAME
 from flambeau.control.resources.pod_template import containers_with_paths, image_warnings, no_effect_warning
 from flambeau.foundation.timestamps import parse_rfc3339
 
+_AS_IT_IS = {"nodeName": NODE_NAME, "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "securityContext": {}}
+"""What clients write although it is so anyway."""
 _ENDED_PHASES = ("Succeeded", "Failed")
 
 
@@ -122,7 +125,7 @@ def _check(pod: Object, _: Object | None) -> Review:
     spec = find(pod, "spec")
     if not isinstance(spec, dict):
         return Review()
-    warnings = list(no_effect_warning(spec, "spec"))
+    warnings = list(no_effect_warning({name: value for name, value in spec.items() if _AS_IT_IS.get(name) != value}, "spec"))
     for container, path in containers_with_paths(spec, "spec"):
         warnings += image_warnings(container, path)
     return Review((), tuple(warnings))

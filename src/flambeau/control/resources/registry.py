@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flambeau.control.resources.cluster_only import CLUSTER_ONLY
 from flambeau.control.resources.cluster_storage_container import CLUSTER_STORAGE_CONTAINER
 from flambeau.control.resources.config_map import CONFIG_MAP
 from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
@@ -125,5 +126,6 @@ KINDS = Registry(
         VIRTUAL_SERVICE,
         HTTP_ROUTE,
         ISTIO_GATEWAY,
+        *CLUSTER_ONLY,
     )
 )

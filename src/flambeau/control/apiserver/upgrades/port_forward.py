@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from flambeau.control.apiserver.upgrades.pipes import READ_BYTES_MAX, Pipe
 from flambeau.control.apiserver.upgrades.spdy import Data, Ended, Event, Opened, Pinged, Spdy
-from flambeau.control.apiserver.upgrades.takeover import broken
+from flambeau.control.apiserver.upgrades.takeover import Connection, broken
 from flambeau.foundation.tasks import TaskOwner
 
 SPDY_PROTOCOL = "portforward.k8s.io"
@@ -15,7 +15,7 @@ WEBSOCKET_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 CONNECTIONS_MAX = 256
 """Connections through one port-forward at once."""
 CONNECT_SECONDS_MAX = 10.0
-_PIECES_MAX = 16
+PIECES_MAX = 16
 """Pieces of one connection that wait to be written to the pod; further ones hold up the whole port-forward."""
 
 
@@ -24,7 +24,7 @@ class _Forward:
     """One connection of the user's."""
 
     error_stream: int
-    waiting: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(_PIECES_MAX))
+    waiting: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(PIECES_MAX))
     """What goes to the pod; an empty piece is the end."""
 
 
@@ -84,13 +84,12 @@ class PortForward:
         self._tasks.start(f"port {port}", self._forward(stream, forward, int(port)))
 
     async def _forward(self, stream: int, forward: _Forward, port: int) -> None:
-        try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(self._address, port), CONNECT_SECONDS_MAX)
-        except (OSError, TimeoutError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else "no answer"
-            await self._end(stream, forward, f"cannot reach port {port} of the pod at {self._address}: {why}")
+        connection = await connect(self._address, port)
+        if isinstance(connection, str):
+            await self._end(stream, forward, connection)
             return
-        sending = self._tasks.start(f"to port {port}", _send(forward.waiting, writer))
+        reader, writer = connection
+        sending = self._tasks.start(f"to port {port}", send_pieces(forward.waiting, writer))
         try:
             while piece := await reader.read(READ_BYTES_MAX):
                 await self._pipe.write(self._spdy.say(stream, piece))
@@ -113,7 +112,17 @@ class PortForward:
             return
 
 
-async def _send(waiting: asyncio.Queue[bytes], writer: asyncio.StreamWriter) -> None:
+async def connect(address: str, port: int) -> Connection | str:
+    """Return a connection to a pod's port, or a sentence for the client that says why there is none."""
+    try:
+        return await asyncio.wait_for(asyncio.open_connection(address, port), CONNECT_SECONDS_MAX)
+    except (OSError, TimeoutError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "no answer"
+        return f"cannot reach port {port} of the pod at {address}: {why}"
+
+
+async def send_pieces(waiting: asyncio.Queue[bytes], writer: asyncio.StreamWriter) -> None:
+    """Write what arrives in a queue, until an empty piece or the end of the connection."""
     try:
         while piece := await waiting.get():
             writer.write(piece)

@@ -31,6 +31,8 @@ from flambeau.control.resources.pod_ports import entry_container, http_port
 from flambeau.control.resources.service import SERVICE
 
 REVISION_UID_LABEL = "serving.knative.dev/revisionUID"
+ROLLOUT_ANNOTATION = "deployment.kubernetes.io/revision"
+"""The number that ``kubectl rollout history`` shows."""
 _LOCAL_GATEWAY = f"knative-local-gateway.istio-system.{CLUSTER_DOMAIN}"
 
 
@@ -98,7 +100,10 @@ def revision_view(revision: Object) -> View:
     replica_set = _object(REPLICA_SET, f"{name}-{digest}", pod, spec, counts)
     rolling = {"progressDeadlineSeconds": 600, "revisionHistoryLimit": 0, "strategy": {"type": "RollingUpdate"}}
     status = {**counts, "updatedReplicas": wanted, "unavailableReplicas": max(0, wanted - ready), "conditions": _rollout(revision)}
-    return View(DEPLOYMENT, _object(DEPLOYMENT, name, pod, {**spec, **rolling}, status), (View(REPLICA_SET, replica_set),))
+    deployment = _object(DEPLOYMENT, name, pod, {**spec, **rolling}, status)
+    for obj in (deployment, replica_set):
+        obj["metadata"]["annotations"] = {ROLLOUT_ANNOTATION: "1"}  # a new template is a new revision, with a Deployment of its own
+    return View(DEPLOYMENT, deployment, (View(REPLICA_SET, replica_set),))
 
 
 def _newest_by_base(revisions: Iterable[Object]) -> dict[str, Object]:

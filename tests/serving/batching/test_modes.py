@@ -224,7 +224,7 @@ async def test_continuous_batching_streams_each_step_and_new_requests_join(tmp_p
             replies[name] = Recorder()
             served.queue.submit(steps(count, name), replies[name])
         assert [await reply.text() for reply in replies.values()] == ["t4", "t2", "t3"]
-        assert [b"".join(reply.chunks) for reply in replies.values()] == [b"t1t2t3", b"t1", b"t1t2"]
+        assert [b"".join(reply.parts) for reply in replies.values()] == [b"t1t2t3", b"t1", b"t1t2"]
         assert served.queue.pending == served.queue.in_flight == 0
         assert len(served.pool.workers()) == 1
 
@@ -243,7 +243,7 @@ async def test_continuous_batching_survives_a_raise_and_a_client_that_has_gone(t
     async with serving(write_model(tmp_path, GENERATES, batch_size=2, continuous_batching=True)) as served:
         failing, gone = Recorder(), Recorder()
         ticket = served.queue.submit(steps(1_000_000, "gone"), gone)
-        await until(lambda: gone.chunks)
+        await until(lambda: gone.parts)
         served.queue.cancel(ticket)
         await until(lambda: served.queue.in_flight == 0)
         served.queue.submit(steps(99, "failing"), failing)
@@ -285,7 +285,7 @@ async def test_sequences_in_continuous_batches_keep_their_order_and_end_with_an_
             headers = (("ts_request_sequence_id", talk),)
             served.queue.submit(replace(steps(count, str(number)), headers=headers), replies[-1])
         last = [await reply.text() for reply in replies]
-        told = [b"".join(reply.chunks).decode() + text for reply, text in zip(replies, last, strict=True)]
+        told = [b"".join(reply.parts).decode() + text for reply, text in zip(replies, last, strict=True)]
         assert told == ["long2long1long0", "long1long0", "short1short0", "long0"]
         # The answer's header has ended "short": its place is another's.
         other = Recorder()
@@ -347,7 +347,7 @@ async def test_async_requests_stream_fail_and_are_late_alone(tmp_path: Path) -> 
         pid = served.pid
         assert b"no such prompt" in (await failing.wait()).body
         await streaming.wait()
-        assert streaming.chunks == [b"a", b"b"]
+        assert streaming.parts == [b"a", b"b"]
         answer = await late.wait()
         assert answer.status == 504
         assert b"gave no answer within 0.3 s (responseTimeout); the request was cancelled" in answer.body

@@ -62,8 +62,8 @@ async def door(model: Model) -> AsyncIterator[tuple[str, int]]:
 async def test_parts_go_out_as_they_come() -> None:
     def play(reply: Reply) -> None:
         reply.begin(HEAD)
-        reply.chunk(b"one ")
-        reply.chunk(b"two ")
+        reply.chunks([b"one "])
+        reply.chunks([b"two "])
         reply.answer(Answer(200, None, b"three"))
 
     async with door(Model(play)) as (host, port), httpx2.AsyncClient() as client:
@@ -76,7 +76,7 @@ async def test_parts_go_out_as_they_come() -> None:
 async def test_a_failure_after_the_first_part_cuts_the_answer() -> None:
     def play(reply: Reply) -> None:
         reply.begin(HEAD)
-        reply.chunk(b"one ")
+        reply.chunks([b"one "])
         reply.answer(Answer(500, None, b"Worker died.", (), "InternalServerException"))
 
     async with door(Model(play)) as (host, port), httpx2.AsyncClient() as client:
@@ -93,7 +93,7 @@ async def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatc
 
     def play(reply: Reply) -> None:
         if not model.cancelled.is_set():
-            reply.chunk(b"x" * 100_000)
+            reply.chunks([b"x" * 100_000])
             asyncio.get_running_loop().call_soon(play, reply)
 
     model = Model(begin)

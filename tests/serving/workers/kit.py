@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import textwrap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +46,7 @@ class Recorder:
 
     answers: list[Answer] = field(default_factory=list)
     heads: list[Answer] = field(default_factory=list)
-    chunks: list[bytes] = field(default_factory=list)
+    parts: list[bytes] = field(default_factory=list)
     _told: asyncio.Event = field(default_factory=asyncio.Event)
 
     def answer(self, answer: Answer) -> None:
@@ -56,8 +56,8 @@ class Recorder:
     def begin(self, head: Answer) -> None:
         self.heads.append(head)
 
-    def chunk(self, data: bytes) -> None:
-        self.chunks.append(data)
+    def chunks(self, parts: Sequence[bytes]) -> None:
+        self.parts += parts
 
     async def wait(self) -> Answer:
         """Return the one answer."""

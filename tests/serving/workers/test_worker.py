@@ -18,7 +18,7 @@ from flambeau.serving.workers import worker
 from flambeau.serving.workers.failure import Exit
 from flambeau.serving.workers.link import ChildLink, Kind
 from flambeau.serving.workers.machine import Limits
-from flambeau.serving.workers.messages import answers_message, part_text
+from flambeau.serving.workers.messages import Progress, answers_message, parts_message
 from flambeau.serving.workers.starter import OnExit, WorkerProcess
 from tests.serving.workers.kit import Recorder, serving, until, write_model
 
@@ -78,17 +78,17 @@ async def answer_to(tmp_path: Path, script: Script) -> Recorder:
 async def test_a_streamed_answer_comes_in_parts(tmp_path: Path) -> None:
     def script(child: ChildLink) -> None:
         while (frame := child.receive()) is not None and frame.kind is Kind.BATCH:
-            child.send(Kind.CHUNK, part_text(0, Answer(202, "text/plain", b"", (("a", "b"),), phrase="Soon")), [b"one"])
-            child.send(Kind.CHUNK, part_text(0, None), [b"two"])
+            child.send(Kind.CHUNK, *parts_message([Progress(0, Answer(202, "text/plain", b"", (("a", "b"),), phrase="Soon"), [b"one"])]))
+            child.send(Kind.CHUNK, *parts_message([Progress(0, None, [b"", b"two", b"three"])]))
             child.send(Kind.ANSWERS, *answers_message([Answer(200, None, b"end")]))
 
     reply = await answer_to(tmp_path, script)
     assert reply.heads == [Answer(202, "text/plain", b"", (("a", "b"),), phrase="Soon")]
-    assert reply.chunks == [b"one", b"two"]
+    assert reply.parts == [b"one", b"", b"two", b"three"]
     assert reply.answers[0].body == b"end"
 
 
-@pytest.mark.parametrize("text", [b"[1]", b"[]", b"[0, 200]", b"{}", b"no json"])
+@pytest.mark.parametrize("text", [b"[[1, [4]]]", b"[]", b"[[0, [3]]]", b"[[0, [4], 200]]", b"{}", b"no json"])
 async def test_a_part_that_fits_no_job_costs_the_worker_its_life(tmp_path: Path, text: bytes) -> None:
     def script(child: ChildLink) -> None:
         while (frame := child.receive()) is not None and frame.kind is Kind.BATCH:
@@ -96,7 +96,7 @@ async def test_a_part_that_fits_no_job_costs_the_worker_its_life(tmp_path: Path,
 
     reply = await answer_to(tmp_path, script)
     assert reply.answers[0].status == 500
-    assert reply.chunks == []
+    assert reply.parts == []
 
 
 @pytest.mark.parametrize(

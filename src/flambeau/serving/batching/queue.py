@@ -12,7 +12,7 @@ How to use it::
     await pool.stop(grace_seconds=30)
 
 ``reply.answer(Answer)`` is called exactly once for each accepted job, on the loop, unless the ticket was cancelled; of a streamed
-answer ``reply.begin`` once and ``reply.chunk`` any number of times before. There is no task and no future a request. A ``deadline`` is
+answer ``reply.begin`` once and ``reply.chunks`` any number of times before. There is no task and no future a request. A ``deadline`` is
 the client's clock (loop time); the execution limit (responseTimeout) and the load limit (startupTimeout) are the workers' and live in
 the pool.
 
@@ -54,11 +54,11 @@ class Reply(Protocol):
         ...
 
     def begin(self, head: Answer) -> None:
-        """Take status and headers of a streamed answer (its body is empty); called once, before the first ``chunk``."""
+        """Take status and headers of a streamed answer (its body is empty); called once, before the first ``chunks``."""
         ...
 
-    def chunk(self, data: bytes) -> None:
-        """Take a part of a streamed answer; the rest follows as ``answer``."""
+    def chunks(self, parts: Sequence[bytes]) -> None:
+        """Take parts of a streamed answer that came together; the rest follows as ``answer``."""
         ...
 
 
@@ -315,10 +315,10 @@ class QueuedBatch:
         if not self.tickets[index].done:
             self.tickets[index].reply.begin(head)
 
-    def chunk(self, index: int, data: bytes) -> None:
-        """Hand a part of one answer out."""
+    def chunks(self, index: int, parts: Sequence[bytes]) -> None:
+        """Hand parts of one answer out."""
         if not self.tickets[index].done:
-            self.tickets[index].reply.chunk(data)
+            self.tickets[index].reply.chunks(parts)
 
     def lost(self, failure: Failure) -> None:
         """Answer every job with how the worker died; none is run again. 507, as TorchServe has it, where memory ran out."""

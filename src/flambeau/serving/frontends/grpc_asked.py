@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from http import HTTPStatus
@@ -99,16 +99,16 @@ class Asked:
     def begin(self, head: Answer) -> None:
         """Take the head of a streamed answer: gRPC has no place for it."""
 
-    def chunk(self, data: bytes) -> None:
-        """Take a part of a streamed answer."""
-        self._waiting_bytes += len(data)
+    def chunks(self, parts: Sequence[bytes]) -> None:
+        """Take parts of a streamed answer; each is a message of its own."""
+        self._waiting_bytes += sum(map(len, parts))
         if self._waiting_bytes > PARTS_BYTES_WAITING_MAX:
             self._parts.clear()
             self.let_go()
             text = f"the client did not take the answer's parts as fast as the model made them: over {PARTS_BYTES_WAITING_MAX} bytes waited"
             self.answer(Answer(HTTPStatus.TOO_MANY_REQUESTS, None, text.encode(), (), "ServiceUnavailableException"))
             return
-        self._parts.append(data)
+        self._parts += parts
         self._woken.set()
 
     async def parts(self) -> AsyncGenerator[bytes, None]:

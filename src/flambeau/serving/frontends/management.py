@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 from flambeau.foundation.errors import FlambeauError, Internal, InvalidInput, NotAllowed, NotReady
 from flambeau.serving.dataplane import DataPlane
@@ -127,7 +128,7 @@ class _Waiting:
     def begin(self, head: Answer) -> None:
         """A description is not streamed."""
 
-    def chunk(self, data: bytes) -> None:
+    def chunks(self, parts: Sequence[bytes]) -> None:
         """A description is not streamed."""
 
 

@@ -16,7 +16,7 @@ from flambeau.serving.workers.child_logs import FORMATTER
 from flambeau.serving.workers.continuous import CLIENT_GONE
 from flambeau.serving.workers.execution import Parts, SendPart, answer_of, item_of
 from flambeau.serving.workers.link import ChildLink, Kind
-from flambeau.serving.workers.messages import jobs_of, metrics_buffers, numbered_answers_message, numbers_of, part_text
+from flambeau.serving.workers.messages import Progress, jobs_of, metrics_buffers, numbered_answers_message, numbers_of, parts_message
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +75,9 @@ class Asynchronous:
         """Answer one request and tell the front."""
         FORMATTER.job.set(job)  # this task has a context of its own, and what it starts inherits it
         try:
-            answer = await self._answer(job, lambda _, head, body: self._link.send(Kind.CHUNK, part_text(number, head), [body]))
+            answer = await self._answer(
+                job, lambda _, head, part: self._link.send(Kind.CHUNK, *parts_message([Progress(number, head, [part])]))
+            )
         except asyncio.CancelledError:
             if self._stop.is_set():
                 raise

@@ -35,10 +35,10 @@ from flambeau.serving.workers.messages import (
     jobs_of,
     load_failure_text,
     metrics_buffers,
-    part_text,
     signature_text,
     spec_of,
 )
+from flambeau.serving.workers.part_sender import PartSender
 from flambeau.serving.workers.warmup import warm_up
 
 _log = logging.getLogger(__name__)
@@ -176,17 +176,15 @@ class BatchByBatch:
     def serve(self) -> None:
         """Answer batches until the front says stop or is gone."""
         link, service, spec = self._link, self._service, self._spec
-
-        def send_part(index: int, head: Answer | None, body: bytes) -> None:
-            link.send(Kind.CHUNK, part_text(index, head), [body])
-
+        parts = PartSender(link)
         while True:
             frame = link.receive()
             if frame is None or frame.kind is Kind.STOP:
                 return
             assert frame.kind is Kind.BATCH, f"a loaded worker cannot have {frame.kind.name}"
             FORMATTER.jobs = jobs = jobs_of(frame.text, frame.body)
-            answers = run_batch(service, spec, jobs, time.perf_counter, send_part)
+            answers = run_batch(service, spec, jobs, time.perf_counter, parts.send)
+            parts.flush()
             FORMATTER.jobs = ()
             link.send(Kind.ANSWERS, *answers_message(answers), before=metrics_buffers(service.take_updates()))
 

@@ -18,7 +18,7 @@ from flambeau.serving.model import Answer, Job, Method, ModelSpec, Protocol
 from flambeau.serving.workers.child_logs import FORMATTER
 from flambeau.serving.workers.execution import BAD_REQUEST, Item, Parts, answer_of, item_of, run_batch
 from flambeau.serving.workers.link import ChildLink, Kind
-from flambeau.serving.workers.messages import jobs_of, metrics_buffers, numbered_answers_message, numbers_of, part_text
+from flambeau.serving.workers.messages import Progress, jobs_of, metrics_buffers, numbered_answers_message, numbers_of, parts_message
 
 CLIENT_GONE = Answer(499, None, b"the client has gone")
 """Frees the place of a job for which nobody waits; nobody reads it."""
@@ -63,6 +63,8 @@ class Continuous:
         self._running: dict[int, _Running] = {}
         self._next_number = 0
         self._done: list[tuple[int, Answer]] = []
+        self._progress: list[Progress] = []
+        """What a step gave for requests that are not done."""
 
     def answer(self, job: Job) -> Answer:
         """Answer one request alone, to its end; its parts go nowhere."""
@@ -109,7 +111,7 @@ class Continuous:
             return
         parts = None
         if item.protocol is Protocol.TORCHSERVE:
-            parts = Parts([item], self._spec, lambda _, head, body: self._link.send(Kind.CHUNK, part_text(number, head), [body]))
+            parts = Parts([item], self._spec, lambda _, head, part: self._progress.append(Progress(number, head, [part])))
         self._running[number] = _Running(item, parts)
 
     def _admitted(self, job: Job) -> Item | Answer:
@@ -141,6 +143,9 @@ class Continuous:
             if answer is not None:
                 del self._running[number]
                 self._done.append((number, answer))
+        if self._progress:
+            self._link.send(Kind.CHUNK, *parts_message(self._progress))
+            self._progress.clear()
 
     def _done_with(self, index: int, each: _Running, outcome: Outcome) -> Answer | None:
         """Hand on what a step gave for one request; return its answer if it is done."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -216,30 +216,53 @@ def numbers_of(text: bytes) -> list[int]:
         raise BrokenFrame(f"numbers of jobs cannot be read: {error}") from error
 
 
-def part_text(index: int, head: Answer | None) -> bytes:
-    """Return what goes before a part of a job's streamed answer.
+@dataclass(slots=True)
+class Progress:
+    """Parts of one job's streamed answer."""
 
-    Args:
-        index: the job's place in the batch.
-        head: status and headers, with the first part only.
-    """
-    return orjson.dumps([index] if head is None else [index, head.status, head.content_type, head.headers, head.phrase])
+    index: int
+    """The job's place in the batch; of a shared worker, its number."""
+    head: Answer | None
+    """Status and headers, an answer without a body: with the job's first part only."""
+    parts: list[bytes]
 
 
-def part_of(text: bytes) -> tuple[int, Answer | None]:
-    """Return the place in the batch that a part is about, and with the first part its head: an answer without a body.
+def parts_message(progress: Iterable[Progress]) -> tuple[bytes, list[bytes]]:
+    """Return parts of jobs' answers as text (index, sizes of the parts, then the head if there is one) and bodies."""
+    told: list[tuple[object, ...]] = []
+    bodies: list[bytes] = []
+    for each in progress:
+        head = each.head
+        said = () if head is None else (head.status, head.content_type, head.headers, head.phrase)
+        told.append((each.index, list(map(len, each.parts)), *said))
+        bodies.append(b"".join(each.parts))
+    return orjson.dumps(told), bodies
+
+
+def parts_of(text: bytes, body: bytes | memoryview) -> list[Progress]:
+    """Return the parts of answers that a frame brought.
 
     Raises:
-        BrokenFrame: the text is not of the form.
+        BrokenFrame: the text is not of the form, or does not fit the body.
     """
+    found: list[Progress] = []
+    at = 0
     try:
-        index, *head = orjson.loads(text)
-        if not head:
-            return int(index), None
-        status, content_type, headers, phrase = head
-        return int(index), Answer(status, content_type, b"", _pairs(headers), phrase=phrase)
+        for index, sizes, *said in orjson.loads(text):
+            head = None
+            if said:
+                status, content_type, headers, phrase = said
+                head = Answer(status, content_type, b"", _pairs(headers), phrase=phrase)
+            parts = []
+            for size in sizes:
+                parts.append(bytes(body[at : at + size]))
+                at += size
+            found.append(Progress(int(index), head, parts))
     except (ValueError, TypeError) as error:
-        raise BrokenFrame(f"a part of the worker's answer cannot be read: {error}") from error
+        raise BrokenFrame(f"parts of the worker's answers cannot be read: {error}") from error
+    if at != len(body) or not found:
+        raise BrokenFrame(f"the worker sent parts of {at} bytes in a frame of {len(body)}")
+    return found
 
 
 def metrics_text(updates: Sequence[MetricUpdate]) -> bytes:

@@ -12,7 +12,7 @@ from flambeau.serving.model import ModelSpec
 from flambeau.serving.workers import machine
 from flambeau.serving.workers.link import BrokenFrame, Frame, Kind
 from flambeau.serving.workers.machine import Action, Event, State
-from flambeau.serving.workers.messages import batch_message, numbered_answers_of, numbers_text, part_of
+from flambeau.serving.workers.messages import batch_message, numbered_answers_of, numbers_text, parts_of
 from flambeau.serving.workers.worker import Batch, Overseer, Worker
 
 _TAKES_WORK = (State.IDLE, State.BUSY)
@@ -82,17 +82,19 @@ class SharedWorker(Worker):
             batch.answered([answer])
 
     def _progressed(self, frame: Frame) -> None:
-        """Hand on a part of an answer, or tell the worker that nobody waits for it."""
-        number, head = part_of(frame.text)
-        batch = self._flown(number)
+        """Hand on parts of answers, or tell the worker that nobody waits for them."""
+        progress = [(self._flown(each.index), each) for each in parts_of(frame.text, frame.body)]
         self._step(Event.PROGRESSED)
-        if batch.abandoned:
+        abandoned = [each.index for batch, each in progress if batch.abandoned]
+        if abandoned:
             assert self._link is not None
-            self._link.send(Kind.CANCEL, numbers_text([number]))
-            return
-        if head is not None:
-            batch.begin(0, head)
-        batch.chunk(0, bytes(frame.body))
+            self._link.send(Kind.CANCEL, numbers_text(abandoned))
+        for batch, each in progress:
+            if each.index in abandoned:
+                continue
+            if each.head is not None:
+                batch.begin(0, each.head)
+            batch.chunks(0, each.parts)
 
     def _flown(self, number: int) -> Batch:
         try:

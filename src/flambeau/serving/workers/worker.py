@@ -23,7 +23,7 @@ from flambeau.serving.workers.messages import (
     batch_message,
     load_failure_of,
     metrics_of,
-    part_of,
+    parts_of,
     signature_of,
     spec_text,
 )
@@ -54,8 +54,8 @@ class Batch(Protocol):
         """Take status and headers of a job's streamed answer, before its first part."""
         ...
 
-    def chunk(self, index: int, data: bytes) -> None:
-        """Take a part of a job's streamed answer."""
+    def chunks(self, index: int, parts: Sequence[bytes]) -> None:
+        """Take parts of a job's streamed answer."""
         ...
 
     def lost(self, failure: Failure) -> None:
@@ -277,20 +277,22 @@ class Worker:
             self._link_lost(error.message)
 
     def _progressed(self, frame: Frame) -> None:
-        """Hand on a part of an answer; the worker has its response timeout anew."""
+        """Hand on parts of answers; the worker has its response timeout anew."""
         batch = self._batch
         assert batch is not None, "a busy worker has a batch"
         try:
-            index, head = part_of(frame.text)
-            if not 0 <= index < len(batch.jobs):
-                raise BrokenFrame(f"the worker sent a part of answer {index} to a batch of {len(batch.jobs)}")
+            progress = parts_of(frame.text, frame.body)
+            wrong = next((each.index for each in progress if not 0 <= each.index < len(batch.jobs)), None)
+            if wrong is not None:
+                raise BrokenFrame(f"the worker sent a part of answer {wrong} to a batch of {len(batch.jobs)}")
         except BrokenFrame as error:
             self._link_lost(error.message)
             return
         self._step(Event.PROGRESSED)
-        if head is not None:
-            batch.begin(index, head)
-        batch.chunk(index, bytes(frame.body))
+        for each in progress:
+            if each.head is not None:
+                batch.begin(each.index, each.head)
+            batch.chunks(each.index, each.parts)
 
     def _answered(self, frame: Frame) -> None:
         """Take a batch's answers; the next batch is on its way to the worker before they are handed on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flambeau.foundation.errors import FlambeauError, InvalidInput, NotReady, TooLarge, WorkerLost
@@ -173,9 +173,9 @@ class _Step:
     def begin(self, head: Answer) -> None:
         """A node's status and headers are nobody's: the workflow's answer has its own."""
 
-    def chunk(self, data: bytes) -> None:
-        """Take a part of an answer that is streamed."""
-        self.streamed_bytes += len(data)
-        self.parts.append(data)
+    def chunks(self, parts: Sequence[bytes]) -> None:
+        """Take parts of an answer that is streamed."""
+        self.streamed_bytes += sum(map(len, parts))
+        self.parts += parts
         if self.streamed_bytes > STREAMED_BYTES_MAX:
             self.run.fail(NotReady(f"node {self.node.name} streams more than {STREAMED_BYTES_MAX} bytes", reason="NodeFailed"))

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from flambeau.foundation import tasks
 from flambeau.foundation.tasks import TaskOwner
 
 
@@ -59,3 +60,25 @@ async def test_a_task_that_ignores_cancellation_is_named_and_left(caplog: pytest
     assert "room/stubborn ignored its cancellation" in caplog.text
     release.set()
     await task
+
+
+async def test_work_that_never_ends_is_begun_again(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.0)
+    begun: list[int] = []
+    at_last = asyncio.Event()
+
+    async def work() -> None:
+        begun.append(len(begun))
+        if begun[-1] == 0:
+            raise ValueError("no")
+        if begun[-1] == 2:
+            at_last.set()
+            await asyncio.Event().wait()
+
+    owner = TaskOwner("room")
+    with caplog.at_level(logging.ERROR):
+        owner.keep("loop", work)
+        await asyncio.wait_for(at_last.wait(), 5)
+    await owner.close()
+    assert begun == [0, 1, 2]
+    assert ["failed" in caplog.messages[0], "ended" in caplog.messages[1], len(caplog.messages)] == [True, True, 2]

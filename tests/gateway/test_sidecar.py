@@ -250,6 +250,28 @@ async def test_what_is_no_batch_passes_by(world: World, models: list[Model]) -> 
     assert world.gateway.budget.take(64 * 1024 * 1024), "everything was given back"
 
 
+async def test_json_that_is_nested_too_deep_fails_alone(world: World, models: list[Model]) -> None:
+    model = models[0]
+    model.open = False
+    serve(world, model, batcher=Batcher(size_max=3, wait_seconds=30))
+    batcher = world.gateway.services[NAME].sidecar.batcher  # type: ignore[union-attr]
+    assert batcher is not None
+    first = asyncio.create_task(world.client.ask(post(0)))
+    await until(lambda: len(model.calls) == 1)
+    deep = b'{"instances": [%s]}' % (b"[" * 500 + b"]" * 500)
+    head = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(deep)
+    poison = asyncio.create_task(world.client.ask(head + deep))
+    await until(lambda: batcher.members == 2)
+    others = [asyncio.create_task(world.client.ask(post(number))) for number in (1, 2)]
+    refused = await poison
+    assert (refused.status, "nested too deep" in said(refused)["error"]) == (400, True)
+    await until(lambda: len(model.calls) == 3)
+    model.release()
+    assert [said(await each)["predictions"] for each in (first, *others)] == [[0], [2], [4]]
+    assert (batcher.members, batcher.under_way) == (0, 0)
+    assert world.gateway.budget.take(64 * 1024 * 1024), "everything was given back"
+
+
 async def test_a_client_that_leaves_costs_the_others_nothing(world: World, models: list[Model]) -> None:
     model = models[0]
     model.open = False

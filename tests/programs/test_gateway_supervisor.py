@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import ssl
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from flambeau.foundation.errors import Unavailable
 from flambeau.programs.gateway_supervisor import GatewayAddress, GatewaySupervisor, GatewayTls
 from tests.fixtures.certificates import make_certificate
+from tests.fixtures.waiting import until
 
 
 def free_port() -> int:
@@ -56,3 +59,33 @@ async def test_a_bad_certificate_is_told(tmp_path: Path) -> None:
     address = GatewayAddress("127.0.0.1", free_port(), GatewayTls(tmp_path / "tls.crt", tmp_path / "tls.crt"))
     with pytest.raises(Unavailable, match="cannot serve TLS with certificate"):
         await GatewaySupervisor(tmp_path, address).start()
+
+
+async def test_a_gateway_that_cannot_come_back_at_once_comes_back_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    address = GatewayAddress("127.0.0.1", free_port())
+    supervisor = GatewaySupervisor(tmp_path, address)
+    await supervisor.start()
+    try:
+        assert supervisor.pid is not None
+        with socket.socket() as thief:
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            os.kill(supervisor.pid, signal.SIGKILL)
+            await until(lambda: can_bind(thief, address.port))
+            thief.listen()
+            await until(lambda: caplog.text.count("the gateway does not start") >= 2, 30)
+        await until(lambda: supervisor.pid is not None and answers(address.port), 30)
+    finally:
+        await supervisor.stop()
+
+
+def can_bind(thief: socket.socket, port: int) -> bool:
+    try:
+        thief.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

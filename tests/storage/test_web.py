@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -21,7 +22,9 @@ from flambeau.storage import download, web_client
 from flambeau.storage.cache import Cache
 from flambeau.storage.credentials import from_environment, from_secrets
 from flambeau.storage.fetch import fetch
+from flambeau.storage.git import commit_of
 from flambeau.storage.model import Credentials
+from flambeau.storage.uri import GitUri
 from tests.fixtures.faulty_proxy import FaultyProxy
 from tests.fixtures.web_stores import Answer, Asked, GitStore, HdfsStore, HubStore, WebStore
 
@@ -320,6 +323,45 @@ async def test_a_revision_of_git_is_cloned_once(repositories: Path, cache: Cache
             await fetch(uri, cache=cache, credentials=NOBODY)
     assert "hush" not in str(caught.value)
     assert not list(cache.folder("staging").iterdir())
+
+
+async def test_a_branch_is_not_taken_for_one_whose_name_ends_alike(repositories: Path, cache: Cache) -> None:
+    bare = repositories / "model.git"
+    first = git_says(bare, "rev-parse", "v1^{commit}")
+    for name in ("refs/heads/x/main", "refs/heads/v2", "refs/remotes/origin/HEAD"):
+        git_says(bare, "update-ref", name, first)
+    with GitStore(repositories) as store:
+        for revision, weights in (("", b"v2"), ("@main", b"v2"), ("@v2", b"v1"), ("@x/main", b"v1")):
+            fetched = await fetch(f"{store.url}/model.git{revision}", cache=cache, credentials=NOBODY)
+            assert contents(fetched.path) == {"weights": weights}, revision
+            assert await commit_of(GitUri(f"{store.url}/model.git", revision.removeprefix("@")), NOBODY) == git_says(
+                bare, "rev-parse", "v1^{commit}" if weights == b"v1" else "main"
+            )
+
+
+async def test_a_password_for_git_follows_no_redirect(cache: Cache, make_secret: MakeSecret) -> None:
+    class Elsewhere(WebStore):
+        def answer(self, asked: Asked) -> Answer:
+            return Answer(302, b"", {"Location": f"{thief.url}{asked.path}?{urlencode(asked.query)}"})
+
+    with WebStore() as thief, Elsewhere() as store:
+        credentials = from_secrets([make_secret({"GIT_USERNAME": "me", "GIT_PASSWORD": "hush"})])
+        with pytest.raises(Unavailable):
+            await fetch(f"{store.url}/model.git", cache=cache, credentials=credentials)
+        assert thief.asked == []
+
+
+async def test_a_redirect_to_where_a_machine_keeps_credentials_is_not_followed(cache: Cache) -> None:
+    class Elsewhere(WebStore):
+        def answer(self, asked: Asked) -> Answer:
+            return Answer(302, b"", {"Location": "http://169.254.169.254/latest/meta-data/iam"})
+
+    with Elsewhere() as store, pytest.raises(Unavailable, match="link-local"):
+        await fetch(f"{store.url}/m.pt", cache=cache, credentials=NOBODY)
+
+
+def git_says(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_json_of_headers_is_checked() -> None:

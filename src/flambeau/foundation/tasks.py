@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+AGAIN_SECONDS = 2.0
+"""Before work that is never to end, and did, is begun again."""
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +43,23 @@ class TaskOwner:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def keep(self, name: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
+        """Run work that is never to end: where it fails or returns all the same, that is logged and it is begun again.
+
+        Raises:
+            RuntimeError: the owner is closed.
+        """
+        return self.start(name, self._again_and_again(name, work))
+
+    async def _again_and_again(self, name: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        while True:
+            try:
+                await work()
+                _log.error("task %s/%s ended, which it never should; it begins again in %.0f s", self._name, name, AGAIN_SECONDS)
+            except Exception:
+                _log.exception("task %s/%s failed; it begins again in %.0f s", self._name, name, AGAIN_SECONDS)
+            await asyncio.sleep(AGAIN_SECONDS)
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -7,12 +7,14 @@ inputs. What can't be read as such a request is sent as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+RANK_MAX = 64
+"""Dimensions of a tensor. A product of the thousands that a body has room for would take seconds."""
 _CREDENTIALS = (b"authorization", b"cookie", b"x-api-key")
 
 
@@ -50,16 +52,25 @@ def part_of(path: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes) ->
     if found is None:
         return None
     rows, shape = found
-    return Part(orjson.dumps([path.decode("latin-1"), sorted(who), shape], option=orjson.OPT_SORT_KEYS), rows, content)
+    likeness = _written([path.decode("latin-1"), sorted(who), shape], option=orjson.OPT_SORT_KEYS)
+    return None if likeness is None else Part(likeness, rows, content)
 
 
-def merged(parts: Sequence[Part]) -> bytes:
-    """Return the body of one request for all parts, which are alike."""
+def _written(content: Any, option: int = 0) -> bytes | None:
+    """Return JSON; None where it is nested deeper than can be written: four times as deep can be read."""
+    try:
+        return orjson.dumps(content, option=option)
+    except orjson.JSONEncodeError:
+        return None
+
+
+def merged(parts: Sequence[Part]) -> bytes | None:
+    """Return the body of one request for all parts, which are alike; None where one of them is nested too deep to be written again."""
     if len(parts) == 1:
-        return orjson.dumps(parts[0].content)
+        return _written(parts[0].content)
     first = parts[0].content
     if "instances" in first:
-        return orjson.dumps({**first, "instances": [row for part in parts for row in part.content["instances"]]})
+        return _written({**first, "instances": [row for part in parts for row in part.content["instances"]]})
     rows = sum(part.rows for part in parts)
     inputs = [
         {
@@ -69,7 +80,7 @@ def merged(parts: Sequence[Part]) -> bytes:
         }
         for index, each in enumerate(first["inputs"])
     ]
-    return orjson.dumps({**{name: value for name, value in first.items() if name != "id"}, "inputs": inputs})
+    return _written({**{name: value for name, value in first.items() if name != "id"}, "inputs": inputs})
 
 
 def split(body: bytes, parts: Sequence[Part], batch_id: str) -> list[bytes] | None:
@@ -91,10 +102,9 @@ def split(body: bytes, parts: Sequence[Part], batch_id: str) -> list[bytes] | No
         predictions = content.get("predictions")
         if not isinstance(predictions, list) or len(predictions) != rows:
             return None
-        return [
-            orjson.dumps({**content, "message": "", "batchId": batch_id, "predictions": predictions[begin:end]})
-            for begin, end in _ranges(parts)
-        ]
+        return _all_written(
+            {**content, "message": "", "batchId": batch_id, "predictions": predictions[begin:end]} for begin, end in _ranges(parts)
+        )
     outputs = content.get("outputs")
     if not isinstance(outputs, list) or not all(_is_shared(output, rows) for output in outputs):
         return None
@@ -103,8 +113,18 @@ def split(body: bytes, parts: Sequence[Part], batch_id: str) -> list[bytes] | No
         own = {**content, "outputs": [_slice(output, begin, end, rows) for output in outputs]}
         if "id" in part.content:
             own["id"] = part.content["id"]
-        shares.append(orjson.dumps(own))
-    return shares
+        shares.append(own)
+    return _all_written(shares)
+
+
+def _all_written(contents: Iterable[Any]) -> list[bytes] | None:
+    written = []
+    for content in contents:
+        body = _written(content)
+        if body is None:
+            return None
+        written.append(body)
+    return written
 
 
 def _v1(content: dict[str, Any]) -> tuple[int, Any] | None:
@@ -124,7 +144,7 @@ def _v2(content: dict[str, Any]) -> tuple[int, Any] | None:
         if not isinstance(each, dict) or not isinstance(each.get("data"), list) or not each["data"]:
             return None
         shape = each.get("shape")
-        if not isinstance(shape, list) or not shape or any(type(size) is not int or size <= 0 for size in shape):
+        if not isinstance(shape, list) or not 0 < len(shape) <= RANK_MAX or any(type(size) is not int or size <= 0 for size in shape):
             return None
         is_nested = isinstance(each["data"][0], list)
         if len(each["data"]) != (shape[0] if is_nested else math.prod(shape)):
@@ -149,7 +169,7 @@ def _is_shared(output: Any, rows: int) -> bool:
     if not isinstance(output, dict) or not isinstance(output.get("data"), list):
         return False
     shape = output.get("shape")
-    if not isinstance(shape, list) or not shape or any(type(size) is not int for size in shape) or shape[0] != rows:
+    if not isinstance(shape, list) or not 0 < len(shape) <= RANK_MAX or any(type(size) is not int for size in shape) or shape[0] != rows:
         return False
     return len(output["data"]) in (rows, math.prod(shape))
 

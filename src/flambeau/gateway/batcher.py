@@ -209,6 +209,9 @@ class Batch:
             return
         first = self._members[0]
         body = merged(self._parts)
+        if body is None:
+            self._part_ways()
+            return
         head = whole_head(first.head, body)
         head.headers = [header for header in head.headers if header[0].lower() != b"accept-encoding"]  # the answer is to be shared out
         client = Nobody(gateway.budget, self._answer, first.client.peer)
@@ -218,6 +221,22 @@ class Batch:
             route = replace(route, timeout_seconds=min(limit, route.timeout_seconds))
         self._passage = Forward(gateway, service, route, head, client)
         send_whole(gateway, self._passage, body)
+
+    def _part_ways(self) -> None:
+        """Let each go on by itself, since one of them is nested too deep; who is that, and alone, is told."""
+        if len(self._members) == 1:
+            self._answer(
+                Answer(400, answers.headers(400), answers.error("the request's JSON is nested too deep to be put into a batch"), 0.0)
+            )
+            return
+        alone = list(zip(self._members, self._parts, strict=True))
+        self._members, self._parts = [], []
+        self._batcher.members -= len(alone)
+        self._end()
+        for member, part in alone:
+            batch = Batch(self._batcher, self.key)
+            batch.add(member, part)
+            batch.send()
 
     def lost(self) -> None:
         """Cancel what nobody waits for any more."""

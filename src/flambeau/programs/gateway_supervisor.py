@@ -93,7 +93,7 @@ class GatewaySupervisor:
         self._folder.mkdir(parents=True, exist_ok=True)
         if not await self._adopt():
             await self._launch()
-        self._tasks.start("keep", self._keep())
+        self._tasks.keep("keep", self._keep)
 
     async def stop(self) -> None:
         """Drain the gateway and wait for its end; killed when it takes too long."""
@@ -119,11 +119,18 @@ class GatewaySupervisor:
 
     async def _launch(self) -> None:
         log = self._folder / "gateway.log"
-        log.write_bytes(b"")
         command = [sys.executable, "-m", "flambeau.programs.gateway", *self._address.flags, "--home", str(self._home)]
-        self._process, self._record = start_detached(command, environment=os.environ, directory=self._folder, log=log)
-        self._record.save(self._folder / "process.json")
-        write_atomically(self._folder / "address.json", orjson.dumps(self._address.flags))
+        try:
+            log.write_bytes(b"")
+            self._process, self._record = start_detached(command, environment=os.environ, directory=self._folder, log=log)
+        except OSError as error:
+            raise Unavailable(f"cannot start the gateway: {error}", reason="GatewayFailed") from error
+        try:
+            self._record.save(self._folder / "process.json")
+            write_atomically(self._folder / "address.json", orjson.dumps(self._address.flags))
+        except OSError as error:
+            await self._end()  # a gateway that nobody could adopt later would keep the port
+            raise Unavailable(f"cannot write down the gateway's process: {error}", reason="GatewayFailed") from error
         deadline = asyncio.get_running_loop().time() + START_SECONDS_MAX
         while b"gateway ready" not in log.read_bytes():
             if self._process.poll() is not None or asyncio.get_running_loop().time() > deadline:
@@ -136,9 +143,9 @@ class GatewaySupervisor:
         """Start the gateway again whenever it ends."""
         pause = 0.1
         while True:
-            assert self._record is not None
-            await _ended(self._record, self._process)
-            _log.error("the gateway ended; starting it again", extra={"fields": {"pid": self._record.pid}})
+            if self._record is not None:  # there is none after a start that failed
+                await _ended(self._record, self._process)
+                _log.error("the gateway ended; starting it again", extra={"fields": {"pid": self._record.pid}})
             await asyncio.sleep(pause)
             try:
                 await self._launch()
@@ -172,10 +179,11 @@ async def _ended(record: ProcessRecord, child: subprocess.Popen[bytes] | None) -
     gone = asyncio.Event()
     loop.add_reader(handle, gone.set)
     try:
-        if record.is_alive():
+        is_ours = child is not None and child.poll() is None  # its pid is nobody else's until we wait for it
+        if is_ours or record.is_alive():
             await gone.wait()
         if child is not None:
-            child.poll()
+            child.wait()
     finally:
         loop.remove_reader(handle)
         os.close(handle)

@@ -64,10 +64,14 @@ async def commit_of(uri: GitUri, credentials: Credentials) -> str:
     """Return the commit that a revision names now; raises what ``clone`` raises."""
     wanted = uri.revision or "HEAD"
     listing = await _git(("ls-remote", "--", uri.url, wanted, f"{wanted}^{{}}"), uri, credentials, seconds_max=ANSWER_SECONDS_MAX)
-    commits = [line.partition("\t")[0] for line in listing.splitlines()]
-    if not commits or len(commits[-1]) < _COMMIT_CHARACTERS:
+    commits = {name: commit for commit, _, name in (line.partition("\t") for line in listing.splitlines())}
+    # Git lists whatever ends in the name, such as the branch of/main for main. A branch goes before a tag, as in a clone, and the commit
+    # that an annotated tag leads to before the tag itself.
+    names = (f"refs/heads/{wanted}", f"refs/tags/{wanted}^{{}}", f"refs/tags/{wanted}") if uri.revision else ("HEAD",)
+    commit = next((commits[name] for name in names if name in commits), "")
+    if len(commit) < _COMMIT_CHARACTERS:
         raise NotFound(f"cannot read {uri}: it has no branch or tag {wanted}", hint="check the name after the @", reason="NoObjects")
-    return commits[-1]  # an annotated tag is listed first as itself, then as the commit it leads to
+    return commit
 
 
 async def _git(arguments: tuple[str, ...], uri: GitUri, credentials: Credentials, *, seconds_max: float) -> str:
@@ -135,6 +139,7 @@ def _environment(credentials: Credentials, bundle: str) -> dict[str, str]:
     if password:
         login = base64.b64encode(f"{user}:{password}".encode()).decode()
         settings["http.extraHeader"] = f"Authorization: Basic {login}"  # in the environment, so that no process list shows it
+        settings["http.followRedirects"] = "false"  # git would take the header along to another host
     if bundle:
         settings["http.sslCAInfo"] = bundle
     numbered = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(settings)}

@@ -18,6 +18,7 @@ import httpx2
 from flambeau.foundation.errors import Conflict, Denied, FlambeauError, InvalidInput, NotFound, Unavailable
 from flambeau.storage.model import RemoteFile
 from flambeau.storage.place import address_of
+from flambeau.storage.uri import is_link_local
 
 CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 15.0
@@ -160,6 +161,8 @@ class WebClient:
         schemes = urlsplit(url).scheme, urlsplit(target).scheme
         if schemes[1] not in ("http", "https") or schemes == ("https", "http"):
             raise self._refused(what, f"it redirects to {schemes[1] or 'nothing'}:, which is not followed")
+        if is_link_local(urlsplit(target).hostname or ""):
+            raise self._refused(what, "it redirects to a link-local address, which is not followed")
         return target
 
     def _answered(self, answer: httpx2.Response, url: str, what: str) -> FlambeauError:

@@ -197,3 +197,23 @@ async def test_a_pod_is_held_back_until_each_was_tried(bench: Bench, tmp_path: P
     await bench.until(lambda noted: noted.get("a", Loaded("", 0)).error)
     await until(lambda: not held_back(), SECONDS_MAX)
     assert seen == {"", "its server answers; TrainedModels still to load: a"}
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "[{",
+        "3",
+        '[3, {"modelName": "m"}, {"modelName": "m", "modelSpec": 3}, {"modelName": ["m"], "modelSpec": {"storageUri": "file:///x"}}]',
+        '[{"modelName": "../../../m", "modelSpec": {"storageUri": "file:///x"}}, {"modelName": "..", "modelSpec": {}}]',
+    ],
+)
+async def test_a_config_that_somebody_wrote_by_hand_harms_nothing(bench: Bench, tmp_path: Path, listed: str) -> None:
+    current = await bench.world.store.get(CONFIG)
+    await bench.world.store.update({**current, "data": {"models.json": listed}})
+    pod = await bench.world.store.get(POD)
+    odd = {"flambeau.dev/trained-models": '{"../../m": {"uri": "x", "run": 0}, "n": 3}'}
+    await bench.world.store.update({**pod, "metadata": {**pod["metadata"], "annotations": odd}})
+    await bench.want(good=folder(tmp_path / "good", "m.mar"))
+    assert list(await bench.until(lambda noted: noted.get("good"))) == ["good"]
+    assert [call for call in bench.server.asked if "good" not in call] == []

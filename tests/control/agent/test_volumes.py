@@ -66,6 +66,13 @@ def test_a_volume_that_cannot_be_here_says_so() -> None:
     assert caught.value.reason == "VolumeNotSupported"
 
 
+@pytest.mark.parametrize("name", ["..", "a/b", "../../elsewhere", "/etc"])
+def test_the_name_of_a_volume_leads_nowhere(name: str) -> None:
+    pod = {"metadata": {"namespace": "n"}, "spec": {"volumes": [{"name": name, "emptyDir": {}}]}}
+    with pytest.raises(InvalidInput, match="no name of a volume"):
+        mounts_for(pod, {"volumeMounts": [{"name": name, "mountPath": "/data"}]}, Path("/pods/n_p_u"))
+
+
 def test_a_mount_without_its_volume_says_so() -> None:
     with pytest.raises(InvalidInput, match='"absent"'):
         mounts_for({"spec": {}}, {"volumeMounts": [{"name": "absent", "mountPath": "/x"}]}, HERE)

@@ -79,6 +79,19 @@ class TestTheFile:
         with pytest.raises(Unavailable, match=r"store\.db"):
             SqliteStore.open(path)
 
+    async def test_a_file_that_was_damaged_in_the_middle(self, tmp_path: Path) -> None:
+        path = tmp_path / "store.db"
+        store = await open_store(path)
+        for number in range(50):
+            await store.create(config(name=f"c{number}", text="x" * 5000))
+        store.close()
+        with path.open("r+b") as file:
+            file.seek(path.stat().st_size // 2)
+            file.write(b"\xff" * 20_000)
+        with pytest.raises(Unavailable, match=r"store\.db is of no use") as caught:
+            SqliteStore.open(path)
+        assert "move it away and apply your objects again" in str(caught.value)
+
     def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="No such file"):
             SqliteStore.open(tmp_path / "nowhere" / "store.db")

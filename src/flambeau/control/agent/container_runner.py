@@ -31,6 +31,8 @@ MESSAGE_LINES = 3
 """Of a log, in the message about an exit."""
 MEMORY_LOOK_SECONDS = 0.5
 """Between two looks at what a container with a memory limit uses."""
+DEFECT_PAUSE_SECONDS = 5.0
+"""Before probes that failed by a defect go on."""
 HOOK_SECONDS_MAX = 600.0
 """How long a hook may take; before a stop, never longer than the pod's grace."""
 
@@ -223,6 +225,8 @@ class ContainerRunner:
             child, record = launching.start(plan, self._directory)
         except FlambeauError as error:
             return machine.SpawnFailed(launching.waiting_reason(error), str(error))
+        except OSError as error:  # the disk refused a note about the pod
+            return machine.SpawnFailed("RunContainerError", f"cannot start {self.name}: {error}")
         self._watch(Leader(record, child))
         await self._tell_limits()
         if hook := find(self._container, "lifecycle", "postStart"):
@@ -364,3 +368,8 @@ class ContainerRunner:
             self.put(machine.FetchFailed("Internal", f"the fetch failed by a defect: {error!r}"))
         elif task == "probe":
             self._believe(Verdict(False, "Internal", f"a probe of {self.name} failed by a defect: {error!r}"))
+            self._probing = self._tasks.start(f"{self.name}/probe", self._ask_on())
+
+    async def _ask_on(self) -> None:
+        await self._clock.sleep(DEFECT_PAUSE_SECONDS)
+        await self._ask_for_ever()

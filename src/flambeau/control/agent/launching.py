@@ -16,7 +16,7 @@ from flambeau.control.agent import environment, logs
 from flambeau.control.agent.cluster_names import addresses_of, lead, lead_home
 from flambeau.control.agent.directory import PodDirectory
 from flambeau.control.agent.images import Command, command_for
-from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE
+from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE, Leader
 from flambeau.control.agent.status import is_asked, server_container
 from flambeau.control.agent.volumes import Keys, Mount, Source, mounts_for, rewrite
 from flambeau.control.resources.kind import Key, Object
@@ -51,7 +51,10 @@ async def plan(pod: Object, container: Object, directory: PodDirectory, address:
         FlambeauError: it can't run here; its reason is the container's waiting reason.
     """
     mounts = mounts_for(pod, container, directory.path)
-    await _fill(mounts, pod, container, address, store)
+    try:
+        await _fill(mounts, pod, container, address, store)
+    except OSError as error:
+        raise Unavailable(f"cannot prepare the volumes: {error}", reason="RunContainerError") from error
     sources = {source: await _read(store, pod, *source) for source in environment.sources_of(container)}
     own = environment.variables(pod, container, sources, address=address)
     places = {mount.path: str(mount.place) for mount in mounts}
@@ -106,13 +109,17 @@ def start(plan: Plan, directory: PodDirectory) -> tuple[subprocess.Popen[bytes],
     Raises:
         Unavailable: reason RunContainerError; the system refused.
     """
-    log = logs.begin(directory.path, plan.container)
-    directory.termination_log(plan.container).unlink(missing_ok=True)
     try:
+        log = logs.begin(directory.path, plan.container)
+        directory.termination_log(plan.container).unlink(missing_ok=True)
         child, record = start_detached(plan.command.argv, environment=plan.environment, directory=directory.work, log=log)
     except OSError as error:
         raise Unavailable(f"cannot start {plan.command.argv[0]}: {error.strerror or error}", reason="RunContainerError") from error
-    directory.write_record(plan.container, record)
+    try:
+        directory.write_record(plan.container, record)
+    except OSError as error:
+        Leader(record, child).kill()  # a process that no later agent would know must not stay
+        raise Unavailable(f"cannot write down {plan.container}'s process: {error.strerror}", reason="RunContainerError") from error
     return child, record
 
 

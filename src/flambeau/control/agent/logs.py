@@ -53,8 +53,12 @@ def is_too_long(path: Path) -> bool:
 
 
 def cut(path: Path) -> None:
-    """Begin a log anew, its old content kept beside it. Blocks; what is written between copying and cutting is lost."""
-    shutil.copyfile(path, path.with_name(path.name + ".1"))
+    """Begin a log anew, its old content kept beside it if the disk has room. Blocks; what is written between the two is lost."""
+    kept = path.with_name(path.name + ".1")
+    try:
+        shutil.copyfile(path, kept)
+    except OSError:
+        kept.unlink(missing_ok=True)  # on a full disk the log itself is what has to go
     os.truncate(path, 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
 
 from flambeau.control.agent.addresses import Addresses
@@ -78,12 +79,12 @@ class Agent:
         await asyncio.to_thread(release_abandoned, self._around.cache, [id.uid for id in pods])
         await asyncio.to_thread(self._trained_models.release_abandoned, [id.uid for id in pods])
         await register(self._around.store, self._around.clock)
-        self._watches.start("pods", self._follow_pods())
-        self._watches.start("claims", self._claims.run())
+        self._watches.keep("pods", self._follow_pods)
+        self._watches.keep("claims", self._claims.run)
         self._watches.start("trained models", self._trained_models.run())
-        self._watches.start("serviceaccounts", self._follow_inputs("serviceaccounts"))
-        self._watches.start("secrets", self._follow_inputs("secrets"))
-        self._watches.start("configmaps", self._follow_inputs("configmaps"))
+        self._watches.keep("serviceaccounts", partial(self._follow_inputs, "serviceaccounts"))
+        self._watches.keep("secrets", partial(self._follow_inputs, "secrets"))
+        self._watches.keep("configmaps", partial(self._follow_inputs, "configmaps"))
 
     async def stop(self, kill_pods: bool) -> None:
         """Stop working.
@@ -120,7 +121,10 @@ class Agent:
 
     async def _follow_pods(self) -> None:
         async for event in follow(self._around.store, "pods", clock=self._around.clock):
-            self._note_pod(event)
+            try:
+                self._note_pod(event)
+            except Exception:  # one pod that nobody foresaw must not keep the others from being run
+                _log.exception("cannot take on pod %s", PodId.of(event.object))
 
     def _note_pod(self, event: Event) -> None:
         runner = self._runners.get(PodId.of(event.object))

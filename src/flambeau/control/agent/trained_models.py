@@ -81,7 +81,7 @@ class TrainedModels:
         Cancel: what servers have loaded stays loaded; a load that runs is begun again by the next agent.
         """
         try:
-            await asyncio.gather(self._follow_pods(), self._follow_configs())
+            await asyncio.gather(self._tasks.keep("pods", self._follow_pods), self._tasks.keep("configs", self._follow_configs))
         finally:
             await self._tasks.close()
 

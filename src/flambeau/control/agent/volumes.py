@@ -88,6 +88,8 @@ def _mount(pod: Mapping[str, Any], mount: Mapping[str, Any], volumes: Mapping[st
         raise InvalidInput(f'mount {path} names the volume "{name}", which the pod does not have', reason="VolumeNotFound")
     if name == MODEL_VOLUME:
         return Mount(path, directory / "mnt" / "models", Source.MODEL)
+    if "/" in name or not is_safe_relative(name):
+        raise InvalidInput(f'mount {path}: "{name}" is no name of a volume', reason="InvalidVolume")
     root = directory / "volumes" / name
     inside = str(mount.get("subPath") or "").strip("/")
     if ".." in inside.split("/"):

@@ -75,7 +75,7 @@ class HorizontalScaler:
 
     async def start(self) -> None:
         """Begin."""
-        self._tasks.start("ticks", self._run())
+        self._tasks.keep("ticks", self._run)
 
     async def stop(self) -> None:
         """End; the wishes stay in the store."""
@@ -97,8 +97,9 @@ class HorizontalScaler:
         """
         services = {INFERENCE_SERVICE.key(each): each for each in (await self._store.list(INFERENCE_SERVICE.id)).items}
         revisions = [each for each in (await self._store.list(REVISION.id)).items if _is_active(each)]
+        stored = {HORIZONTAL_POD_AUTOSCALER.key(each): each for each in (await self._store.list(HORIZONTAL_POD_AUTOSCALER.id)).items}
         for revision in revisions:
-            await self._keep(revision, services)
+            await self._keep(revision, services, stored)
         autoscalers = (await self._store.list(HORIZONTAL_POD_AUTOSCALER.id)).items
         by_deployment = {(each["metadata"]["namespace"], f"{each['metadata']['name']}-deployment"): each for each in revisions}
         if autoscalers:
@@ -107,20 +108,17 @@ class HorizontalScaler:
             for autoscaler in autoscalers:
                 target = (autoscaler["metadata"]["namespace"], find(autoscaler, "spec", "scaleTargetRef", "name"))
                 if target in by_deployment:
-                    await self._decide(autoscaler, by_deployment[target], pods, rates)
+                    await self._decide_or_tell(autoscaler, by_deployment[target], pods, rates)
         present = {each["metadata"]["uid"] for each in autoscalers}
         self._remembered = {uid: each for uid, each in self._remembered.items() if uid in present}
 
-    async def _keep(self, revision: Object, services: dict[Key, Object]) -> None:
+    async def _keep(self, revision: Object, services: dict[Key, Object], there: dict[Key, Object]) -> None:
         """Make, change or remove the autoscaler of a revision as its InferenceService says."""
         metadata = revision["metadata"]
         labels = metadata.get("labels") or {}
         service = services.get(Key(INFERENCE_SERVICE.id, metadata["namespace"], labels.get(_SERVICE_LABEL, "")))
         key = Key(HORIZONTAL_POD_AUTOSCALER.id, metadata["namespace"], metadata["name"])
-        try:
-            stored: Object | None = await self._store.get(key)
-        except NotFound:
-            stored = None
+        stored = there.get(key)
         part = find(service or {}, "spec", labels.get(_COMPONENT_LABEL, "predictor"))
         try:
             if service is None or not isinstance(part, dict) or scaler_of(service) != "hpa":
@@ -146,6 +144,16 @@ class HorizontalScaler:
         }
         self._last = {pod: (now, seconds) for pod, (seconds, _) in readings.items()}
         return rates
+
+    async def _decide_or_tell(
+        self, autoscaler: Object, revision: Object, pods: Iterable[Object], rates: dict[_Pod, tuple[float, int]]
+    ) -> None:
+        try:
+            await self._decide(autoscaler, revision, pods, rates)
+        except FlambeauError:
+            raise
+        except Exception:  # one that nobody foresaw must not keep the others from being decided
+            _log.exception("cannot scale %s", HORIZONTAL_POD_AUTOSCALER.key(autoscaler))
 
     async def _decide(self, autoscaler: Object, revision: Object, pods: Iterable[Object], rates: dict[_Pod, tuple[float, int]]) -> None:
         settings = settings_of(autoscaler)

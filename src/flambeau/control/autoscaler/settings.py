@@ -6,6 +6,7 @@ not stop over an annotation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -76,9 +77,10 @@ class _Said:
 
     def number(self, name: str, default: float, least: float = 0.0, most: float = float("inf")) -> float:
         try:
-            return min(max(float(self._annotations[PREFIX + name]), least), most)
+            value = float(self._annotations[PREFIX + name])
         except (KeyError, ValueError):
             return default
+        return min(max(value, least), most) if math.isfinite(value) else default
 
     def seconds(self, name: str, default: float) -> float:
         try:

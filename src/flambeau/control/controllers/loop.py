@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from flambeau.control.controllers.workqueue import WorkQueue
 from flambeau.control.resources.kind import Key, Object
@@ -54,7 +55,7 @@ class Controller:
     def start(self) -> None:
         """Begin; every object there is gets looked at once."""
         for source in self._sources:
-            self._tasks.start(f"follow {source.kind}", self._follow(source))
+            self._tasks.keep(f"follow {source.kind}", partial(self._follow, source))
 
     async def stop(self) -> None:
         """End; what was begun is begun again at the next start."""
@@ -63,7 +64,12 @@ class Controller:
 
     async def _follow(self, source: Source) -> None:
         async for event in follow(self._store, source.kind, clock=self._clock):
-            for key in source.keys(event):
+            try:
+                keys = tuple(source.keys(event))
+            except Exception:  # one object that nobody foresaw must not keep the others from being looked at
+                _log.exception("%s: cannot tell whom a change of %s concerns", self.name, _key_of(source.kind, event.object))
+                continue
+            for key in keys:
                 self._queue.add(key)
 
     async def _tell_error(self, key: Key, error: Exception, pause: float) -> None:

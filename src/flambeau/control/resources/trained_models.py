@@ -6,6 +6,7 @@ in an annotation of the pod what came of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from flambeau.control.resources.lookup import find, mappings_at
 
 LOADED_ANNOTATION = "flambeau.dev/trained-models"
 CONFIG_KEY = "models.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What becomes a file's name: ConfigMaps and annotations may be written by anybody who may write at all."""
 _PREFIX, _SUFFIX = "modelconfig-", "-0"
 
 
@@ -66,8 +69,10 @@ def wanted_of(config: Object | None) -> dict[str, Wanted]:
         entries = orjson.loads(find(config or {}, "data", CONFIG_KEY) or b"[]")
     except orjson.JSONDecodeError:
         return {}
-    named = [entry for entry in entries if isinstance(entry, dict) and entry.get("modelName")] if isinstance(entries, list) else []
-    specs = ((str(entry["modelName"]), entry.get("modelSpec") or {}) for entry in named)
+    named = (
+        [entry for entry in entries if isinstance(entry, dict) and _is_name(entry.get("modelName"))] if isinstance(entries, list) else []
+    )
+    specs = ((str(entry["modelName"]), entry["modelSpec"]) for entry in named if isinstance(entry.get("modelSpec"), dict))
     return {
         name: Wanted(name, str(spec.get("storageUri") or ""), str(spec.get("framework") or ""), str(spec.get("memory") or ""))
         for name, spec in specs
@@ -78,7 +83,7 @@ def loaded_of(pod: Mapping[str, Any]) -> dict[str, Loaded]:
     """Return what was noted about the models in a pod, by name."""
     text = find(pod, "metadata", "annotations", LOADED_ANNOTATION)
     try:
-        return {str(name): Loaded(**fields) for name, fields in orjson.loads(text or b"{}").items()}
+        return {str(name): Loaded(**fields) for name, fields in orjson.loads(text or b"{}").items() if _is_name(name)}
     except (orjson.JSONDecodeError, AttributeError, TypeError):
         return {}
 
@@ -86,6 +91,10 @@ def loaded_of(pod: Mapping[str, Any]) -> dict[str, Loaded]:
 def loaded_text(models: Mapping[str, Loaded]) -> str:
     """Return the annotation's text."""
     return orjson.dumps({name: asdict(model) for name, model in sorted(models.items())}).decode()
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def run_of(pod: Mapping[str, Any]) -> int:

@@ -86,6 +86,9 @@ class Database:
         run("PRAGMA locking_mode=EXCLUSIVE")
         run("PRAGMA journal_mode=WAL")
         run("PRAGMA synchronous=FULL")
+        (found,) = run("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise Unavailable(f"the store {self._path} is of no use: it is damaged ({found})", hint=_HINTS["SQLITE_CORRUPT"])
         run("BEGIN IMMEDIATE")
         try:
             (layout,) = run("PRAGMA user_version").fetchone()

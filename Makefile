@@ -55,9 +55,9 @@ protos: setup  ## compile the .proto files after one changed
 	$(BIN)/python tools/compile_protos.py
 
 docs: setup  ## write what of docs/ comes from the code: configuration.md, metrics.md, troubleshooting.md's table
-	$(BIN)/python tools/configuration_reference.py
-	$(BIN)/python tools/metrics_reference.py
-	$(BIN)/python tools/troubleshooting.py
+	$(BIN)/python -m tools.configuration_reference
+	$(BIN)/python -m tools.metrics_reference
+	$(BIN)/python -m tools.troubleshooting
 
 bench: setup  ## measure, beside the peers that `make bench-peers` installed (see benchmarks/README.md)
 	$(BIN)/python -m benchmarks --write

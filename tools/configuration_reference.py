@@ -6,12 +6,12 @@ Run by ``make docs`` after a key changed. ``--check`` says whether the document 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from flambeau.programs.settings.keys import KEYS, Key
 from flambeau.programs.settings.meanings import MODEL_YAML, PROPERTIES
 from flambeau.programs.settings.model_yaml import INTEGERS
+from tools.written import table, write_or_check
 
 DOCUMENT = Path(__file__).parents[1] / "docs/configuration.md"
 
@@ -78,8 +78,8 @@ _ENVIRONMENT = """
 
 def reference() -> str:
     """Return the document's text."""
-    properties = _table(("key", "type", "default", "environment", "meaning"), (_property_row(key) for key in KEYS.values()))
-    yaml = _table(
+    properties = table(("key", "type", "default", "environment", "meaning"), (_property_row(key) for key in KEYS.values()))
+    yaml = table(
         ("key", "type", "default", "meaning"),
         ((_code(name), key.kind, _code(key.default), key.meaning) for name, key in MODEL_YAML.items()),
     )
@@ -93,25 +93,9 @@ def _property_row(key: Key) -> tuple[str, ...]:
     return _code(key.name), key.kind, _code(key.default), _code(key.environment or ""), meaning
 
 
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
 def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-def main() -> int:
-    """Write the document, or check it."""
-    text = reference()
-    if "--check" in sys.argv[1:]:
-        current = DOCUMENT.read_text() == text
-        print(f"{DOCUMENT.name} is {'current' if current else 'not current: run make docs'}")
-        return 0 if current else 1
-    DOCUMENT.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(DOCUMENT, reference()))

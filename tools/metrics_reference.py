@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from flambeau.foundation.line_writer import BUFFER_BYTES_MAX
@@ -12,6 +11,7 @@ from flambeau.foundation.rotating_file import FILE_BYTES_MAX, FILES_KEPT
 from flambeau.programs.settings.meanings import PROPERTIES
 from flambeau.serving.metrics.catalog import MODEL, OURS, SERVER, TORCHSERVE_BUCKETS, Family
 from flambeau.serving.metrics.handlers import MODEL_SERIES_MAX, SERIES_MAX
+from tools.written import table, write_or_check
 
 DOCUMENT = Path(__file__).parents[1] / "docs/metrics.md"
 
@@ -101,15 +101,15 @@ counted in `flambeau_log_lines_dropped_total`.
 
 def reference() -> str:
     """Return the document's text."""
-    keys = _table(("key", "meaning"), ((f"`{name}`", PROPERTIES[name]) for name in _KEYS))
+    keys = table(("key", "meaning"), ((f"`{name}`", PROPERTIES[name]) for name in _KEYS))
     return "".join(
         (
             _HEAD,
             keys,
             "\n## TorchServe's\n\nNames, types, units and labels are the original's.\n\n",
-            _table(("name", "type", "unit", "labels", "meaning"), map(_row, (*SERVER, *MODEL))),
+            table(("name", "type", "unit", "labels", "meaning"), map(_row, (*SERVER, *MODEL))),
             "\n## Ours\n\nAlways there in the mode `prometheus`; `model_version` is the version that served the request.\n\n",
-            _table(("name", "type", "unit", "labels", "meaning"), map(_row, OURS)),
+            table(("name", "type", "unit", "labels", "meaning"), map(_row, OURS)),
             _HANDLERS,
             _LOGS,
         )
@@ -120,21 +120,5 @@ def _row(family: Family) -> tuple[str, ...]:
     return f"`{family.name}`", str(family.kind), family.unit, ", ".join(family.labels), family.meaning
 
 
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
-def main() -> int:
-    """Write the document, or check it."""
-    text = reference()
-    if "--check" in sys.argv[1:]:
-        current = DOCUMENT.read_text() == text
-        print(f"{DOCUMENT.name} is {'current' if current else 'not current: run make docs'}")
-        return 0 if current else 1
-    DOCUMENT.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(DOCUMENT, reference()))

@@ -6,12 +6,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from tests.system.failures import FAILURES, Failure, Told
+from tools.written import write_or_check
 
-from tests.system.failures import FAILURES, Failure, Told  # noqa: E402 - the tests are no package that is installed
-
-DOCUMENT = ROOT / "docs" / "troubleshooting.md"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
 MARK = "<!-- The rest is written by `make docs` from tests/system/failures.py, where each row is a test. -->\n"
 _HEAD = """
 `kubectl get isvc NAME -o yaml` and `kubectl describe isvc NAME` have the condition `Ready`, whose message is the failing layer's own, and
@@ -43,16 +41,5 @@ def _row(failure: Failure) -> str:
     return "| " + " | ".join((failure.cause, place, words, failure.remedy)).replace("||", "\\|\\|") + " |"
 
 
-def main() -> int:
-    """Write the document, or check it."""
-    text = reference()
-    if "--check" in sys.argv[1:]:
-        current = DOCUMENT.read_text() == text
-        print(f"{DOCUMENT.name} is {'current' if current else 'not current: run make docs'}")
-        return 0 if current else 1
-    DOCUMENT.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(DOCUMENT, reference()))

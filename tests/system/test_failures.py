@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import shutil
@@ -16,7 +15,8 @@ import pytest
 from tests.fixtures.s3 import S3Server
 from tests.system.deploy import BUCKET, EXAMPLE, Model, manifest, pack, secret
 from tests.system.failures import FAILURES, NAMESPACE, Failure, Told
-from tests.system.harness import ROOT, Platform, until
+from tests.system.harness import Platform, until
+from tools.troubleshooting import DOCUMENT, reference
 
 TOLD_SECONDS_MAX = 60.0
 """All are applied at once, and a handful of them start a model server: the last waits for the others' imports."""
@@ -158,12 +158,7 @@ def test_nothing_escaped(failing: Platform) -> None:
 
 
 def test_the_document_is_current() -> None:
-    spec = importlib.util.spec_from_file_location("troubleshooting", ROOT / "tools" / "troubleshooting.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    assert tool.DOCUMENT.read_text() == tool.reference(), "run `make docs`"
+    assert DOCUMENT.read_text() == reference(), "run `make docs`"
 
 
 def test_the_table_is_large_enough() -> None:

@@ -7,18 +7,10 @@ from dataclasses import dataclass
 
 from flambeau.control.controllers.inference_service.desired import is_serving
 from flambeau.control.controllers.inference_service.template import template_hash
-from flambeau.control.controllers.names import (
-    ACTIVE,
-    CONFIGURATION_LABEL,
-    GENERATION_LABEL,
-    HASH_ANNOTATION,
-    ROUTING_STATE_LABEL,
-    revision_name,
-    revision_number,
-)
+from flambeau.control.controllers.names import HASH_ANNOTATION, revision_number
+from flambeau.control.controllers.revision.made import new_revision
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find, mappings_at
-from flambeau.control.resources.owners import controlled_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +43,8 @@ def plan(graph: Object, template: Object | None, revisions: Sequence[Object]) ->
         not by_number or find(by_number[-1], "metadata", "annotations", HASH_ANNOTATION) != template_hash(template)
     ):
         last = max(revision_number(name) for name in ("", told, *names))
-        new = _revision(graph, template, last + 1)
+        new = new_revision(graph, graph["metadata"]["name"], template, last + 1)
     latest = new["metadata"]["name"] if new is not None else names[-1] if names else ""
     ready = [each["metadata"]["name"] for each in by_number if is_serving(each)]
     serving = latest if latest in ready else told if told in names else ready[-1] if ready else ""
     return Plan(new, tuple(name for name in names if name not in (latest, serving)), latest, serving)
-
-
-def _revision(graph: Object, template: Object, number: int) -> Object:
-    metadata = graph["metadata"]
-    labels = {
-        **template["metadata"]["labels"],
-        "serving.knative.dev/service": metadata["name"],
-        "serving.knative.dev/serviceUID": metadata["uid"],
-        CONFIGURATION_LABEL: metadata["name"],
-        "serving.knative.dev/configurationUID": metadata["uid"],
-        GENERATION_LABEL: str(number),
-        ROUTING_STATE_LABEL: ACTIVE,
-    }
-    return {
-        "apiVersion": "serving.knative.dev/v1",
-        "kind": "Revision",
-        "metadata": {
-            "name": revision_name(metadata["name"], number),
-            "namespace": metadata["namespace"],
-            "labels": labels,
-            "annotations": {**template["metadata"]["annotations"], HASH_ANNOTATION: template_hash(template)},
-            "ownerReferences": [controlled_by(graph)],
-        },
-        "spec": template["spec"],
-    }

@@ -13,22 +13,18 @@ from flambeau.control.controllers.inference_service.traffic import History, Spli
 from flambeau.control.controllers.names import (
     ACTIVE,
     CHANGED_BY_ANNOTATION,
-    CONFIGURATION_LABEL,
-    GENERATION_LABEL,
     HASH_ANNOTATION,
     RESERVE,
-    ROUTING_STATE_LABEL,
     SPEC_ANNOTATION,
     STOP_ANNOTATION,
-    revision_name,
     revision_number,
 )
 from flambeau.control.controllers.revision.desired import may_sleep
+from flambeau.control.controllers.revision.made import new_revision
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.inference_service_check import deployment_mode
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find, mappings_at
-from flambeau.control.resources.owners import controlled_by
 
 KEEP_ANNOTATION = "serving.kserve.io/disable-auto-update"
 
@@ -148,28 +144,7 @@ def _hash(revision: Object) -> str:
 
 def revision_for(service: Object, part: Part, template: Object, number: int) -> Object:
     """Return a new revision of a part of a service."""
-    metadata = service["metadata"]
-    labels = {
-        **template["metadata"]["labels"],
-        "serving.knative.dev/service": part.base,
-        "serving.knative.dev/serviceUID": metadata["uid"],
-        CONFIGURATION_LABEL: part.base,
-        "serving.knative.dev/configurationUID": metadata["uid"],
-        GENERATION_LABEL: str(number),
-        ROUTING_STATE_LABEL: ACTIVE,
-    }
-    return {
-        "apiVersion": "serving.knative.dev/v1",
-        "kind": "Revision",
-        "metadata": {
-            "name": revision_name(part.base, number),
-            "namespace": metadata["namespace"],
-            "labels": labels,
-            "annotations": {**template["metadata"]["annotations"], HASH_ANNOTATION: template_hash(template), **_origin(service, part)},
-            "ownerReferences": [controlled_by(service)],
-        },
-        "spec": template["spec"],
-    }
+    return new_revision(service, part.base, template, number, _origin(service, part))
 
 
 def _origin(service: Object, part: Part) -> dict[str, str]:

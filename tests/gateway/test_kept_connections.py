@@ -116,3 +116,30 @@ async def test_a_replicas_connection_reads_answers_of_all_kinds_one_after_the_ot
         bodies.append((await read_answer(reader, head_only=method == b"HEAD" or len(bodies) == 3)).body)
     assert bodies == [b"{}", b"{}", b"", b"", b"[]"]
     assert connections == 1
+
+
+async def test_a_body_that_comes_in_pieces_ends_where_its_length_says(world: World) -> None:
+    arrived = asyncio.Event()
+    connections = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        for behind in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\na")
+            for piece in (b"bc", b"def" + behind):
+                await arrived.wait()
+                arrived.clear()
+                writer.write(piece)
+
+    world.serve(await world.scripted(script))
+    reader, writer = await world.client.open()
+    for _ in range(3):
+        writer.write(GET)
+        assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+        for piece in (b"a", b"bc", b"def"):
+            assert await reader.readexactly(len(piece)) == piece
+            arrived.set()
+        arrived.clear()
+    assert connections == 2  # bytes behind the second answer ended the first connection

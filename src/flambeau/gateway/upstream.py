@@ -168,6 +168,7 @@ class Upstream(asyncio.Protocol):
         "_headers",
         "_informational",
         "_keep_alive",
+        "_left",
         "_may_switch",
         "_overhead",
         "_parser",
@@ -200,6 +201,7 @@ class Upstream(asyncio.Protocol):
         self._keep_alive = False
         self._may_switch = False
         self._overhead = 0
+        self._left = 0  # of a body whose length was announced and that goes by without the parser
         self._paused = False
 
     # What the proxy calls.
@@ -225,7 +227,7 @@ class Upstream(asyncio.Protocol):
         self._headers = []
         self._answer = None
         self._informational = self._delivered = self._complete = False
-        self._overhead = 0
+        self._overhead = self._left = 0
         self.request_sent = False
 
     def write(self, data: bytes) -> None:
@@ -270,6 +272,9 @@ class Upstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the answer, and pass on what is new."""
         receiver, parser = self._receiver, self._parser
+        if self._left and receiver is not None:
+            self._take_body(data, receiver)
+            return
         if receiver is None or parser is None:
             self._receive_raw(data)
             return
@@ -381,15 +386,28 @@ class Upstream(asyncio.Protocol):
             self._release()
         if not self._delivered:
             self._delivered = True
+            if not complete and answer.length is not None:
+                self._left = answer.length - len(body)
             receiver.on_response(answer, body, complete)
         elif body or complete:
             receiver.on_response_body(body, complete)
 
+    def _take_body(self, data: bytes, receiver: Receiver) -> None:
+        """Pass on a piece of a body whose end is known by its length."""
+        if len(data) > self._left:
+            data = data[: self._left]
+            self._keep_alive = False  # bytes behind the answer
+        self._left -= len(data)
+        if not self._left:
+            self._complete = True
+            self._release()
+        receiver.on_response_body(data, self._complete)
+
     def _release(self) -> None:
         """Become idle, or close if another request can't follow."""
         self._receiver = None
-        if self._head_only:
-            self._parser = None  # it waits for the body that the head announced
+        if self._head_only or self._delivered:
+            self._parser = None  # it may not have seen the end of this answer
         if self._keep_alive and self.request_sent and not self._transport.is_closing():
             if self._paused:
                 self.resume_reading()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -22,6 +23,7 @@ import uvloop
 from flambeau.foundation.errors import FlambeauError, NotFound
 from flambeau.foundation.http1 import Limits, Server
 from flambeau.foundation.logs import configure
+from flambeau.foundation.memory import keep_freed_memory
 from flambeau.foundation.tls import context_of, follow_certificate
 from flambeau.gateway.admin import ROUTES_NAME, SOCKET_NAME, Admin, read_table
 from flambeau.gateway.cluster_listeners import ClusterListeners
@@ -46,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key (PEM), if the certificate's file does not hold it")
     arguments = parser.parse_args(argv)
     configure()
+    keep_freed_memory()
     _raise_file_limit()
     try:
         tls = context_of(arguments.tls_cert, arguments.tls_key, ("h2", "http/1.1")) if arguments.tls_cert else None
@@ -85,6 +88,7 @@ async def _serve(arguments: argparse.Namespace, tls: ssl.SSLContext | None) -> N
             gateway.tasks.start("certificate", follow_certificate(tls, arguments.tls_cert, arguments.tls_key))
         sys.stderr.write(f"gateway ready on {scheme}://{gateway.address}\n")  # at once: the log is written by a thread of its own
         sys.stderr.flush()
+        gc.freeze()  # what is there now stays; collections need not walk it
         await stop.wait()
         _log.info("stopping: waiting up to %.0f s for running requests", DRAIN_SECONDS_MAX)
         gateway.drain()

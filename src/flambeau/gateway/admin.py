@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -93,7 +94,7 @@ class Admin:
             connection.respond(200, answers.JSON_HEADERS, orjson.dumps({"version": table.version}))
 
     def _status(self) -> dict[str, Any]:
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         for service in self._gateway.services.values():
             service.count(0, now)
         return {

@@ -10,7 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
+from flambeau.control.autoscaler import loop
+from flambeau.control.autoscaler.decide import Decision, Memory, Observed, ScaleSettings, decide
 from flambeau.control.autoscaler.loop import Autoscaler
+from flambeau.control.autoscaler.settings import Scaling, scaling_of
 from flambeau.control.resources.builtin import builtin_objects
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import modify
@@ -18,6 +21,8 @@ from flambeau.control.store.sqlite import SqliteStore
 from tests.control.controllers.world import VirtualClock
 from tests.fixtures.waiting import until_told
 
+HEARD_TURNS = 20
+"""Turns of the loop after which watchers have heard of what was written."""
 NAME = "m-predictor-00001"
 REVISION = Key("revisions.serving.knative.dev", "default", NAME)
 AUTOSCALER = Key("podautoscalers.autoscaling.internal.knative.dev", "default", NAME)
@@ -44,6 +49,7 @@ class World:
         labels = {"serving.kserve.io/inferenceservice": "m", "serving.knative.dev/routingState": "active"}
         metadata = {"name": NAME, "namespace": "default", "annotations": named, "labels": labels}
         spec = {"containers": [{"name": "kserve-container", "image": "x"}]}
+        self.scaler.follow()
         await self.store.create({"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": metadata, "spec": spec})
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,7 +89,19 @@ class World:
             self.load += concurrency
             await self.scaler.sample()
             if second % 2:
-                await self.scaler.tick()
+                await self.tick()
+
+    async def tick(self) -> None:
+        """Decide once everything that was written has been heard of."""
+        for _ in range(HEARD_TURNS):
+            await asyncio.sleep(0)
+        await self.scaler.tick()
+
+    async def restart(self) -> None:
+        """Begin with an autoscaler that remembers nothing."""
+        await self.scaler.stop()
+        self.scaler = Autoscaler(self.store, self.home, self.clock)
+        self.scaler.follow()
 
     async def wish(self) -> Any:
         return (await self.store.get(AUTOSCALER))["status"]["desiredScale"]
@@ -98,7 +116,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def test_a_new_revision_gets_its_initial_scale(world: World) -> None:
     await world.start(initial_scale="2")
-    await world.scaler.tick()
+    await world.tick()
     assert await world.wish() == 2
     owner = (await world.store.get(AUTOSCALER))["metadata"]["ownerReferences"][0]
     assert (owner["kind"], owner["name"]) == ("Revision", NAME)
@@ -106,7 +124,7 @@ async def test_a_new_revision_gets_its_initial_scale(world: World) -> None:
 
 async def test_load_brings_replicas_and_their_numbers_are_told(world: World) -> None:
     await world.start(target="10", target_utilization_percentage="100", max_scale="5")
-    await world.scaler.tick()
+    await world.tick()
     await world.ready(1)
     await world.seconds(4, concurrency=34.0)
     assert await world.wish() == 4
@@ -116,7 +134,7 @@ async def test_load_brings_replicas_and_their_numbers_are_told(world: World) -> 
 
 async def test_silence_leads_to_zero_and_a_wake_back(world: World) -> None:
     await world.start(min_scale="0", window="6s")
-    await world.scaler.tick()
+    await world.tick()
     await world.ready(1)
     await world.seconds(4, concurrency=1.0)
     await world.seconds(10)
@@ -130,7 +148,7 @@ async def test_silence_leads_to_zero_and_a_wake_back(world: World) -> None:
 
 async def test_a_wake_is_heard_from_the_gateway(world: World) -> None:
     await world.start(min_scale="0", window="6s")
-    await world.scaler.tick()
+    await world.tick()
     await world.ready(1)
     await world.seconds(12)
     await world.ready(0)
@@ -146,12 +164,12 @@ async def test_a_wake_is_heard_from_the_gateway(world: World) -> None:
 
 async def test_a_restart_neither_wakes_what_sleeps_nor_takes_from_what_works(world: World) -> None:
     await world.start(min_scale="0", window="6s", target="10", target_utilization_percentage="100")
-    await world.scaler.tick()
+    await world.tick()
     await world.ready(1)
     await world.seconds(12, concurrency=38.0)
     assert await world.wish() == 4
     await world.ready(4)
-    world.scaler = Autoscaler(world.store, world.home, world.clock)
+    await world.restart()
     await world.seconds(4)  # it hears nothing at first
     assert await world.wish() == 4
     for replicas in (2, 1):  # no faster down than by half
@@ -161,7 +179,7 @@ async def test_a_restart_neither_wakes_what_sleeps_nor_takes_from_what_works(wor
     await world.seconds(10)
     assert await world.wish() == 0
     await world.ready(0)
-    world.scaler = Autoscaler(world.store, world.home, world.clock)
+    await world.restart()
     await world.seconds(20)
     assert await world.wish() == 0
 
@@ -177,3 +195,55 @@ async def test_what_a_horizontal_autoscaler_wishes_is_the_revisions(world: World
     await world.store.update({**stored, "status": {"desiredReplicas": 3}}, status=True)
     await world.seconds(2, concurrency=80.0)
     assert await world.wish() == 3
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "many", ""])
+async def test_a_number_that_is_none_counts_as_not_given(world: World, value: str) -> None:
+    await world.start(min_scale=value, max_scale=value, target=value, window=value, scale_down_delay=value)
+    await world.tick()
+    assert await world.wish() == 1
+
+
+async def test_one_revision_that_cannot_be_decided_leaves_the_others_scaled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.start()
+    bad = await world.store.get(REVISION)
+    name = "a-predictor-00001"  # comes first
+    await world.store.create({**bad, "metadata": {"name": name, "namespace": "default", "labels": bad["metadata"]["labels"]}})
+    wanted = scaling_of
+
+    def fails(revision: Object, machine_max: int) -> Scaling:
+        if revision["metadata"]["name"] == name:
+            raise ZeroDivisionError
+        return wanted(revision, machine_max)
+
+    monkeypatch.setattr(loop, "scaling_of", fails)
+    await world.tick()
+    assert await world.wish() == 1
+
+
+async def test_a_revision_at_rest_is_left_alone_until_something_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    decided: list[int] = []
+
+    def counted(observed: Observed, settings: ScaleSettings, memory: Memory, now: float) -> Decision:
+        decided.append(observed.ready)
+        return decide(observed, settings, memory, now)
+
+    monkeypatch.setattr("flambeau.control.autoscaler.loop.decide", counted)
+
+    async def decisions() -> int:
+        decided.clear()
+        await world.seconds(20)
+        return len(decided)
+
+    await world.start(min_scale="0", window="6s")
+    await world.tick()
+    await world.ready(1)
+    await world.seconds(12)
+    await world.ready(0)
+    await world.seconds(4)
+    assert await decisions() == 0
+    await world.store.delete(AUTOSCALER)
+    assert await decisions() > 0
+    assert await world.wish() == 0
+    await world.seconds(2, concurrency=3.0)
+    assert await world.wish() == 1

@@ -1,7 +1,8 @@
 """The autoscaler's hands: once a second read, every two seconds decide, write the wish into a PodAutoscaler.
 
 The revision controller makes the pods; the two meet in the store. A request that waits at the gateway for a first replica wakes its
-revision at once, without waiting for the next tick.
+revision at once, without waiting for the next tick. A revision that nobody asks anything and nobody changes is decided once and left alone:
+two hundred that sleep cost next to nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,8 +28,8 @@ from flambeau.control.resources.owners import controlled_by
 from flambeau.control.resources.pod_autoscaler import POD_AUTOSCALER
 from flambeau.control.resources.registry import KINDS
 from flambeau.control.resources.revision import REVISION
-from flambeau.control.resources.scaler_class import scaler_of
 from flambeau.control.store.interface import Store
+from flambeau.control.store.mirror import Mirror
 from flambeau.control.store.recorder import record_event
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import Conflict, FlambeauError, NotFound, Unavailable
@@ -41,6 +41,7 @@ TICK_SAMPLES = 2
 """A decision after so many samples: Knative's tick of 2 s."""
 REPLICAS_PER_CORE = 2
 """A revision that names no maximum gets at most so many per core: this is one machine."""
+_NO_LOAD = Load(0.0, 0.0, 0)
 _ROUTING_STATE_LABEL = "serving.knative.dev/routingState"
 _RESERVE = "reserve"
 _log = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class _Scaled:
     since: float | None = None
     """Of the first sample."""
     waiting: int = field(default=0)
+    settled: bool = False
+    """Nothing was asked in the whole window, and deciding again comes to the same until something is asked or changes."""
 
 
 class Autoscaler:
@@ -75,14 +78,26 @@ class Autoscaler:
         self._collector = Collector(home / "gateway" / "admin.sock", clock)
         self._machine_max = REPLICAS_PER_CORE * (os.cpu_count() or 1)
         self._scaled: dict[Key, _Scaled] = {}
+        self._revisions = Mirror(store, REVISION, clock, self._revision_changed)
+        self._wishes = Mirror(store, POD_AUTOSCALER, clock, self._unsettle)
+        self._services, self._horizontal, self._deployments = (
+            Mirror(store, kind, clock, self._may_be_elsewhere) for kind in (INFERENCE_SERVICE, HORIZONTAL_POD_AUTOSCALER, DEPLOYMENT)
+        )
         self._elsewhere: dict[tuple[str, str], Elsewhere] = {}
+        self._elsewhere_stale = True
         self._deciding = asyncio.Lock()
         self._tasks = TaskOwner(NAME)
 
     async def start(self) -> None:
         """Begin."""
-        self._tasks.start("ticks", self._run())
-        self._tasks.start("wakes", self._listen())
+        self.follow()
+        self._tasks.keep("ticks", self._run)
+        self._tasks.keep("wakes", self._listen)
+
+    def follow(self) -> None:
+        """Begin to hear of what there is to be scaled."""
+        for mirror in (self._services, self._horizontal, self._deployments, self._revisions, self._wishes):
+            self._tasks.keep(f"follow {mirror.kind.id}", mirror.run)
 
     async def stop(self) -> None:
         """End; the wishes stay in the store."""
@@ -99,6 +114,18 @@ class Autoscaler:
                     await self.tick()
             except FlambeauError as error:  # the next tick tries again
                 _log.warning("cannot scale now: %s", error)
+
+    def _unsettle(self, key: Key) -> None:
+        scaled = self._scaled.get(Key(REVISION.id, key.namespace, key.name))  # a PodAutoscaler is called as its revision
+        if scaled is not None:
+            scaled.settled = False
+
+    def _revision_changed(self, key: Key) -> None:
+        self._unsettle(key)
+        self._may_be_elsewhere(key)
+
+    def _may_be_elsewhere(self, _: Key) -> None:
+        self._elsewhere_stale = True
 
     async def _listen(self) -> None:
         async for backend in self._collector.wakes():
@@ -121,7 +148,10 @@ class Autoscaler:
             if load is None:
                 if scaled.since is None:
                     continue  # its first reading comes next; nothing measured is not nothing asked
-                load = Load(0.0, 0.0, 0)
+                load = _NO_LOAD
+            if scaled.settled and load == _NO_LOAD:
+                continue  # a second without a record counts as nothing asked
+            scaled.settled = False
             scaled.since = now if scaled.since is None else scaled.since
             scaled.window.record(now, load.rps if scaled.scaling.metric == "rps" else load.concurrency)
             scaled.waiting = load.waiting
@@ -132,27 +162,37 @@ class Autoscaler:
         Raises:
             FlambeauError: the store refused.
         """
-        listing = await self._store.list(REVISION.id)
-        await self._look_elsewhere(listing.items)
+        if self._elsewhere_stale:
+            self._look_elsewhere()
         present: set[Key] = set()
-        for revision in listing.items:
+        for key, revision in sorted(self._revisions.objects.items()):
             metadata = revision["metadata"]
             if metadata.get("deletionTimestamp") or (metadata.get("labels") or {}).get(_ROUTING_STATE_LABEL) == _RESERVE:
                 continue
-            key = REVISION.key(revision)
             present.add(key)
-            async with self._deciding:
-                await self._decide(key, revision)
+            scaled = self._scaled.get(key)
+            if scaled is not None and scaled.settled:
+                continue
+            try:
+                async with self._deciding:
+                    await self._decide(key, revision)
+            except FlambeauError:
+                raise
+            except Exception:  # one revision that nobody foresaw must not keep the others from being scaled
+                _log.exception("cannot scale %s", key)
         for key in self._scaled.keys() - present:
             del self._scaled[key]
 
-    async def _look_elsewhere(self, revisions: Sequence[Object]) -> None:
+    def _look_elsewhere(self) -> None:
         """Take note of the revisions that are not scaled by their requests, and of what was decided about them."""
-        services = (await self._store.list(INFERENCE_SERVICE.id)).items
-        autoscalers = (await self._store.list(HORIZONTAL_POD_AUTOSCALER.id)).items
-        needs_scales = any(scaler_of(service) == "external" for service in services)
-        deployments = (await self._store.list(DEPLOYMENT.id)).items if needs_scales else ()
-        self._elsewhere = decided_elsewhere(revisions, services, autoscalers, deployments)
+        revisions, services, autoscalers, deployments = (
+            mirror.objects.values() for mirror in (self._revisions, self._services, self._horizontal, self._deployments)
+        )
+        found = decided_elsewhere(revisions, services, autoscalers, deployments)
+        for namespace, name in found.keys() | self._elsewhere.keys():
+            if found.get((namespace, name)) != self._elsewhere.get((namespace, name)):
+                self._unsettle(Key(REVISION.id, namespace, name))
+        self._elsewhere, self._elsewhere_stale = found, False
 
     async def wake(self, key: Key) -> None:
         """Decide about one revision for whose first replica a request waits.
@@ -181,14 +221,15 @@ class Autoscaler:
             held=scaled.waiting if ready == 0 else 0,
         )
         decision = decide(observed, settings, scaled.memory, now)
+        at_rest = _is_at_rest(observed, decision, scaled.memory)
         scaled.memory = decision.memory
         if (other := self._elsewhere.get((key.namespace, key.name))) is not None:
             wish = scaled.wish if other.wish is None else other.wish
-            await self._write(revision, scaled, max(wish, settings.scale_min), ready, replace(decision, wish=wish, reasons=(other.reason,)))
-            return
-        young = scaled.since is None or now - scaled.since < settings.stable_window_seconds
-        wish = max(decision.wish, scaled.wish) if young else decision.wish  # a window that has seen little takes nothing away
-        await self._write(revision, scaled, wish, ready, decision)
+            decision = replace(decision, wish=max(wish, settings.scale_min), reasons=(other.reason,))
+        elif scaled.since is None or now - scaled.since < settings.stable_window_seconds:
+            at_rest = at_rest and decision.wish >= scaled.wish
+            decision = replace(decision, wish=max(decision.wish, scaled.wish))  # a window that has seen little takes nothing away
+        scaled.settled = await self._write(revision, scaled, ready, decision) and at_rest
 
     async def _remembered(self, key: Key, revision: Object) -> _Scaled:
         """Return what is known of a revision; after a restart, what its PodAutoscaler says."""
@@ -211,32 +252,40 @@ class Autoscaler:
         except NotFound:
             return None
 
-    async def _write(self, revision: Object, scaled: _Scaled, wish: int, ready: int, decision: Decision) -> None:
-        """Write what changed; an event tells a new wish with its numbers."""
+    async def _write(self, revision: Object, scaled: _Scaled, ready: int, decision: Decision) -> bool:
+        """Write what changed; an event tells a new wish with its numbers. Return whether the store says now what was decided."""
         told = await self._told(REVISION.key(revision))
         try:
             if told is None:
                 told = await self._store.create(_pod_autoscaler(revision, scaled.scaling))
-            status = _status(told, wish, ready, decision, self._clock.wall())
+            status = _status(told, ready, decision, self._clock.wall())
             if status != told.get("status"):
                 await self._store.update({**told, "status": status}, status=True)
         except (Conflict, NotFound):
-            return  # somebody was faster, or the revision has just gone: the next tick looks again
-        before, scaled.wish = scaled.wish, wish
-        if wish != before:
-            await self._tell(revision, before, wish, decision)
+            return False  # somebody was faster, or the revision has just gone: the next tick looks again
+        before, scaled.wish = scaled.wish, decision.wish
+        if decision.wish != before:
+            await self._tell(revision, before, decision)
+        return True
 
-    async def _tell(self, revision: Object, before: int, wish: int, decision: Decision) -> None:
+    async def _tell(self, revision: Object, before: int, decision: Decision) -> None:
         metadata = revision["metadata"]
-        message = f"{metadata['name']}: {before} -> {wish} replicas: {'; '.join(decision.reasons)}"
+        message = f"{metadata['name']}: {before} -> {decision.wish} replicas: {'; '.join(decision.reasons)}"
         _log.info(message)
         try:
             for owner in metadata.get("ownerReferences") or ():
                 involved = await self._store.get(Key(KINDS.by_object(owner).id, metadata["namespace"], owner["name"]))
-                reason = "ScaledUp" if wish > before else "ScaledDown"
+                reason = "ScaledUp" if decision.wish > before else "ScaledDown"
                 await record_event(self._store, self._clock, involved, "Normal", reason, message, NAME)
         except (NotFound, Unavailable):
             return
+
+
+def _is_at_rest(observed: Observed, decision: Decision, before: Memory) -> bool:
+    """Tell whether time alone changes nothing about a decision: nothing was asked, and no panic or grace runs out."""
+    after = decision.memory
+    quiet = observed.stable == 0.0 and observed.panic == 0.0 and observed.held == 0
+    return quiet and before == after and after.panic_since is None and (after.idle_since is None or decision.wish == 0)
 
 
 def _pod_autoscaler(revision: Object, scaling: Scaling) -> Object:
@@ -260,8 +309,9 @@ def _pod_autoscaler(revision: Object, scaling: Scaling) -> Object:
     }
 
 
-def _status(told: Object, wish: int, ready: int, decision: Decision, now: float) -> Object:
+def _status(told: Object, ready: int, decision: Decision, now: float) -> Object:
     """Return the status; the reasons are those of the last change of the wish, so that a tick without one writes nothing."""
+    wish = decision.wish
     status: Object = dict(told.get("status") or {})
     conditions = [dict(condition) for condition in status.get("conditions") or ()]
     changed = status.get("desiredScale") != wish

@@ -54,8 +54,9 @@ format: setup  ## put the code in order
 protos: setup  ## compile the .proto files after one changed
 	$(BIN)/python tools/compile_protos.py
 
-docs: setup  ## write what of docs/ comes from the code: configuration.md, metrics.md, troubleshooting.md's table
+docs: setup  ## write what of docs/ comes from the code: configuration.md, inference-service.md, metrics.md, troubleshooting.md's table
 	$(BIN)/python -m tools.configuration_reference
+	$(BIN)/python -m tools.inference_service_reference
 	$(BIN)/python -m tools.metrics_reference
 	$(BIN)/python -m tools.troubleshooting
 

@@ -32,7 +32,7 @@ _STORAGE = an_object(
         "path": explained(STRING, "The model's place in the storage."),
         "key": explained(STRING, "Which entry of the storage secret has the credentials."),
         "parameters": explained(STRING_MAP, "What replaces or adds to that entry: bucket, endpoint and the like."),
-        "schemaPath": STRING,
+        "schemaPath": explained(STRING, "Where the model's schema is, in the storage."),
     }
 )
 _SOURCE_FIELDS: dict[str, Schema] = {
@@ -40,8 +40,20 @@ _SOURCE_FIELDS: dict[str, Schema] = {
     "storage": explained(_STORAGE, "Where the model is, with credentials from a storage secret."),
     "runtimeVersion": explained(STRING, "The tag of the runtime's image; the runtime's own if nothing is said."),
 }
-_CONFIDENTIAL = an_object({"enabled": BOOLEAN, "resourceId": STRING}, ("enabled",))
-_FORMAT = an_object({"name": STRING, "version": STRING}, ("name",))
+_CONFIDENTIAL = an_object(
+    {
+        "enabled": explained(BOOLEAN, "Whether the model is encrypted."),
+        "resourceId": explained(STRING, "Where its key is: kbs:///..."),
+    },
+    ("enabled",),
+)
+_FORMAT = an_object(
+    {
+        "name": explained(STRING, "pytorch, sklearn, onnx, ...: what a runtime lists."),
+        "version": explained(STRING, "Its version; any runtime of the format if nothing is said."),
+    },
+    ("name",),
+)
 _FORMAT_FIELDS: dict[str, Schema] = {
     "modelFormat": explained(_FORMAT, "The framework, as runtimes list it: pytorch."),
     "runtime": explained(STRING, "The runtime to use; chosen by format if nothing is said."),
@@ -50,7 +62,12 @@ _FORMAT_FIELDS: dict[str, Schema] = {
 
 def _framework_fields(probe: Schema) -> dict[str, Schema]:
     protocol = explained(STRING, "v1, v2, grpc-v1 or grpc-v2; the runtime's own if nothing is said.")
-    return {**_SOURCE_FIELDS, "protocolVersion": protocol, "confidential": _CONFIDENTIAL, **container_fields(probe)}
+    return {
+        **_SOURCE_FIELDS,
+        "protocolVersion": protocol,
+        "confidential": explained(_CONFIDENTIAL, "A model that is decrypted in the pod."),
+        **container_fields(probe),
+    }
 
 
 _FRAMEWORK = an_object(_framework_fields(SERVER_PORT_PROBE))
@@ -60,7 +77,14 @@ _CANARY_MODEL = an_object({**_FORMAT_FIELDS, **_framework_fields(PROBE)}, ("mode
 
 # -- what components have in common --
 
-_LOG_STORE = an_object({**fields("path", "key", "serviceAccountName", of=STRING), "parameters": STRING_MAP})
+_LOG_STORE = an_object(
+    {
+        "path": explained(STRING, "Where in the storage."),
+        "key": explained(STRING, "Which entry of the storage secret has the credentials."),
+        "serviceAccountName": explained(STRING, "Whose secrets are used."),
+        "parameters": explained(STRING_MAP, "What replaces or adds to that entry."),
+    }
+)
 _LOGGER = an_object(
     {
         "url": explained(STRING, "Where the copies go."),
@@ -70,7 +94,7 @@ _LOGGER = an_object(
         "storage": explained(_LOG_STORE, "Keep the copies in a storage instead."),
         "batchSize": explained(INTEGER, "Copies per file."),
         "batchInterval": explained(STRING, "The longest wait for a file to fill."),
-        "marshallerUrl": STRING,
+        "marshallerUrl": explained(STRING, "Who turns copies into files."),
     }
 )
 _BATCHER = an_object(
@@ -81,7 +105,11 @@ _BATCHER = an_object(
     }
 )
 _STORAGE_URI = an_object(
-    {"uri": {**STRING, "minLength": 1}, "mountPath": or_else({**STRING, "pattern": "^/", "maxLength": 255}, "/mnt/models")}, ("uri",)
+    {
+        "uri": explained({**STRING, "minLength": 1}, "Where it is, as storageUri says it."),
+        "mountPath": explained(or_else({**STRING, "pattern": "^/", "maxLength": 255}, "/mnt/models"), "Where the containers find it."),
+    },
+    ("uri",),
 )
 
 COMPONENT_FIELDS: dict[str, Schema] = {
@@ -100,8 +128,8 @@ COMPONENT_FIELDS: dict[str, Schema] = {
 
 _WORKER = an_object({**POD_FIELDS, **fields("pipelineParallelSize", "tensorParallelSize", of=INTEGER)})
 _PREDICTOR_FIELDS: dict[str, Schema] = {
-    "name": {**STRING, "pattern": "^[a-z](-*[a-z0-9])*$"},
-    "storageContainerName": STRING,
+    "name": explained({**STRING, "pattern": "^[a-z](-*[a-z0-9])*$"}, "A variant's name: its objects and hosts are SERVICE-NAME-predictor."),
+    "storageContainerName": explained(STRING, "The ClusterStorageContainer that fetches the model; chosen by the URI if nothing is said."),
     "workerSpec": explained(_WORKER, "More pods for a model that is too big for one."),
 }
 
@@ -130,7 +158,11 @@ _CANARY_PREDICTOR = an_object(
 )
 TRANSFORMER = an_object({**COMPONENT_FIELDS, **SERVING_POD_FIELDS})
 
-_ART = an_object({"type": STRING, "config": STRING_MAP, **_SOURCE_FIELDS, **container_fields(SERVER_PORT_PROBE)})
+_ART_FIELDS = {
+    "type": explained(STRING, "Which explainer, as SquareAttack."),
+    "config": explained(STRING_MAP, "Its settings, which it gets as flags."),
+}
+_ART = an_object({**_ART_FIELDS, **_SOURCE_FIELDS, **container_fields(SERVER_PORT_PROBE)})
 EXPLAINER = an_object(
     {"art": explained(_ART, "The Adversarial Robustness Toolbox's explainers."), **COMPONENT_FIELDS, **SERVING_POD_FIELDS}
 )

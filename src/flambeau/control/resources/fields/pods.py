@@ -45,7 +45,7 @@ _CLAIM = an_object(fields("name", "resourceClaimName", "resourceClaimTemplateNam
 _READINESS_GATE = an_object({"conditionType": STRING}, ("conditionType",))
 
 RUNTIME_POD_FIELDS: dict[str, Schema] = {
-    "volumes": list_of(VOLUME),
+    "volumes": explained(list_of(VOLUME), "Files and folders that containers mount."),
     "nodeSelector": STRING_MAP,
     "affinity": AFFINITY,
     "tolerations": list_of(TOLERATION),
@@ -61,13 +61,13 @@ _SHARED_FIELDS: dict[str, Schema] = {
     "initContainers": explained(list_of(CONTAINER), "Containers that run one after the other before the others start."),
     "serviceAccountName": explained(STRING, "Whose secrets are used to fetch models; default if nothing is said."),
     "serviceAccount": explained(STRING, "The old name of serviceAccountName."),
-    "automountServiceAccountToken": BOOLEAN,
+    "automountServiceAccountToken": explained(BOOLEAN, "Whether containers find the ServiceAccount's token."),
     "terminationGracePeriodSeconds": explained(INT64, "Seconds from the request to end until processes are killed."),
-    "activeDeadlineSeconds": INT64,
-    "restartPolicy": STRING,
-    "enableServiceLinks": BOOLEAN,
-    "resources": RESOURCES,
-    "securityContext": _SECURITY,
+    "activeDeadlineSeconds": explained(INT64, "Seconds that the pod may run."),
+    "restartPolicy": explained(STRING, "Whether containers that end are started again: Always, OnFailure or Never."),
+    "enableServiceLinks": explained(BOOLEAN, "Whether containers get a variable for each Service."),
+    "resources": explained(RESOURCES, "CPU and memory of the whole pod."),
+    "securityContext": explained(_SECURITY, "As whom its processes run."),
     **fields("hostNetwork", "hostPID", "hostUsers", "shareProcessNamespace", "setHostnameAsFQDN", of=BOOLEAN),
     **fields("hostname", "hostnameOverride", "subdomain", "dnsPolicy", of=STRING),
     "dnsConfig": _DNS,

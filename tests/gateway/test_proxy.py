@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flambeau.foundation.server_timing import durations_of
 from flambeau.gateway.document import Backend, Destination, Document, Host, MatchType, RequestMatch, Rewrite, Rule, TextMatch
 from flambeau.gateway.table import Table
 from tests.fixtures.raw_http import Answer, read_answer
@@ -68,6 +69,15 @@ async def test_passes_the_clients_request_id_on(world: World) -> None:
     world.serve((await world.echo()).endpoint)
     answer = await world.client.ask(GET.replace(b"\r\n\r\n", b"\r\nX-Request-ID: abc\r\n\r\n"))
     assert (answer.headers["x-request-id"], said(answer)["headers"]["x-request-id"]) == ("abc", "abc")
+
+
+async def test_who_asks_hears_how_long_the_request_was_here(world: World) -> None:
+    world.serve((await world.echo()).endpoint)
+    assert "server-timing" not in (await world.client.ask(POST)).headers
+    for _ in range(2):  # the second head is the first one's
+        answer = await world.client.ask(POST.replace(b"Host: m\r\n", b"Host: m\r\nX-Flambeau-Timing: 1\r\n"))
+        assert durations_of([answer.headers["server-timing"]])["gateway"] > 0
+        assert said(answer)["headers"]["x-flambeau-timing"] == "1"
 
 
 async def test_rewrites_path_and_host(world: World) -> None:

@@ -7,8 +7,10 @@ turns it into a tunnel: bytes both ways, ended by either side or by a pause long
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from flambeau.foundation import server_timing
 from flambeau.foundation.http1 import Head
 from flambeau.gateway import answers
 from flambeau.gateway.headers import RequestHead, ResponseHead, request_head
@@ -101,6 +103,9 @@ class Forward(Passage):
         """Pass the answer's head on, in one write with its body if that is all."""
         self._status = head.status
         headers = head.headers if head.has_request_id else [*head.headers, (b"x-request-id", self._id)]
+        if self._onward.timed:
+            took = server_timing.duration("gateway", monotonic() - self._began)
+            headers = [*headers, (server_timing.NAME.encode(), took.encode())]
         client = self.client
         bodiless = self._head.method == "HEAD" or head.status in (204, 304)
         if complete:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from flambeau.foundation import server_timing
 from flambeau.foundation.http1_head import Head
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -21,6 +22,8 @@ _WRITTEN_HERE = frozenset(
 )
 _NOT_FORWARDED_BACK = frozenset((b"server", b"date", *HOP_BY_HOP, *FRAMING))
 """The gateway's server core writes its own server and date."""
+
+_ASKS_TIMES = server_timing.ASK.encode()
 
 REQUEST_ID_BYTES_MAX = 128
 """A longer x-request-id is replaced."""
@@ -40,6 +43,8 @@ class RequestHead(NamedTuple):
     """From behind the id to the empty line."""
     upgrade: bytes | None
     """The protocol that the replica is asked for; None: HTTP/1.1 only."""
+    timed: bool
+    """Whether the client asks where the time goes."""
 
     def to(self, target: bytes, authority: str | None, request_id: bytes) -> bytes:
         """Return the bytes to send.
@@ -113,7 +118,8 @@ def request_head(head: Head, peer: str, scheme: bytes) -> RequestHead:
     elif head.content_length is not None:
         end += b"Content-Length: %d\r\n" % head.content_length
     own_id = request_id if len(request_id) <= REQUEST_ID_BYTES_MAX else b""
-    return RequestHead(head.method.encode(), host, b"".join(lines), own_id, end + b"\r\n", upgrade)
+    timed = head.get(_ASKS_TIMES) is not None
+    return RequestHead(head.method.encode(), host, b"".join(lines), own_id, end + b"\r\n", upgrade, timed)
 
 
 def post_head(host: str, target: str, headers: Sequence[tuple[str, str]], length: int) -> Head:

@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt Makefile tools/torchvision_on_cpu_torch
 # What only the tests need beside it.
 $(TEST_READY): $(READY) tools/need_old_kubectl tools/need_debian
 	tools/need_old_kubectl
-	tools/need_debian prometheus=prometheus promtool=prometheus
+	tools/need_debian prometheus=prometheus promtool=prometheus wrk=wrk
 	touch $(TEST_READY)
 
 demo: setup  ## run the whole workflow: train, archive, S3, apply, Ready, predict
@@ -61,8 +61,8 @@ docs: setup  ## write what of docs/ comes from the code: configuration.md, infer
 	$(BIN)/python -m tools.troubleshooting
 
 bench: setup  ## measure, beside the peers that `make bench-peers` installed (see benchmarks/README.md)
+	tools/need_debian wrk=wrk
 	$(BIN)/python -m benchmarks --write
-	$(BIN)/python benchmarks/main_job.py
 
 bench-peers: setup peers-torchserve .peers/servers/.ready .peers/mlserver/.ready  ## install the peers that `make bench` compares with
 	tools/need_debian wrk=wrk nginx=nginx-light

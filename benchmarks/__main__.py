@@ -8,19 +8,27 @@ from __future__ import annotations
 import argparse
 import os
 import platform as machine
-import re
+import shutil
 import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import overhead, start, throughput
+from benchmarks import gateway, many_services, overhead, overload, platform, start, streaming, tensors, throughput
 from benchmarks.archives import ROOT
-from benchmarks.question import SHORT, Effort, Goal, Result, table
+from benchmarks.question import SHORT, Effort, Goal, Result, goals_table
+from benchmarks.report import Report
+from benchmarks.sides.all import left_out
 
 QUESTIONS: dict[str, Callable[[Effort], Result]] = {
     "throughput": throughput.ask,
     "overhead": overhead.ask,
     "start": start.ask,
+    "tensors": tensors.ask,
+    "streaming": streaming.ask,
+    "overload": overload.ask,
+    "gateway": gateway.ask,
+    "platform": platform.ask,
+    "many_services": many_services.ask,
 }
 DOCUMENT = ROOT / "docs" / "performance.md"
 
@@ -33,40 +41,31 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.questions) - set(QUESTIONS):
         parser.error(f"no such question: {', '.join(sorted(unknown))}")
+    if shutil.which("wrk") is None:
+        parser.error("wrk, which makes the load, is not installed: make bench-peers, or Debian's package wrk")
+    missing = "" if options.short else ", ".join(left_out())
+    if missing:
+        print(f"Left out, because they are not installed: {missing}\n", flush=True)
+    report = Report(DOCUMENT, list(QUESTIONS))
     goals: list[Goal] = []
-    text = DOCUMENT.read_text()
-    stamp = f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {machine.platform(terse=True)}, Python {machine.python_version()}."
     for name in options.questions or QUESTIONS:
         began = time.monotonic()
         result = QUESTIONS[name](SHORT if options.short else Effort())
         print(f"## {name} ({time.monotonic() - began:.0f} s)\n\n{result.tables}", flush=True)
         goals += result.goals
-        text = put(text, name, f"{stamp}\n\n{result.tables}{_goals_table(result.goals)}")
-    print(_goals_table(goals))
-    if options.write:
-        DOCUMENT.write_text(text)
+        if options.write:
+            report.put(name, result, _stamp(missing))
+    print(goals_table(goals))
     return 0
 
 
-def put(document: str, name: str, text: str) -> str:
-    """Return the document with the text between the markers of a question.
-
-    Raises:
-        ValueError: the document has no such markers.
-    """
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-    if not pattern.search(document):
-        raise ValueError(f"the document has no markers for {name}")
-    return pattern.sub(lambda found: f"{found[1]}{text.rstrip()}\n{found[2]}", document)
-
-
-def _goals_table(goals: list[Goal] | tuple[Goal, ...]) -> str:
-    if not goals:
-        return ""
-    return table(
-        ["goal", "wanted", "measured", "reached"],
-        [[each.what, each.wanted, each.measured, "yes" if each.reached else "no"] for each in goals],
+def _stamp(missing: str) -> str:
+    """Return what every table says first: when and where it was measured, how busy the machine was, and who was not there."""
+    busy = f"load average {os.getloadavg()[1]:.1f}"
+    where = (
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {machine.platform(terse=True)}, Python {machine.python_version()}, {busy}."
     )
+    return f"{where} Not installed: {missing}." if missing else where
 
 
 if __name__ == "__main__":

@@ -16,12 +16,15 @@ import torch
 from PIL import Image
 from torchvision.models import resnet18
 
+from benchmarks.work import tensor
 from examples.mnist.mnist import Net
 from flambeau.serving.archive.pack import ArchiveRequest, pack
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "benchmarks" / "work"
 EXAMPLE = ROOT / "examples" / "mnist"
+STREAM_ITEMS = 10_000
+BODIES = {"noop": lambda: b"x" * 100, "stream": lambda: str(STREAM_ITEMS).encode(), "tensor": tensor.raw}
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def workload(name: str, folder: Path) -> Workload:
         return Workload(name, body, EXAMPLE / "mnist_handler.py", EXAMPLE / "mnist.py", _weights(Net(), folder, name))
     if name == "resnet":
         return Workload(name, _picture(), WORK / "resnet_handler.py", WORK / "resnet.py", _weights(resnet18(), folder, name))
-    return Workload(name, b"10000" if name == "stream" else b"x" * 100, WORK / f"{name}_handler.py")
+    return Workload(name, BODIES[name](), WORK / f"{name}_handler.py")
 
 
 def _weights(model: torch.nn.Module, folder: Path, name: str) -> Path:

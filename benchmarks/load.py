@@ -8,9 +8,10 @@ import tempfile
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
-ANSWER_BYTES_MAX = 1 << 20
+ANSWER_BYTES_MAX = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,13 @@ class Request:
     content_type: str = "application/octet-stream"
     host: str | None = None
     """Host header, where it isn't the URL's."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """More of them; wrk doesn't send these."""
+
+    @property
+    def port(self) -> int:
+        """The URL's."""
+        return urlsplit(self.url).port or 80
 
     def once(self, *, seconds: float = 60) -> bytes:
         """Send it once; return the answer's body.
@@ -29,8 +37,8 @@ class Request:
         Raises:
             OSError: no answer, or one that is not 2xx.
         """
-        headers = {"Content-Type": self.content_type} | ({"Host": self.host} if self.host else {})
-        asked = urllib.request.Request(self.url, self.body, headers)
+        headers = {"Content-Type": self.content_type, **dict(self.headers)} | ({"Host": self.host} if self.host else {})
+        asked = urllib.request.Request(self.url, self.body or None, headers)
         with urllib.request.urlopen(asked, timeout=seconds) as answer:
             return bytes(answer.read(ANSWER_BYTES_MAX))
 

@@ -48,7 +48,7 @@ def _measured(folder: Path, effort: Effort, *, batch: int, delay_ms: int) -> tup
         ]
         for each in running:
             measure(each.request, 1, effort.seconds)  # the first requests warm things up
-        for _ in range(effort.rounds + 2):
+        for _ in range(effort.rounds):
             raw_ms.append(raw.measure(effort.seconds / 2).p50_ms)
             for each in running:
                 seen.setdefault(each.name, []).append(measure(each.request, 1, effort.seconds))

@@ -39,7 +39,7 @@ def ask(effort: Effort) -> Result:
                 with serving(side, Deployment(work)) as running:
                     seconds.setdefault(side.name, []).append(running.seconds_to_answer)
                     memory[side.name] = min(running.pss_mb(), memory.get(side.name, float("inf")))
-        further = _further_worker(work)
+        further = _further_worker(work, 1 if effort.brief else MORE_WORKERS)
     rows = [
         [name, f"{statistics.median(each):.2f}", f"{min(each):.2f}", f"{memory[name]:.0f}" if name in memory else "-"]
         for name, each in seconds.items()
@@ -58,15 +58,15 @@ def _bare(folder: Path) -> float:
     return time.monotonic() - began
 
 
-def _further_worker(work: Workload) -> float:
+def _further_worker(work: Workload, more: int) -> float:
     """Return what a worker adds to the tree's memory, in MB."""
     sizes = []
-    for count in (1, 1 + MORE_WORKERS):
+    for count in (1, 1 + more):
         with serving(Flambeau(), Deployment(work, workers=count)) as running:
             for _ in range(50 * count):
                 running.request.once()
             sizes.append(running.pss_mb())
-    return (sizes[1] - sizes[0]) / MORE_WORKERS
+    return (sizes[1] - sizes[0]) / more
 
 
 def _goals(seconds: dict[str, list[float]], memory: dict[str, float], further: float) -> list[Goal]:

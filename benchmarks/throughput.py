@@ -11,17 +11,23 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.archives import Workload, workload
 from benchmarks.load import Cell, best, measure
+from benchmarks.picture import Group, bars
 from benchmarks.question import Effort, Goal, Result, ratio, table
 from benchmarks.raw import Raw, raw_loop
 from benchmarks.sides.all import sides
 from benchmarks.sides.side import Deployment, Running, serving
 
 CONNECTIONS = (1, 16, 64)
+WORKLOADS = (("mnist", 1), ("mnist", 16), ("noop", 1), ("noop", 16), ("resnet", 1))
+"""Each with the size of its batches."""
+TITLES = {"mnist": "MNIST", "noop": "no-op"}
+BRIEF_WORKLOADS = (("mnist", 16), ("noop", 1))
 
 
 @dataclass
@@ -46,14 +52,14 @@ class Seen:
 
 def ask(effort: Effort) -> Result:
     """Measure every workload on every side."""
-    tables, seen = "", {}
+    tables, seen = "", dict[tuple[str, int], Seen]()
     with tempfile.TemporaryDirectory(prefix="fb-") as folder:
-        for name, batch in (("mnist", 1), ("mnist", 16), ("noop", 1), ("noop", 16), ("resnet", 1)):
-            connections = (16,) if name == "resnet" else CONNECTIONS
+        for name, batch in BRIEF_WORKLOADS if effort.brief else WORKLOADS:
+            connections = (16,) if name == "resnet" else CONNECTIONS[-1:] if effort.brief else CONNECTIONS
             work = workload(name, Path(folder))
             seen[name, batch] = each = _measured(work, batch, connections, effort)
             tables += f"**{name}, batch {batch}**\n\n" + _table(each, connections)
-    return Result(tables, tuple(_goals(seen)))
+    return Result(tables, tuple(_goals(seen)), bars([_group(key, each) for key, each in seen.items() if key[0] != "resnet"]))
 
 
 def _measured(work: Workload, batch: int, connections: tuple[int, ...], effort: Effort) -> Seen:
@@ -101,22 +107,30 @@ def _table(seen: Seen, connections: tuple[int, ...]) -> str:
     return table(["requests a second, ms p50 / p99 / p99.9", *(f"c={count}" for count in connections)], rows)
 
 
-def _goals(seen: dict[tuple[str, int], Seen]) -> list[Goal]:
-    mnist_16, mnist_1, noop_1, noop_16, resnet = (
-        seen[key] for key in (("mnist", 16), ("mnist", 1), ("noop", 1), ("noop", 16), ("resnet", 1))
-    )
-    goals = [
-        *_ahead("MNIST, batch 16, c=64", mnist_16, "TorchServe", 1.4),
-        _share("MNIST, batch 16, c=64", mnist_16, 64, 0.93),
-        *_ahead("MNIST, batch 1, c=64", mnist_1, "TorchServe", 2.2),
-        *_ahead("MNIST, batch 1, c=64", mnist_1, "KServe's image", 4.0),
-        _share("ResNet-18, c=16", resnet, 16, 0.97),
-    ]
-    for batch, noop, wanted in ((1, noop_1, 40_000), (16, noop_16, 90_000)):
-        ours, mosec = noop.rate("flambeau"), noop.rate("Mosec")
-        measured = f"{ours:,.0f}/s" + (f", Mosec {mosec:,.0f}/s" if mosec else "")
-        goals.append(Goal(f"no-op, batch {batch}, c=64", f">= {wanted:,}/s and ahead of Mosec", measured, ours >= max(wanted, mosec)))
-    return goals
+def _group(key: tuple[str, int], seen: Seen) -> Group:
+    """Return what the picture shows of a workload: each side's requests a second at the most connections."""
+    name, batch = key
+    most = max(connections for _, connections in seen.cells)
+    rates = {side: seen.rate(side, most) for side, connections in seen.cells if connections == most}
+    if seen.raw:
+        rates["handler in a loop"] = max(seen.raw)
+    return Group(f"{TITLES[name]}, batch {batch}, c={most}", rates)
+
+
+def _goals(seen: dict[tuple[str, int], Seen]) -> Iterator[Goal]:
+    if each := seen.get(("mnist", 16)):
+        yield from _ahead("MNIST, batch 16, c=64", each, "TorchServe", 1.4)
+        yield _share("MNIST, batch 16, c=64", each, 64, 0.93)
+    if each := seen.get(("mnist", 1)):
+        yield from _ahead("MNIST, batch 1, c=64", each, "TorchServe", 2.2)
+        yield from _ahead("MNIST, batch 1, c=64", each, "KServe's image", 4.0)
+    if each := seen.get(("resnet", 1)):
+        yield _share("ResNet-18, c=16", each, 16, 0.97)
+    for batch, wanted in ((1, 40_000), (16, 90_000)):
+        if each := seen.get(("noop", batch)):
+            ours, mosec = each.rate("flambeau"), each.rate("Mosec")
+            measured = f"{ours:,.0f}/s" + (f", Mosec {mosec:,.0f}/s" if mosec else "")
+            yield Goal(f"no-op, batch {batch}, c=64", f">= {wanted:,}/s and ahead of Mosec", measured, ours >= max(wanted, mosec))
 
 
 def _ahead(what: str, seen: Seen, peer: str, wanted: float) -> list[Goal]:

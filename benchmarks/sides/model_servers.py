@@ -26,9 +26,10 @@ class Flambeau:
         return None
 
     def start(self, deployment: Deployment, folder: Path) -> Running:
-        port = _configure(deployment, folder)
+        port, grpc = _configure(deployment, folder)
         command = [sys.executable, "-m", "flambeau", "serve", "--ts-config", "config.properties", "--disable-token-auth"]
         running = _running(self.name, deployment, port)
+        running.grpc_port = grpc
         running.processes.append(run(command, folder))
         return running
 
@@ -43,7 +44,7 @@ class TorchServe:
         return None if (TORCHSERVE / "torchserve").exists() else "make peers-torchserve"
 
     def start(self, deployment: Deployment, folder: Path) -> Running:
-        port = _configure(deployment, folder)
+        port, _ = _configure(deployment, folder)
         running = _running(self.name, deployment, port)
         running.processes.append(_torchserve(folder))
         return running
@@ -59,7 +60,7 @@ class KServeImage:
         return TorchServe().missing() or (None if (SERVERS / "python").exists() else "make bench-peers")
 
     def start(self, deployment: Deployment, folder: Path) -> Running:
-        behind = _configure(deployment, folder)
+        behind, _ = _configure(deployment, folder)
         port, grpc = free_ports(2)
         name = deployment.workload.name
         proxy: list[str | Path] = [
@@ -96,8 +97,8 @@ def _running(name: str, deployment: Deployment, port: int) -> Running:
     return Running(name, raw, Request(f"{base}/v1/models/{model}:predict", deployment.workload.v1, "application/json"))
 
 
-def _configure(deployment: Deployment, folder: Path) -> int:
-    """Write config.properties and the model store; return the inference port."""
+def _configure(deployment: Deployment, folder: Path) -> tuple[int, int]:
+    """Write config.properties and the model store; return the ports for inference over HTTP and gRPC."""
     inference, management, metrics, grpc, grpc_management = free_ports(5)
     store = folder / "store"
     store.mkdir()
@@ -118,10 +119,10 @@ def _configure(deployment: Deployment, folder: Path) -> int:
         f"metrics_address=http://127.0.0.1:{metrics}\n"
         f"grpc_inference_port={grpc}\n"
         f"grpc_management_port={grpc_management}\n"
-        "job_queue_size=1000\n"
+        f"job_queue_size={deployment.queue}\n"
         "enable_envvars_config=true\n"
         "model_store=store\n"
         f"load_models={archive.name}\n"
         f"models={json.dumps({name: {'1.0': settings}})}\n"
     )
-    return inference
+    return inference, grpc

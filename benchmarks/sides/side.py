@@ -34,6 +34,8 @@ class Deployment:
     delay_ms: int = 5
     """How long a batch may wait for company."""
     workers: int = 1
+    queue: int = 1000
+    """How many requests may wait, where the side takes TorchServe's settings."""
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Running:
     """As the side's clients send it."""
     v1: Request | None = None
     """The same in KServe's V1 form, where the side takes both."""
+    grpc_port: int = 0
+    """0: it speaks no gRPC, or not with the protocol that the benchmarks know."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     seconds_to_answer: float = 0.0
     """From the start of the process to the first right answer."""
@@ -103,7 +107,7 @@ def serving(side: Side, deployment: Deployment) -> Iterator[Running]:
         yield running
     finally:
         for process in running.processes if running else []:
-            _stop(process)
+            stop(process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -138,6 +142,12 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def listens(port: int) -> bool:
+    """Tell whether somebody takes connections on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _first_answer(running: Running, began: float, folder: Path) -> bytes:
     while True:
         try:
@@ -150,7 +160,7 @@ def _first_answer(running: Running, began: float, folder: Path) -> bytes:
         time.sleep(0.01)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process and whatever it left in its session's group."""
     children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.terminate()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -15,6 +13,7 @@ import httpx2
 import pytest
 
 from tests.fixtures.archives import ECHO, write_mar
+from tests.fixtures.prometheus import prometheus
 from tests.fixtures.waiting import until, until_told
 from tests.programs.kit import CONFIG, Served, serving, start
 
@@ -71,36 +70,6 @@ async def metered(root: Path, config: str = "", **environment: str) -> AsyncIter
     ):
         await asked(client)
         yield served, client
-
-
-@contextlib.asynccontextmanager
-async def prometheus(root: Path, target: str) -> AsyncIterator[httpx2.AsyncClient]:
-    """Run a Prometheus that scrapes one target."""
-    program = shutil.which("prometheus")
-    assert program, "prometheus is missing: run tools/need_debian prometheus=prometheus promtool=prometheus"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    (root / "prometheus.yml").write_text(
-        "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
-        f"scrape_configs: [{{job_name: flambeau, static_configs: [{{targets: ['{target}']}}]}}]\n"
-    )
-    flags = {"config.file": root / "prometheus.yml", "storage.tsdb.path": root / "tsdb", "web.listen-address": address}
-    process = begun([program, *(f"--{name}={value}" for name, value in flags.items())], root / "prometheus.log")
-    try:
-        async with httpx2.AsyncClient(base_url=f"http://{address}", timeout=10) as client:
-            yield client
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        finally:
-            process.kill()
-            process.wait()
-
-
-def begun(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        return subprocess.Popen(command, stdout=output, stderr=output)
 
 
 def complaints(page: bytes) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from flambeau.control.autoscaler.elsewhere import Elsewhere, decided_elsewhere
@@ -17,11 +19,16 @@ from flambeau.control.resources.registry import KINDS
 from flambeau.control.store.interface import modify
 from flambeau.control.store.sqlite import SqliteStore
 from tests.control.controllers.world import VirtualClock
+from tests.fixtures.prometheus import prometheus
+from tests.fixtures.waiting import until_told
 
 NAME = "m-predictor-00001"
 REVISION = Key("revisions.serving.knative.dev", "default", NAME)
 AUTOSCALER = Key("horizontalpodautoscalers.autoscaling", "default", NAME)
+SERVICE = Key("inferenceservices.serving.kserve.io", "default", "m")
 STANDARD = {"serving.kserve.io/deploymentMode": "Standard"}
+
+KEDA = {**STANDARD, "serving.kserve.io/autoscalerClass": "keda"}
 
 
 class World:
@@ -147,3 +154,49 @@ async def test_an_autoscaler_that_a_person_wrote_counts(world: World) -> None:
     autoscaler = await world.ticks(1, cores=0.25)
     assert autoscaler["status"]["desiredReplicas"] == 3
     assert autoscaler["spec"] == spec
+
+
+def triggered(address: str, query: str, **target: str) -> Object:
+    metric = {"backend": "prometheus", "serverAddress": address, "query": query}
+    return {"metrics": [{"type": "External", "external": {"metric": metric, "target": target}}]}
+
+
+async def test_kedas_trigger_asks_prometheus_and_scales_to_none(world: World, tmp_path: Path) -> None:
+    async with prometheus(tmp_path) as database:
+        address = str(database.base_url)
+
+        async def answers() -> bool:
+            with contextlib.suppress(httpx2.TransportError):
+                return (await database.get("/-/ready")).status_code == 200
+            return False
+
+        await until_told(answers, 30)
+        await world.start(KEDA, minReplicas=0, maxReplicas=9, autoScaling=triggered(address, "vector(25)", type="AverageValue", value="5"))
+        autoscaler = await world.ticks(1)
+        assert (autoscaler["spec"]["minReplicas"], autoscaler["status"]["desiredReplicas"]) == (0, 5)
+        assert cell(autoscaler, "Targets") == "s0-prometheus: 25/5"
+
+        async def be_asked(query: str, replicas: int, value: str = "5") -> Object:
+            change = {"autoScaling": triggered(address, query, type="AverageValue", value=value)}
+            await modify(world.store, SERVICE, lambda service: service["spec"]["predictor"].update(change))
+            await world.replicas(replicas)
+            world.clock.advance(1000.0)  # past the window in which fewer wait
+            return await world.ticks(0)
+
+        assert (await be_asked("vector(0)", 5))["status"]["desiredReplicas"] == 0
+        assert (await be_asked("no_such_metric", 0))["status"]["desiredReplicas"] == 0
+        assert (await be_asked("vector(0.1)", 0))["status"]["desiredReplicas"] == 1
+        autoscaler = await be_asked("sum(", 2)
+        assert autoscaler["status"]["desiredReplicas"] == 2
+        assert condition(autoscaler, "ScalingActive")["reason"] == "FailedGetExternalMetric"
+        assert "refuses the query" in condition(autoscaler, "ScalingActive")["message"]
+
+
+async def test_a_prometheus_that_is_not_there_changes_nothing_and_is_told(world: World) -> None:
+    scaling = triggered("http://127.0.0.1:1", "vector(1)", value="5")
+    await world.start(KEDA, minReplicas=0, maxReplicas=9, autoScaling=scaling)
+    autoscaler = await world.ticks(1)
+    assert autoscaler["status"]["desiredReplicas"] == 2
+    assert "127.0.0.1:1" in condition(autoscaler, "ScalingActive")["message"]
+    events = {event["reason"] for event in (await world.store.list("events", "default")).items}
+    assert "FailedGetExternalMetric" in events

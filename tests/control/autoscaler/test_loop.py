@@ -197,6 +197,27 @@ async def test_what_a_horizontal_autoscaler_wishes_is_the_revisions(world: World
     assert await world.wish() == 3
 
 
+async def test_a_request_wakes_what_a_horizontal_autoscaler_wishes_to_sleep(world: World) -> None:
+    await world.start(min_scale="0", window="6s")
+    spec = {"scaleTargetRef": {"kind": "Deployment", "name": f"{NAME}-deployment"}, "minReplicas": 0, "maxReplicas": 9}
+    autoscaler = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "spec": spec}
+    stored = await world.store.create({**autoscaler, "metadata": {"name": "mine", "namespace": "default"}})
+    await world.store.update({**stored, "status": {"desiredReplicas": 0}}, status=True)
+    await world.tick()
+    assert await world.wish() == 1  # its first pod is to show that it works
+    await world.ready(1)
+    await world.seconds(10)
+    assert await world.wish() == 0
+    await world.ready(0)
+    await world.scaler.wake(REVISION)
+    assert await world.wish() == 1
+    await world.ready(1)
+    await world.seconds(4, concurrency=1.0)
+    assert await world.wish() == 1
+    await world.seconds(10)
+    assert await world.wish() == 0
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "many", ""])
 async def test_a_number_that_is_none_counts_as_not_given(world: World, value: str) -> None:
     await world.start(min_scale=value, max_scale=value, target=value, window=value, scale_down_delay=value)

@@ -256,6 +256,18 @@ REFUSED: list[tuple[str, Object, str, str]] = [
         f"{P}.autoScaling.metrics[0].external.metric.query",
         "required",
     ),
+    (
+        "keda address",
+        service(with_part(autoScaling={"metrics": [{"type": "External", "external": {"target": {"value": "1"}}}]}), annotations=KEDA),
+        f"{P}.autoScaling.metrics[0].external.metric.serverAddress",
+        "required",
+    ),
+    (
+        "keda pod metric",
+        service(with_part(autoScaling={"metrics": [{"type": "PodMetric", "podmetric": {}}]}), annotations=KEDA),
+        f"{P}.autoScaling.metrics[0].type",
+        "use type External",
+    ),
     ("unquoted cpu", service(with_model(resources={"limits": {"cpu": 0.5}})), f"{P}.model.resources.limits.cpu", '"0.5"'),
     ("env twice", service(with_model(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}])), f"{P}.model.env[1]", "twice"),
 ]

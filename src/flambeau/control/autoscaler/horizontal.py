@@ -7,7 +7,7 @@ stabilization windows, policies per period.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,12 +21,14 @@ EVENTS_MAX = 200
 class Metric:
     """What one replica should use."""
 
-    resource: str
-    """cpu or memory."""
+    name: str
+    """cpu or memory, or what an external number is called."""
     utilization_percent: float | None
-    """Of what the pod requests; None: ``average`` counts."""
-    average: float = 0.0
-    """Cores or bytes."""
+    """Of what the pod requests; None: ``target`` counts."""
+    target: float = 0.0
+    """Cores or bytes; of an external number, whatever it counts."""
+    external: Literal["", "each", "all"] = ""
+    """Whether the number comes from elsewhere, and the target is of ``each`` pod or of ``all`` together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +96,15 @@ class Decision:
     stabilized: bool = False
     """An earlier wish within the window was kept."""
     failure: str = ""
-    """Why nothing could be decided; the wish is then what there is."""
+    """Why a metric could not be told; the wish is then no less than what there is."""
 
 
-def decide(current: int, measured: dict[str, Measured], settings: Settings, memory: Memory, now: float) -> Decision:
+def decide(current: int, measured: Mapping[str, Measured | str], settings: Settings, memory: Memory, now: float) -> Decision:
     """Return how many replicas there should be.
 
     Args:
         current: replicas there are to be now, all of them ready or not.
-        measured: by resource; one that is missing could not be measured.
+        measured: by metric; a text is why one could not be measured, one that is missing had no ready pod.
         settings: of the autoscaler.
         memory: what the last decision returned.
         now: seconds on a monotonic clock.
@@ -110,8 +112,12 @@ def decide(current: int, measured: dict[str, Measured], settings: Settings, memo
     proposals, reasons, failure = _proposals(current, measured, settings.metrics)
     if not proposals:
         bounded = min(max(current, settings.scale_min), settings.scale_max)
-        return Decision(bounded, (failure,), memory, failure=failure)
+        why = failure or "no metric is measured yet"
+        return Decision(bounded, (why,), memory, failure=why)
     wish = max(proposals)
+    if failure and wish < current:
+        reasons.append(f"{wish} becomes {current}: {failure}")
+        wish = current  # what can't be told may need them
     kept, stabilized = _stabilize(current, wish, settings, memory, now)
     if stabilized:
         reasons.append(f"{wish} becomes {kept}: wished for within the stabilization window")
@@ -122,7 +128,7 @@ def decide(current: int, measured: dict[str, Measured], settings: Settings, memo
         reasons.append(f"{kept} becomes {bounded}: {limited} ({settings.scale_min}..{settings.scale_max})")
     horizon = now - max(settings.up.window_seconds, settings.down.window_seconds)
     remembered = tuple(entry for entry in memory.wishes if entry[0] > horizon)
-    return Decision(bounded, tuple(reasons), replace(memory, wishes=(*remembered, (now, wish))), limited, stabilized)
+    return Decision(bounded, tuple(reasons), replace(memory, wishes=(*remembered, (now, wish))), limited, stabilized, failure)
 
 
 def changed(memory: Memory, before: int, after: int, now: float) -> Memory:
@@ -130,28 +136,37 @@ def changed(memory: Memory, before: int, after: int, now: float) -> Memory:
     return replace(memory, changes=(*memory.changes, (now, after - before))[-EVENTS_MAX:]) if after != before else memory
 
 
-def _proposals(current: int, measured: dict[str, Measured], metrics: Sequence[Metric]) -> tuple[list[int], list[str], str]:
+def _proposals(current: int, measured: Mapping[str, Measured | str], metrics: Sequence[Metric]) -> tuple[list[int], list[str], str]:
     """Return each metric's wish, how it came about, and why one could not be told."""
-    proposals, reasons, failure = [], [], "no metric is measured yet"
+    proposals, reasons, failure = [], [], ""
     for metric in metrics:
-        found = measured.get(metric.resource)
-        if found is None:
-            failure = f"{metric.resource} is not measured yet: no ready pod"
+        found = measured.get(metric.name, f"{metric.name} is not measured yet: no ready pod")
+        if isinstance(found, str):
+            failure = found
             continue
         if metric.utilization_percent is not None and not found.requested:
-            failure = f"the pods request no {metric.resource}, so its utilization cannot be told: set resources.requests.{metric.resource}"
+            failure = f"the pods request no {metric.name}, so its utilization cannot be told: set resources.requests.{metric.name}"
             continue
-        if metric.utilization_percent is not None:
-            use, target = 100.0 * found.value / found.requested, metric.utilization_percent
-            told = f"{metric.resource} {use:.0f} % of the request / target {target:g} %"
-        else:
-            use, target = found.value, metric.average
-            told = f"{metric.resource} {use:.3g} / target {target:.3g}"
-        ratio = use / target if target else 1.0
-        wish = current if abs(ratio - 1.0) <= TOLERANCE else math.ceil(current * ratio)
+        wish, told = _proposal(current, found, metric)
         proposals.append(wish)
         reasons.append(f"{told} on {current} replicas = {wish}")
     return proposals, reasons, failure
+
+
+def _proposal(current: int, found: Measured, metric: Metric) -> tuple[int, str]:
+    """Return one metric's wish, and how it came about; a number from elsewhere can wish from nothing, and for nothing."""
+    if metric.utilization_percent is not None:
+        use, target = 100.0 * found.value / found.requested, metric.utilization_percent
+        told = f"{metric.name} {use:.0f} % of the request / target {target:g} %"
+    else:
+        use, target = found.value, metric.target
+        told = f"{metric.name} {use:.3g} / target {target:.3g}"
+    pods = max(current, 1) if metric.external else current
+    if metric.external == "each":
+        use, told = use / pods, f"{told} a pod"
+    ratio = use / target if target else 1.0
+    near = abs(ratio - 1.0) <= TOLERANCE and current > 0
+    return current if near else math.ceil(pods * ratio), told
 
 
 def _stabilize(current: int, wish: int, settings: Settings, memory: Memory, now: float) -> tuple[int, bool]:

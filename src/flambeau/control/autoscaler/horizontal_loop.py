@@ -6,13 +6,15 @@ people write for a Deployment count as well, and before what the InferenceServic
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flambeau.control.autoscaler.horizontal import Decision, Measured, Memory, changed, decide
-from flambeau.control.autoscaler.horizontal_spec import autoscaler_for, settings_of, status_of
+from flambeau.control.autoscaler.horizontal import Decision, Measured, Memory, Settings, changed, decide
+from flambeau.control.autoscaler.horizontal_spec import autoscaler_for, external_triggers, failure_reason, settings_of, status_of
+from flambeau.control.autoscaler.prometheus import authorization, measure
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.horizontal_pod_autoscaler import HORIZONTAL_POD_AUTOSCALER
 from flambeau.control.resources.inference_service import INFERENCE_SERVICE
@@ -22,6 +24,7 @@ from flambeau.control.resources.pod_contract import PROXY_CONTAINER
 from flambeau.control.resources.quantity import amount
 from flambeau.control.resources.revision import REVISION
 from flambeau.control.resources.scaler_class import scaler_of
+from flambeau.control.resources.secret import SECRET
 from flambeau.control.store.interface import Store
 from flambeau.control.store.recorder import record_event
 from flambeau.foundation.clock import Clock
@@ -37,7 +40,11 @@ _COMPONENT_LABEL = "component"
 _ROUTING_STATE_LABEL = "serving.knative.dev/routingState"
 _REVISION_UID_LABEL = "serving.knative.dev/revisionUID"
 _RESOURCES = ("cpu", "memory")
+ASKED_AT_ONCE_MAX = 16
+"""Autoscalers whose triggers are asked at the same time."""
 _Pod = tuple[str, str]
+Rates = dict[_Pod, tuple[float, int]]
+"""Cores and bytes of memory that pods use."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +76,7 @@ class HorizontalScaler:
         self._usage = usage
         self._clock = clock
         self._remembered: dict[str, _Remembered] = {}
+        self._asking = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
         self._last: dict[_Pod, tuple[float, float]] = {}
         """When each pod was read last, and its processor seconds then."""
         self._tasks = TaskOwner(NAME)
@@ -86,7 +94,7 @@ class HorizontalScaler:
             try:
                 await self.tick()
             except FlambeauError as error:  # the next tick tries again
-                _log.warning("cannot scale by cpu and memory now: %s", error)
+                _log.warning("cannot scale by what is measured now: %s", error)
             await self._clock.sleep(TICK_SECONDS)
 
     async def tick(self) -> None:
@@ -105,23 +113,23 @@ class HorizontalScaler:
         if autoscalers:
             pods = (await self._store.list("pods")).items
             rates = await self._read(pods)
-            for autoscaler in autoscalers:
-                target = (autoscaler["metadata"]["namespace"], find(autoscaler, "spec", "scaleTargetRef", "name"))
-                if target in by_deployment:
-                    await self._decide_or_tell(autoscaler, by_deployment[target], pods, rates)
+            targets = [(each["metadata"]["namespace"], find(each, "spec", "scaleTargetRef", "name")) for each in autoscalers]
+            pairs = [(each, by_deployment[target]) for each, target in zip(autoscalers, targets, strict=True) if target in by_deployment]
+            outside = await asyncio.gather(*(self._outside(autoscaler, _part_of(revision, services)) for autoscaler, revision in pairs))
+            for (autoscaler, revision), told in zip(pairs, outside, strict=True):
+                await self._decide_safely(autoscaler, revision, _pods_of(revision, pods), rates, told)
         present = {each["metadata"]["uid"] for each in autoscalers}
         self._remembered = {uid: each for uid, each in self._remembered.items() if uid in present}
 
     async def _keep(self, revision: Object, services: dict[Key, Object], there: dict[Key, Object]) -> None:
         """Make, change or remove the autoscaler of a revision as its InferenceService says."""
         metadata = revision["metadata"]
-        labels = metadata.get("labels") or {}
-        service = services.get(Key(INFERENCE_SERVICE.id, metadata["namespace"], labels.get(_SERVICE_LABEL, "")))
+        service = _service_of(revision, services)
         key = Key(HORIZONTAL_POD_AUTOSCALER.id, metadata["namespace"], metadata["name"])
         stored = there.get(key)
-        part = find(service or {}, "spec", labels.get(_COMPONENT_LABEL, "predictor"))
+        part = _part_of(revision, services)
         try:
-            if service is None or not isinstance(part, dict) or scaler_of(service) != "hpa":
+            if service is None or part is None or scaler_of(service) != "hpa":
                 if stored is not None and stored["metadata"].get("ownerReferences"):
                     await self._store.delete(key, uid=stored["metadata"]["uid"])
                 return
@@ -133,7 +141,7 @@ class HorizontalScaler:
         except (Conflict, NotFound):
             return  # somebody was faster, or the revision has just gone: the next tick looks again
 
-    async def _read(self, pods: Iterable[Object]) -> dict[_Pod, tuple[float, int]]:
+    async def _read(self, pods: Iterable[Object]) -> Rates:
         """Return cores, over the time since the last reading, and memory of each pod; a pod that is new is left out."""
         now = self._clock.monotonic()
         readings = await self._usage.read({_name(pod) for pod in pods})
@@ -145,21 +153,35 @@ class HorizontalScaler:
         self._last = {pod: (now, seconds) for pod, (seconds, _) in readings.items()}
         return rates
 
-    async def _decide_or_tell(
-        self, autoscaler: Object, revision: Object, pods: Iterable[Object], rates: dict[_Pod, tuple[float, int]]
+    async def _outside(self, autoscaler: Object, part: Object | None) -> dict[str, Measured | str]:
+        """Return what an autoscaler's triggers say, or why they don't."""
+        triggers = external_triggers(part or {})
+        named = [find(each, "external", "metric", "name") for each in mappings_at(autoscaler, "spec", "metrics") if each.get("external")]
+        async with self._asking:
+            return {name: await self._told(triggers[name], autoscaler["metadata"]["namespace"]) for name in named if name in triggers}
+
+    async def _told(self, trigger: Object, namespace: str) -> Measured | str:
+        metric = trigger["metric"]
+        secret = find(trigger, "authenticationRef", "authenticationRef", "name")
+        try:
+            headers = authorization(await self._store.get(Key(SECRET.id, namespace, secret))) if secret else ()
+            return Measured(await measure(metric["serverAddress"], metric["query"], metric.get("namespace"), headers), 0.0)
+        except FlambeauError as error:
+            return str(error)
+
+    async def _decide_safely(
+        self, autoscaler: Object, revision: Object, pods: Iterable[Object], rates: Rates, outside: Mapping[str, Measured | str]
     ) -> None:
         try:
-            await self._decide(autoscaler, revision, pods, rates)
+            settings = settings_of(autoscaler)
+            measured = {**_measured(pods, rates, {metric.name for metric in settings.metrics}), **outside}
+            await self._decide(autoscaler, revision, settings, measured)
         except FlambeauError:
             raise
         except Exception:  # one that nobody foresaw must not keep the others from being decided
             _log.exception("cannot scale %s", HORIZONTAL_POD_AUTOSCALER.key(autoscaler))
 
-    async def _decide(self, autoscaler: Object, revision: Object, pods: Iterable[Object], rates: dict[_Pod, tuple[float, int]]) -> None:
-        settings = settings_of(autoscaler)
-        uid = revision["metadata"]["uid"]
-        mine = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(_REVISION_UID_LABEL) == uid]
-        measured = _measured(mine, rates, {metric.resource for metric in settings.metrics})
+    async def _decide(self, autoscaler: Object, revision: Object, settings: Settings, measured: Mapping[str, Measured | str]) -> None:
         remembered = self._remembered.setdefault(autoscaler["metadata"]["uid"], _Remembered())
         current = int(find(revision, "status", "desiredReplicas") or settings.scale_min)
         now = self._clock.monotonic()
@@ -174,18 +196,18 @@ class HorizontalScaler:
             await self._store.update({**autoscaler, "status": status}, status=True)
         except (Conflict, NotFound):
             return
-        await self._tell(autoscaler, current, decision)
+        await self._tell(autoscaler, current, decision, failure_reason(decision, measured))
 
-    async def _tell(self, autoscaler: Object, current: int, decision: Decision) -> None:
+    async def _tell(self, autoscaler: Object, current: int, decision: Decision, failure: str) -> None:
         reasons = "; ".join(decision.reasons)
         if decision.wish != current:
             message = f"New size: {decision.wish}; was {current}; reason: {reasons}"
             await record_event(self._store, self._clock, autoscaler, "Normal", "SuccessfulRescale", message, NAME)
         elif decision.failure and (get_condition(autoscaler, "ScalingActive") or {}).get("message") != decision.failure:
-            await record_event(self._store, self._clock, autoscaler, "Warning", "FailedGetResourceMetric", decision.failure, NAME)
+            await record_event(self._store, self._clock, autoscaler, "Warning", failure, decision.failure, NAME)
 
 
-def _measured(pods: Iterable[Object], rates: dict[_Pod, tuple[float, int]], resources: Collection[str]) -> dict[str, Measured]:
+def _measured(pods: Iterable[Object], rates: Rates, resources: Collection[str]) -> dict[str, Measured]:
     """Return what the ready pods use, and request, on average."""
     counted = [pod for pod in pods if _name(pod) in rates and (get_condition(pod, "Ready") or {}).get("status") == "True"]
     if not counted:
@@ -208,6 +230,23 @@ def _requested(pod: Object, resource: str) -> float:
             said = find(container, "resources", "requests", resource) or find(container, "resources", "limits", resource)
             total += amount(said) or 0.0
     return total
+
+
+def _service_of(revision: Object, services: Mapping[Key, Object]) -> Object | None:
+    metadata = revision["metadata"]
+    return services.get(Key(INFERENCE_SERVICE.id, metadata["namespace"], (metadata.get("labels") or {}).get(_SERVICE_LABEL, "")))
+
+
+def _part_of(revision: Object, services: Mapping[Key, Object]) -> Object | None:
+    """Return the spec of the component that a revision is of."""
+    component = (revision["metadata"].get("labels") or {}).get(_COMPONENT_LABEL, "predictor")
+    part = find(_service_of(revision, services) or {}, "spec", component)
+    return part if isinstance(part, dict) else None
+
+
+def _pods_of(revision: Object, pods: Iterable[Object]) -> list[Object]:
+    uid = revision["metadata"]["uid"]
+    return [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(_REVISION_UID_LABEL) == uid]
 
 
 def _is_active(revision: Object) -> bool:

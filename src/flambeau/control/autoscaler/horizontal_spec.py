@@ -26,12 +26,16 @@ def autoscaler_for(service: Object, part: Mapping[str, Any], revision: Object) -
         revision: whose Deployment is scaled.
     """
     metadata = revision["metadata"]
-    least = max(1, int(part.get("minReplicas") or 1))
+    metrics = _metrics(service, part)
+    said = part.get("minReplicas")
+    least = 1 if said is None else int(said)
+    if not any(each["type"] == "External" for each in metrics):
+        least = max(1, least)  # what pods use can't be told of none
     spec: Object = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{metadata['name']}-deployment"},
         "minReplicas": least,
-        "maxReplicas": max(least, int(part.get("maxReplicas") or 0)),
-        "metrics": _metrics(service, part),
+        "maxReplicas": max(1, least, int(part.get("maxReplicas") or 0)),
+        "metrics": metrics,
     }
     behavior = find(dict(part), "autoScaling", "behavior")
     if behavior:
@@ -50,9 +54,15 @@ def autoscaler_for(service: Object, part: Mapping[str, Any], revision: Object) -
 
 
 def _metrics(service: Object, part: Mapping[str, Any]) -> list[Object]:
-    listed = [each for each in mappings_at(dict(part), "autoScaling", "metrics") if each.get("type") == "Resource"]
+    triggers = external_triggers(part)
+    listed: list[Object] = [
+        {"type": "Resource", "resource": each["resource"]}
+        for each in mappings_at(dict(part), "autoScaling", "metrics")
+        if each.get("type") == "Resource" and each.get("resource")
+    ]
+    listed += [_external(name, trigger) for name, trigger in triggers.items()]
     if listed:
-        return [{"type": "Resource", "resource": each["resource"]} for each in listed if each.get("resource")]
+        return listed
     annotations = find(service, "metadata", "annotations") or {}
     name = part.get("scaleMetric") or annotations.get(METRIC_ANNOTATION) or "cpu"
     said = part.get("scaleTarget") or annotations.get(TARGET_PERCENT_ANNOTATION)
@@ -63,20 +73,38 @@ def _metrics(service: Object, part: Mapping[str, Any]) -> list[Object]:
     return [{"type": "Resource", "resource": {"name": name, "target": {"type": "Utilization", "averageUtilization": percent}}}]
 
 
+def external_triggers(part: Mapping[str, Any]) -> dict[str, Object]:
+    """Return what a component is scaled by from elsewhere, under the names that keda gives to triggers, ``s0-prometheus``."""
+    listed = enumerate(mappings_at(dict(part), "autoScaling", "metrics"))
+    return {f"s{index}-prometheus": each["external"] for index, each in listed if each.get("type") == "External" and each.get("external")}
+
+
+def _external(name: str, trigger: Mapping[str, Any]) -> Object:
+    whole = find(trigger, "target", "type") == "Value"
+    target = {"type": "Value" if whole else "AverageValue", "value" if whole else "averageValue": find(trigger, "target", "value")}
+    return {"type": "External", "external": {"metric": {"name": name}, "target": target}}
+
+
 def settings_of(autoscaler: Object) -> Settings:
     """Return what an HPA's spec says."""
     spec = autoscaler["spec"]
-    least = int(spec.get("minReplicas") or 1)
+    said = spec.get("minReplicas")
+    least = 1 if said is None else int(said)
     return Settings(
         least,
-        max(least, int(spec["maxReplicas"])),
-        tuple(_metric(each["resource"]) for each in mappings_at(spec, "metrics") if each.get("resource")),
+        max(1, least, int(spec["maxReplicas"])),
+        tuple(_metric(each) for each in mappings_at(spec, "metrics") if each.get("resource") or each.get("external")),
         _pace(find(spec, "behavior", "scaleUp") or {}, UP),
         _pace(find(spec, "behavior", "scaleDown") or {}, DOWN),
     )
 
 
-def _metric(resource: Mapping[str, Any]) -> Metric:
+def _metric(entry: Mapping[str, Any]) -> Metric:
+    if external := entry.get("external"):
+        whole = external["target"].get("value")
+        wanted = amount(external["target"].get("averageValue") if whole is None else whole) or 0.0
+        return Metric(external["metric"]["name"], None, wanted, "each" if whole is None else "all")
+    resource = entry["resource"]
     target = resource["target"]
     percent = target.get("averageUtilization")
     if percent is not None:
@@ -92,7 +120,7 @@ def _pace(said: Mapping[str, Any], otherwise: Pace) -> Pace:
 
 
 def status_of(
-    autoscaler: Object, current: int, decision: Decision, measured: Mapping[str, Measured], now: float, *, rescaled: str | None
+    autoscaler: Object, current: int, decision: Decision, measured: Mapping[str, Measured | str], now: float, *, rescaled: str | None
 ) -> Object:
     """Return an HPA's whole new status.
 
@@ -100,7 +128,7 @@ def status_of(
         autoscaler: as it is; conditions keep their transition times.
         current: replicas there were to be.
         decision: about them.
-        measured: by resource.
+        measured: by metric; a text is why one could not be measured.
         now: seconds since the epoch.
         rescaled: when the number was changed last, as a timestamp; None: never.
     """
@@ -112,9 +140,9 @@ def status_of(
     else:
         set_condition(conditions, "AbleToScale", "True", "ReadyForNewScale", "the number is as it should be", now)
     if decision.failure:
-        set_condition(conditions, "ScalingActive", "False", "FailedGetResourceMetric", decision.failure, now)
+        set_condition(conditions, "ScalingActive", "False", failure_reason(decision, measured), decision.failure, now)
     else:
-        set_condition(conditions, "ScalingActive", "True", "ValidMetricFound", "replicas follow what pods use", now)
+        set_condition(conditions, "ScalingActive", "True", "ValidMetricFound", "replicas follow what is measured", now)
     if decision.limited:
         set_condition(conditions, "ScalingLimited", "True", decision.limited, f"the number is bounded to {decision.wish}", now)
     else:
@@ -123,13 +151,20 @@ def status_of(
         "observedGeneration": autoscaler["metadata"].get("generation", 1),
         "currentReplicas": current,
         "desiredReplicas": decision.wish,
-        "currentMetrics": [_current(name, measured[name]) for name in sorted(measured)],
+        "currentMetrics": [_current(name, found) for name, found in sorted(measured.items()) if isinstance(found, Measured)],
         "conditions": conditions,
     }
     return status | ({"lastScaleTime": rescaled} if rescaled else {})
 
 
+def failure_reason(decision: Decision, measured: Mapping[str, Measured | str]) -> str:
+    """Return in a word which kind of metric could not be told."""
+    return "FailedGetExternalMetric" if decision.failure in measured.values() else "FailedGetResourceMetric"
+
+
 def _current(name: str, measured: Measured) -> Object:
+    if name not in ("cpu", "memory"):
+        return {"type": "External", "external": {"metric": {"name": name}, "current": {"value": milli(measured.value)}}}
     current: Object = {"averageValue": milli(measured.value) if name == "cpu" else f"{round(measured.value / 1024)}Ki"}
     if measured.requested:
         current["averageUtilization"] = round(100.0 * measured.value / measured.requested)

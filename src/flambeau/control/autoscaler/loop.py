@@ -224,8 +224,10 @@ class Autoscaler:
         at_rest = _is_at_rest(observed, decision, scaled.memory)
         scaled.memory = decision.memory
         if (other := self._elsewhere.get((key.namespace, key.name))) is not None:
-            wish = scaled.wish if other.wish is None else other.wish
-            decision = replace(decision, wish=max(wish, settings.scale_min), reasons=(other.reason,))
+            wish = max(scaled.wish if other.wish is None else other.wish, settings.scale_min)
+            if wish == 0 and (observed.held or observed.stable or not decision.memory.was_ready):
+                wish, other = 1, replace(other, reason=f"{other.reason} wishes for none, requests do, or the first pod was not ready yet")
+            decision = replace(decision, wish=wish, reasons=(other.reason,))
         elif scaled.since is None or now - scaled.since < settings.stable_window_seconds:
             at_rest = at_rest and decision.wish >= scaled.wish
             decision = replace(decision, wish=max(decision.wish, scaled.wish))  # a window that has seen little takes nothing away

@@ -1,4 +1,4 @@
-"""HorizontalPodAutoscaler: replicas by what pods use of cpu and memory, against what they asked for."""
+"""HorizontalPodAutoscaler: replicas by what pods use of cpu and memory, and what keda's triggers say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from flambeau.control.resources.age import AGE_COLUMN
 from flambeau.control.resources.fields.scaling import PACES, RESOURCE_METRIC
 from flambeau.control.resources.fields.words import ANYTHING, INT32, STRING, an_object, fields, one_of, whole_list_of
 from flambeau.control.resources.kind import Column, Finding, Kind, Object, Review
-from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.lookup import find, mapping_at, mappings_at
 from flambeau.control.resources.object_schema import object_schema
 
 CPU_PERCENT = 80
@@ -81,17 +81,25 @@ def _reference(obj: Object, _: float) -> str:
 def _targets(obj: Object, _: float) -> str:
     """Return ``cpu: 45%/80%`` for each metric."""
     listed = mappings_at(obj, "status", "currentMetrics")
-    current = {find(each, "resource", "name"): find(each, "resource", "current") or {} for each in listed}
+    current = {_measure(each)[0]: _measure(each)[1].get("current") or {} for each in listed}
     told = []
     for metric in mappings_at(obj, "spec", "metrics"):
-        name, target = find(metric, "resource", "name"), find(metric, "resource", "target") or {}
+        name, measure = _measure(metric)
+        target = measure.get("target") or {}
         now = current.get(name) or {}
         if target.get("averageUtilization") is not None:
             found = now.get("averageUtilization")
             told.append(f"{name}: {'<unknown>' if found is None else f'{found}%'}/{target['averageUtilization']}%")
         else:
-            told.append(f"{name}: {now.get('averageValue') or '<unknown>'}/{target.get('averageValue') or target.get('value')}")
+            found = now.get("averageValue") or now.get("value") or "<unknown>"
+            told.append(f"{name}: {found}/{target.get('averageValue') or target.get('value')}")
     return ", ".join(told) or "<none>"
+
+
+def _measure(entry: Object) -> tuple[str, Object]:
+    """Return what a metric is called, and its part that says more."""
+    external = mapping_at(entry, "external")
+    return (find(external, "metric", "name"), external) if external else (find(entry, "resource", "name"), mapping_at(entry, "resource"))
 
 
 HORIZONTAL_POD_AUTOSCALER = Kind(

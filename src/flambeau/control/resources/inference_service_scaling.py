@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from flambeau.control.resources.kind import Finding, Object
 from flambeau.control.resources.lookup import find, mapping_at, mappings_at
+from flambeau.control.resources.quantity import amount
 
 AUTOSCALER_CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"
 _AUTOSCALER_CLASSES = ("hpa", "external", "keda", "none")
@@ -52,11 +53,10 @@ def scaling_warnings(obj: Object, part: Object, path: str, mode: str) -> Iterato
     """Yield what of the autoscaling has no effect here."""
     if mode != "Standard":
         return
-    if mapping_at(obj, "metadata", "annotations").get(AUTOSCALER_CLASS_ANNOTATION) == "keda" and part.get("minReplicas") == 0:
-        yield f"{path}.minReplicas: keda's scaling to zero is not served here, 1 pod stays; deployment mode Knative scales to zero"
-    for index, entry in enumerate(mappings_at(part, "autoScaling", "metrics")):
-        if entry.get("type") in ("External", "PodMetric"):
-            yield f"{path}.autoScaling.metrics[{index}]: type {entry['type']} is not served here, cpu and memory (Resource) are"
+    by_keda = mapping_at(obj, "metadata", "annotations").get(AUTOSCALER_CLASS_ANNOTATION) == "keda"
+    triggered = any(entry.get("type") == "External" for entry in mappings_at(part, "autoScaling", "metrics"))
+    if by_keda and part.get("minReplicas") == 0 and not triggered:
+        yield f"{path}.minReplicas: 1 pod stays: no cpu and memory is used by none; a metric of type External scales to zero"
 
 
 def _check_kpa(part: Object, path: str) -> Iterator[Finding]:
@@ -88,12 +88,25 @@ def _check_keda(part: Object, path: str) -> Iterator[Finding]:
         place = f"{path}.autoScaling.metrics[{index}]"
         if entry.get("type") == "Resource":
             yield from _check_keda_resource(entry, f"{place}.resource")
-        for kind, field in (("External", "external"), ("PodMetric", "podmetric")):
-            if entry.get("type") == kind:
-                if not find(entry, field, "metric", "query"):
-                    yield Finding(f"{place}.{field}.metric.query", "is required", reason="FieldValueRequired")
-                if find(entry, field, "target", "value") is None:
-                    yield Finding(f"{place}.{field}.target.value", "is required", reason="FieldValueRequired")
+        elif entry.get("type") == "External":
+            yield from _check_keda_trigger(entry, f"{place}.external")
+        elif entry.get("type") == "PodMetric":
+            message = "is not asked here: let Prometheus collect the numbers, and use type External with its serverAddress and query"
+            yield Finding(f"{place}.type", message, "PodMetric", "FieldValueNotSupported")
+
+
+def _check_keda_trigger(entry: Object, path: str) -> Iterator[Finding]:
+    backend = find(entry, "external", "metric", "backend")
+    if backend not in (None, "prometheus"):
+        yield Finding(f"{path}.metric.backend", "must be prometheus: no other is asked here", backend, "FieldValueNotSupported")
+    for field in ("query", "serverAddress"):
+        if not find(entry, "external", "metric", field):
+            yield Finding(f"{path}.metric.{field}", "is required", reason="FieldValueRequired")
+    value = find(entry, "external", "target", "value")
+    if value is None:
+        yield Finding(f"{path}.target.value", "is required", reason="FieldValueRequired")
+    elif not (amount(value) or 0.0) > 0:
+        yield Finding(f"{path}.target.value", "must be a quantity above 0: how much one pod takes", value)
 
 
 def _check_keda_resource(entry: Object, path: str) -> Iterator[Finding]:

@@ -16,9 +16,9 @@ REPLICAS_ANNOTATION = "flambeau.dev/replicas"
 
 
 def scaler_of(service: Object) -> ScalerClass:
-    """Return who scales: requests (kpa), cpu and memory (hpa), nobody (none: minReplicas), or somebody else (external).
+    """Return who scales: requests (kpa), what is measured (hpa), nobody (none: minReplicas), or somebody else (external).
 
-    keda's cpu and memory triggers are what an hpa does, and are done by one.
+    keda's triggers are what an hpa does, and are done by one.
     """
     annotations = find(service, "metadata", "annotations") or {}
     if deployment_mode(service) == "Knative":

@@ -11,6 +11,7 @@ import json
 import random
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -241,6 +242,27 @@ async def test_a_full_queue(house: House) -> None:
     assert all(int(answer.headers["retry-after"]) >= 1 for _, answer in house.answers if answer.status_code == 503)
     # What was refused did not run.
     assert len(house.ran.read_text().split()) == statuses[200]
+
+
+async def test_a_question_about_readiness_may_wait(house: House) -> None:
+    async def phase() -> str:
+        told: dict[str, Any] = (await house.client.get("/v2/health/ready")).json()
+        return str(told["models"].get("slow 1.0", {}).get("phase"))
+
+    async def asked(preference: str) -> int:
+        return (await house.client.get("/v2/health/ready", headers={"Prefer": preference})).status_code
+
+    async def is_loading() -> bool:
+        return await phase() == "loading"
+
+    await until_told(is_loading)
+    began = time.monotonic()
+    assert await asked("respond-async, wait=1") == 503
+    assert time.monotonic() - began >= 1
+    waiting = asyncio.ensure_future(asked("wait=2"))
+    house.ran.with_name("may-load").touch()
+    while await waiting != 200:  # a busy machine may take longer than the server lets a question wait
+        waiting = asyncio.ensure_future(asked("wait=2"))
 
 
 async def test_a_slow_start(house: House) -> None:

@@ -1,14 +1,18 @@
 """What every door calls: live, ready, metadata, describe, and the model that a request goes to.
 
-One object per server; HTTP now and gRPC later turn its answers into their own words. It decides nothing about bytes and never waits.
+One object per server; HTTP now and gRPC later turn its answers into their own words. It decides nothing about bytes and waits for nothing
+but readiness.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import flambeau
+from flambeau.foundation.errors import NotReady, TimedOut
 from flambeau.serving.model import Signature, TensorSignature
 from flambeau.serving.repository import LoadedModel, Origin, Repository, Standing
 
@@ -82,6 +86,18 @@ class DataPlane:
         # A failure is worth more words than a model that is merely on its way.
         worst = next((standing for standing in waiting if standing.failed), waiting[0])
         return Readiness(False, worst.reason, worst.message, models, worst.log_tail)
+
+    async def readiness_within(self, seconds: float) -> Readiness:
+        """Wait until every model of the start is ready or a worker of one fails, and return the readiness then; or after the time.
+
+        A model whose archive is still being read is not waited for.
+        """
+        deadline = asyncio.get_running_loop().time() + seconds
+        for model in self.models():
+            if model.origin.is_start:
+                with contextlib.suppress(NotReady, TimedOut):
+                    await model.pool.wait_ready(deadline)
+        return self.readiness()
 
     def health(self) -> Readiness:
         """Return the readiness, where a model that was registered later and has failed counts too."""

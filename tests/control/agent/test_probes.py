@@ -15,7 +15,7 @@ from flambeau.control.agent.probes import OUR_PATH, Probe, Verdict, check, probe
 @pytest.mark.parametrize(
     ("container", "ours", "wanted"),
     [
-        ({}, True, Probe(8080, OUR_PATH, timeout_seconds=2.0)),
+        ({}, True, Probe(8080, OUR_PATH, timeout_seconds=2.0, may_wait=True)),
         ({"ports": [{"containerPort": 9000}]}, False, Probe(9000, None)),
         ({"readinessProbe": {"httpGet": {"path": "/ready", "port": 81}, "timeoutSeconds": 3}}, False, Probe(81, "/ready", (), 3.0)),
         ({"readinessProbe": {"httpGet": {"port": 0}}}, False, Probe(8080, "/")),

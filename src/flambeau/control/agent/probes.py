@@ -10,7 +10,7 @@ import contextlib
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ _LIVENESS_PERIOD_SECONDS = 10.0
 _MESSAGE_CHARS_MAX = 2000
 _OUTPUT_BYTES_MAX = 4096
 """Of a command, for the message."""
+_PREFER = ("Prefer", "wait=1")
+"""Seconds; below the two that our servers are given for an answer."""
 _GRPC_SERVING = b"\x08\x01"
 """HealthCheckResponse with status SERVING, as it is on the wire."""
 
@@ -59,6 +61,13 @@ class Probe:
     """So many in a row count."""
     successes_min: int = 1
     """So many in a row make ready."""
+    may_wait: bool = False
+    """A server that isn't ready yet may keep the question until it is (``Prefer: wait``, RFC 7240): it is not asked again and again,
+    and a model that is loaded waits for no next question."""
+
+    def patient(self) -> Probe:
+        """Return how to ask a server that isn't ready yet."""
+        return replace(self, headers=(*self.headers, _PREFER)) if self.may_wait else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ class Verdict:
 def probe_for(container: Mapping[str, Any], *, ours: bool) -> Probe:
     """Return how to ask for readiness: our own servers at their health address, others as their YAML says, else by a TCP connection."""
     if ours:
-        return Probe(http_port(container), OUR_PATH, timeout_seconds=2.0)
+        return Probe(http_port(container), OUR_PATH, timeout_seconds=2.0, may_wait=True)
     return question(container.get("readinessProbe") or {}, container)
 
 
@@ -258,10 +267,11 @@ async def watch(
     Cancel: nothing is left behind.
     """
     failures = successes = 0
+    patient = probe.patient()
     if not ready:
         await clock.sleep(probe.delay_seconds)
     while True:
-        verdict = await ask_once(probe)
+        verdict = await ask_once(probe if ready else patient)
         failures, successes = (0, successes + 1) if verdict.ready else (failures + 1, 0)
         enough = successes >= probe.successes_min if verdict.ready else failures >= probe.failures_max
         if verdict.ready != ready and enough:

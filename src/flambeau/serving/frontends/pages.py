@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import orjson
 
 from flambeau.foundation.errors import NotAllowed
-from flambeau.serving.dataplane import DataPlane
+from flambeau.serving.dataplane import DataPlane, Readiness
 from flambeau.serving.frontends.management import ManagementPages
 from flambeau.serving.frontends.openapi import describe_doors, describe_management, describe_model
 from flambeau.serving.frontends.page_request import PageRequest, Rendered, query_pairs
@@ -23,6 +24,9 @@ from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.metrics.text import CONTENT_TYPE
 from flambeau.serving.workflow.registry import Workflows
 
+READY_WAIT_SECONDS_MAX = 2.0
+"""So long a question about readiness may be kept, if it asks for that (``Prefer: wait=2``, RFC 7240)."""
+_WAIT = re.compile(rb"(?i)(?:^|[,;\s])wait=([0-9]{1,4})(?![^,;\s])")
 _RETRY = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS_DEFAULT)
 
 
@@ -128,8 +132,16 @@ class Pages:
             return _pretty({"status": "Healthy"})
         return _pretty({"status": "Unhealthy", "message": readiness.message}, status=500)
 
-    def _ready(self, request: PageRequest) -> Rendered:
+    def _ready(self, request: PageRequest) -> Rendered | Coroutine[Any, Any, Rendered]:
         readiness = self._dataplane.readiness()
+        if not readiness.ready and (wait := _WAIT.search(request.head.get(b"prefer") or b"")):
+            return self._ready_within(request, min(float(wait[1]), READY_WAIT_SECONDS_MAX))
+        return self._told(request, readiness)
+
+    async def _ready_within(self, request: PageRequest, seconds: float) -> Rendered:
+        return self._told(request, await self._dataplane.readiness_within(seconds))
+
+    def _told(self, request: PageRequest, readiness: Readiness) -> Rendered:
         if readiness.ready:
             return _json({"ready": True})
         # Probers have no key and get the bare answer; names of models and lines of logs are for those who have one.

@@ -51,6 +51,48 @@ async def test_a_service_becomes_ready_when_the_gateway_has_confirmed_its_pod(wo
     }
 
 
+async def test_a_ready_services_status_has_the_shape_of_kserves(world: World) -> None:
+    status = (await serve(world))["status"]
+    assert sorted(status) == [
+        *("address", "clusterServingRuntimeName", "components", "conditions", "deploymentMode", "modelStatus", "observedGeneration", "url")
+    ]
+    assert (status["observedGeneration"], status["deploymentMode"]) == (1, "Knative")
+    told_of = [(each["type"], each["status"], each.get("severity")) for each in status["conditions"]]
+    assert told_of == [
+        ("IngressReady", "True", None),
+        ("LatestDeploymentReady", "True", "Info"),
+        ("PredictorConfigurationReady", "True", "Info"),
+        ("PredictorReady", "True", None),
+        ("PredictorRouteReady", "True", "Info"),
+        ("Ready", "True", None),
+        ("RoutesReady", "True", "Info"),
+        ("Stopped", "False", "Info"),
+    ]
+    assert all(set(each) - {"severity"} == {"type", "status", "lastTransitionTime"} for each in status["conditions"])
+    assert status["modelStatus"] == {
+        "copies": {"failedCopies": 0, "totalCopies": 1},
+        "states": {"activeModelState": "Loaded", "targetModelState": "Loaded"},
+        "transitionStatus": "UpToDate",
+    }
+
+
+async def test_the_administrators_names_are_shown_as_soon_as_they_are_said(world: World) -> None:
+    await serve(world)
+    ingress = {
+        "ingressDomain": "models.example",
+        "domainTemplate": "{{ .Name }}-{{ .Namespace }}.{{ .IngressDomain }}",
+        "urlScheme": "https",
+    }
+    config = {"metadata": {"name": "inferenceservice-config", "namespace": "kserve"}, "data": {"ingress": orjson.dumps(ingress).decode()}}
+    stored = await world.store.create({"apiVersion": "v1", "kind": "ConfigMap", **config})
+    service = await world.until("mnist", lambda service: service["status"]["url"] == "https://mnist-ns.models.example")
+    assert service["status"]["components"]["predictor"]["url"] == "https://mnist-predictor-ns.models.example"
+    by_path = {"ingressDomain": "models.example", "pathTemplate": "/serving/{{ .Namespace }}/{{ .Name }}"}
+    await world.store.update({**stored, "data": {"ingress": orjson.dumps(by_path).decode()}})
+    service = await world.until("mnist", lambda service: service["status"]["url"] == "http://models.example/serving/ns/mnist")
+    assert service["status"]["components"]["predictor"]["url"] == "http://mnist-predictor.ns.localhost:8000"
+
+
 async def test_the_pod_looks_like_knatives(world: World) -> None:
     await world.apply("mnist")
     (pod,) = await world.pods_of(FIRST)

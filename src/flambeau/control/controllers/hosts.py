@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flambeau.control.controllers.ingress_config import NOTHING_SAID, IngressConfig
+
 CLUSTER_DOMAIN = "svc.cluster.local"
 LOCAL_DOMAIN = "localhost"
 
@@ -17,12 +19,22 @@ class Site:
     gateway_port: int = 8000
     """Part of a URL only with the domain ``localhost``, where the URL is to work as it is pasted."""
     scheme: str = "http"
+    ingress: IngressConfig = NOTHING_SAID
+    """What the administrator says, which wins."""
+
+    def entry_url(self, name: str, namespace: str) -> str:
+        """Return the external URL of a whole service: its path at the administrator's domain, where services are known by paths."""
+        path = self.ingress.path(name, namespace)
+        return f"{self.ingress.url_scheme or self.scheme}://{self.ingress.domain}{path}" if path else self.url(name, namespace)
 
     def url(self, name: str, namespace: str) -> str:
-        """Return the external URL of a service's name."""
+        """Return the external URL of a name."""
+        scheme, host = self.ingress.url_scheme or self.scheme, self.ingress.host(name, namespace)
+        if host:
+            return f"{scheme}://{host}"
         usual = 443 if self.scheme == "https" else 80
         port = f":{self.gateway_port}" if self.domain == LOCAL_DOMAIN and self.gateway_port != usual else ""
-        return f"{self.scheme}://{name}.{namespace}.{self.domain}{port}"
+        return f"{scheme}://{name}.{namespace}.{self.domain}{port}"
 
 
 def component_name(service: str, component: str, variant: str = "") -> str:

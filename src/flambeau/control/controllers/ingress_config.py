@@ -1,6 +1,7 @@
 """What the cluster's administrator says about host names: ``ingress`` of the ConfigMap ``inferenceservice-config``. Pure.
 
-Services answer at the platform's own domain whatever stands here; the names here come beside it. Source: specification 1.12 and 5.1.
+Services answer at the platform's own domain whatever stands here; the names here come beside it, and are shown in place of it.
+Source: specification 1.12 and 5.1.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ INGRESS_CONFIG = Key("configmaps", "kserve", "inferenceservice-config")
 
 _FIELD = re.compile(r"\{\{\s*\.(Name|Namespace|IngressDomain)\s*\}\}")
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_HOST_CHARS_MAX = 253
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
@@ -29,13 +31,18 @@ class IngressConfig:
     domain_template: str = ""
     path_template: str = ""
     additional_domains: tuple[str, ...] = ()
+    url_scheme: str = ""
+    """``urlScheme`` of the URLs that are shown, where somebody else ends TLS before the gateway."""
+
+    def host(self, name: str, namespace: str) -> str:
+        """Return the host that the template makes of a name; empty where there is none, or it does not come to a host name."""
+        host = self._filled(self.domain_template, name, namespace) if self.domain_template and self.domain else ""
+        return host.lower() if _is_host(host.lower()) else ""
 
     def hosts(self, name: str, namespace: str) -> tuple[str, ...]:
         """Return the further hosts of a name; what does not come to a host name is left out."""
-        names = [f"{name}.{namespace}.{domain}" for domain in self.additional_domains]
-        if self.domain_template and self.domain:
-            names.append(self._filled(self.domain_template, name, namespace))
-        return tuple(dict.fromkeys(each for host in names if _HOST.fullmatch(each := host.lower()) and len(each) <= 253))
+        names = [f"{name}.{namespace}.{domain}".lower() for domain in self.additional_domains]
+        return tuple(dict.fromkeys(each for each in (*names, self.host(name, namespace)) if _is_host(each)))
 
     def path(self, name: str, namespace: str) -> str:
         """Return the path by which a service is known at ``domain``; empty where there is none."""
@@ -45,6 +52,10 @@ class IngressConfig:
     def _filled(self, template: str, name: str, namespace: str) -> str:
         values = {"Name": name, "Namespace": namespace, "IngressDomain": self.domain}
         return _FIELD.sub(lambda field: values[field[1]], template)
+
+
+def _is_host(name: str) -> bool:
+    return len(name) <= _HOST_CHARS_MAX and _HOST.fullmatch(name) is not None
 
 
 NOTHING_SAID = IngressConfig()
@@ -59,7 +70,7 @@ def ingress_config(config_map: Object | None) -> IngressConfig:
         said = {}
     if not isinstance(said, dict):
         return IngressConfig()
-    fields = ("ingressDomain", "domainTemplate", "pathTemplate")
+    fields = ("ingressDomain", "domainTemplate", "pathTemplate", "urlScheme")
     texts = {field: said[field] if isinstance(said.get(field), str) else "" for field in fields}
     domain = texts["ingressDomain"].lower()
     more = said.get("additionalIngressDomains")
@@ -68,4 +79,5 @@ def ingress_config(config_map: Object | None) -> IngressConfig:
         texts["domainTemplate"],
         texts["pathTemplate"],
         tuple(each.lower() for each in more if isinstance(each, str)) if isinstance(more, list) else (),
+        texts["urlScheme"] if texts["urlScheme"] in ("http", "https") else "",
     )

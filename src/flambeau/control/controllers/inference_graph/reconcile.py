@@ -16,6 +16,7 @@ from flambeau.control.controllers.inference_graph.template import (
 )
 from flambeau.control.controllers.loop import Controller, Source, itself, owner
 from flambeau.control.controllers.names import GRAPHS, REVISIONS, SERVICES
+from flambeau.control.controllers.site import site_now
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import Event, Store
@@ -120,7 +121,7 @@ class InferenceGraphReconciler:
         Raises:
             Conflict: somebody else wrote meanwhile.
         """
-        status = graph_status(view, self._site, self._clock.wall())
+        status = graph_status(view, await site_now(self._store, self._site), self._clock.wall())
         if status == view.graph.get("status"):
             return
         await self._store.update({**view.graph, "status": status}, status=True)

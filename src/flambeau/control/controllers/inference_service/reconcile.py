@@ -9,6 +9,7 @@ from flambeau.control.controllers.inference_service.desired import Plan, is_stop
 from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, parts, revisions_of, stable_least
 from flambeau.control.controllers.inference_service.status import STOPPED, PartView, Told, View, service_status
 from flambeau.control.controllers.inference_service.template import template_for
+from flambeau.control.controllers.ingress_config import INGRESS_CONFIG
 from flambeau.control.controllers.loop import Controller, Source, itself, owner
 from flambeau.control.controllers.names import (
     CORE_SERVICES,
@@ -21,6 +22,7 @@ from flambeau.control.controllers.names import (
     SERVICES,
     STOP_ANNOTATION,
 )
+from flambeau.control.controllers.site import is_of_ingress, site_now
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.events import EventType
 from flambeau.control.resources.kind import Key, Object
@@ -60,6 +62,7 @@ class InferenceServiceReconciler:
             Source(CORE_SERVICES, _service_by_label),
             Source(RUNTIMES, self._all_known),
             Source(CLUSTER_RUNTIMES, self._all_known),
+            Source(INGRESS_CONFIG.kind, lambda event: self._all_known(event) if is_of_ingress(event) else ()),
         )
         return Controller(NAME, self._store, self._clock, sources, self.reconcile)
 
@@ -181,7 +184,7 @@ class InferenceServiceReconciler:
         Raises:
             Conflict: somebody else wrote meanwhile.
         """
-        status = service_status(view, self._site, self._clock.wall())
+        status = service_status(view, await site_now(self._store, self._site), self._clock.wall())
         old = view.service.get("status")
         if status == old:
             return

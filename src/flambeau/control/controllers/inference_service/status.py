@@ -97,7 +97,7 @@ def service_status(view: View, site: Site, now: float) -> Object:
     if view.canaries:
         status["canaryStatuses"] = [_canary(each, memory(view.service, each.part), now) for each in view.canaries]
     if all(each.plan.split.targets for each in view.components):
-        status |= {"url": site.url(name, namespace), "address": {"url": internal_url(name, namespace)}}
+        status |= {"url": site.entry_url(name, namespace), "address": {"url": internal_url(name, namespace)}}
     return status
 
 

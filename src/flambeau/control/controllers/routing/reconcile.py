@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from flambeau.control.controllers.ingress_config import INGRESS_CONFIG, NOTHING_SAID, IngressConfig, ingress_config
+from flambeau.control.controllers.ingress_config import INGRESS_CONFIG
 from flambeau.control.controllers.loop import Controller, Source
 from flambeau.control.controllers.names import CORE_SERVICES, GRAPHS, PODS, REVISIONS, SERVICE_LABEL, SERVICES
 from flambeau.control.controllers.routing import beside
@@ -22,11 +22,12 @@ from flambeau.control.controllers.routing.desired import HTTP_ROUTES, VIRTUAL_SE
 from flambeau.control.controllers.routing.directory import Service, Snapshot, without_traffic
 from flambeau.control.controllers.routing.http_routes import parent_statuses
 from flambeau.control.controllers.routing.status import Ingress, ingress
+from flambeau.control.controllers.site import is_of_ingress, read_ingress
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import find
 from flambeau.control.resources.pod_contract import GATEWAY_FINALIZER
-from flambeau.control.store.interface import Event, Store, modify
+from flambeau.control.store.interface import Store, modify
 from flambeau.control.store.recorder import record_event
 from flambeau.foundation.ask import ask
 from flambeau.foundation.clock import Clock
@@ -83,7 +84,7 @@ class RoutingReconciler:
         """Return the controller of the routes: one key, since the document is written as a whole."""
         sources = (
             *(Source(kind, lambda _: (_EVERYTHING,)) for kind in _KINDS),
-            Source(INGRESS_CONFIG.kind, _of_ingress_config),
+            Source(INGRESS_CONFIG.kind, lambda event: (_EVERYTHING,) if is_of_ingress(event) else ()),
         )
         return Controller(NAME, self._store, self._clock, sources, self.reconcile)
 
@@ -121,16 +122,10 @@ class RoutingReconciler:
         for _ in range(_SNAPSHOT_ATTEMPTS_MAX):
             listings = [await self._store.list(kind) for kind in _KINDS]
             if len({listing.resource_version for listing in listings}) == 1:
-                return replace(Snapshot(*(listing.items for listing in listings)), ingress=await self._ingress()), listings[
+                return replace(Snapshot(*(listing.items for listing in listings)), ingress=await read_ingress(self._store)), listings[
                     0
                 ].resource_version
         raise Unavailable(f"the store changed during each of {_SNAPSHOT_ATTEMPTS_MAX} readings", reason="StoreBusy")
-
-    async def _ingress(self) -> IngressConfig:
-        try:
-            return ingress_config(await self._store.get(INGRESS_CONFIG))
-        except NotFound:
-            return NOTHING_SAID
 
     def _is_written(self, document: Document) -> bool:
         return self._written is not None and replace(document, version=self._written.version) == self._written
@@ -252,11 +247,6 @@ class RoutingReconciler:
                 await record_event(self._store, self._clock, obj, "Warning", told.reason, told.message, NAME)
         self._seen = seen
         return NEWS_SECONDS
-
-
-def _of_ingress_config(event: Event) -> tuple[Key, ...]:
-    metadata = event.object["metadata"]
-    return (_EVERYTHING,) if (metadata.get("namespace"), metadata["name"]) == INGRESS_CONFIG[1:] else ()
 
 
 def _refusal(status: int, body: bytes, version: int) -> str:

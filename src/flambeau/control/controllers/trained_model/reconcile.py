@@ -8,6 +8,7 @@ from flambeau.control.controllers.hosts import Site
 from flambeau.control.controllers.inference_service.traffic import from_status
 from flambeau.control.controllers.loop import Controller, Source, itself
 from flambeau.control.controllers.names import COMPONENT_LABEL, PODS, REVISION_LABEL, REVISIONS, SERVICE_LABEL, SERVICES
+from flambeau.control.controllers.site import site_now
 from flambeau.control.controllers.trained_model.desired import Judged, judge, wanted_of
 from flambeau.control.controllers.trained_model.status import model_status
 from flambeau.control.resources.conditions import get_condition
@@ -118,7 +119,7 @@ class TrainedModelReconciler:
             Conflict: somebody else wrote meanwhile.
         """
         model = judged.model
-        status = model_status(judged, pods, self._site, self._clock.wall())
+        status = model_status(judged, pods, await site_now(self._store, self._site), self._clock.wall())
         if status == model.get("status"):
             return
         await self._store.update({**model, "status": status}, status=True)

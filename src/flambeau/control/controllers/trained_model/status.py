@@ -36,7 +36,7 @@ def model_status(judged: Judged, pods: Sequence[Object], site: Site, now: float)
     told: Object = {"observedGeneration": metadata.get("generation", 1), "conditions": conditions}
     if status == "True" or "url" in mapping_at(judged.model, "status"):
         service, namespace, path = str(spec["inferenceService"]), metadata["namespace"], f"/v1/models/{metadata['name']}:predict"
-        told |= {"url": site.url(service, namespace) + path, "address": {"url": internal_url(service, namespace) + path}}
+        told |= {"url": site.entry_url(service, namespace) + path, "address": {"url": internal_url(service, namespace) + path}}
     return told
 
 

@@ -4,6 +4,7 @@ The service's Ready condition is set by who started this script, when it has see
 """
 
 import base64
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,11 @@ for region in ("eu-1", "eu-2"):
 kserve.set_credentials(storage_type="GCS", namespace=NAMESPACE, credentials_file=str(FOLDER / "gcs.json"), service_account="google")
 google = secret_of(client.CoreV1Api().read_namespaced_service_account("google", NAMESPACE))
 assert google.data == {"gcloud-application-credentials.json": base64.b64encode(b"{}").decode()}, google.data
+azure = {"clientId": "id", "clientSecret": "word", "subscriptionId": "sub", "tenantId": "tenant"}
+(FOLDER / "azure.json").write_text(json.dumps(azure))
+kserve.set_credentials(storage_type="Azure", namespace=NAMESPACE, credentials_file=str(FOLDER / "azure.json"), service_account="azure")
+microsoft = secret_of(client.CoreV1Api().read_namespaced_service_account("azure", NAMESPACE))
+assert base64.b64decode(microsoft.data["AZURE_CLIENT_SECRET"]) == b"word", microsoft.data
 
 # A service's life.
 made = kserve.create(service("s3://models/one"))

@@ -1,4 +1,6 @@
-"""Runs in tritonclient's environment: asks our server as its users do. Arguments: HTTP address, gRPC address, our source folder.
+"""Runs in tritonclient's environment: asks our server as its users do.
+
+Arguments: HTTP address, gRPC address, our source folder, and through a gateway the service's host.
 
 Our messages are loaded first, into the same process: a handler may import tritonclient beside us.
 """
@@ -7,7 +9,7 @@ import queue
 import sys
 from typing import Any
 
-HTTP, GRPC, SOURCE = sys.argv[1:]
+HTTP, GRPC, SOURCE, *HOST = sys.argv[1:]
 sys.path.insert(0, SOURCE)
 
 from flambeau.serving.frontends import grpc_messages  # noqa: E402
@@ -29,13 +31,20 @@ ARRAYS = {
 }
 
 
-def check(library: Any, url: str, **options: Any) -> None:
-    client = library.InferenceServerClient(url)
-    assert client.is_server_live()
-    assert client.is_server_ready()
-    assert client.is_model_ready("data")
-    client.get_server_metadata()
-    client.get_model_metadata("data")
+def with_host() -> dict[str, Any]:
+    """Return how the HTTP client names the service; anew each time, for it leaves headers of its own in there."""
+    return {"headers": {"Host": HOST[0]}} if HOST else {}
+
+
+CHANNEL: dict[str, Any] = {"channel_args": [("grpc.default_authority", HOST[0])]} if HOST else {}
+
+
+def check(library: Any, client: Any, **options: Any) -> None:
+    assert client.is_server_live(**options)
+    assert client.is_server_ready(**options)
+    assert client.is_model_ready("data", **options)
+    client.get_server_metadata(**options)
+    client.get_model_metadata("data", **options)
     inputs = []
     for datatype, array in ARRAYS.items():
         tensor = library.InferInput(datatype.lower(), list(array.shape), datatype)
@@ -46,27 +55,35 @@ def check(library: Any, url: str, **options: Any) -> None:
         numpy.testing.assert_array_equal(result.as_numpy(datatype.lower()), array)
     one = client.infer("data", inputs[:1], outputs=[library.InferRequestedOutput("label")], **options)
     numpy.testing.assert_array_equal(one.as_numpy("label"), ARRAYS["FP32"])
-    refusal = ""
-    try:
-        client.infer("nobody", inputs[:1])
-    except InferenceServerException as error:
-        refusal = str(error)
-    assert "Model not found: nobody" in refusal, refusal
+    refused("Model not found: nobody", client.infer, "nobody", inputs[:1], **options)
+    for method in (client.get_model_repository_index, client.get_inference_statistics, client.get_trace_settings):
+        refused("not found", method, **options)  # Triton's own extensions
+    for method in (client.get_model_config, client.load_model, client.unload_model):
+        refused("not found", method, "data", **options)
     client.close()
 
 
-check(triton_http, HTTP)
-check(triton_grpc, GRPC, client_timeout=30)
+def refused(words: str, method: Any, *arguments: Any, **options: Any) -> None:
+    refusal = ""
+    try:
+        method(*arguments, **options)
+    except InferenceServerException as error:
+        refusal = str(error)
+    assert words in refusal, f"{method}: {refusal}"
+
+
+check(triton_http, triton_http.InferenceServerClient(HTTP), **with_host())
+check(triton_grpc, triton_grpc.InferenceServerClient(GRPC, **CHANNEL), client_timeout=30)
 
 # As JSON, which REST clients without the extension send.
 client = triton_http.InferenceServerClient(HTTP)
 plain = triton_http.InferInput("x", [2], "FP32")
 plain.set_data_from_numpy(numpy.array([1, 2], "float32"), binary_data=False)
-result = client.infer("data", [plain], outputs=[triton_http.InferRequestedOutput("x", binary_data=False)])
+result = client.infer("data", [plain], outputs=[triton_http.InferRequestedOutput("x", binary_data=False)], **with_host())
 assert result.as_numpy("x").tolist() == [1.0, 2.0]
 client.close()
 
-client = triton_grpc.InferenceServerClient(GRPC)
+client = triton_grpc.InferenceServerClient(GRPC, **CHANNEL)
 number = triton_grpc.InferInput("x", [1], "INT8")
 number.set_data_from_numpy(numpy.array([7], "int8"))
 answers: queue.Queue[Any] = queue.Queue()

@@ -11,11 +11,11 @@ from typing import Any
 import cyclopts
 import pytest
 
-from flambeau.cli import archive, doctor, serve, try_handler, up
+from flambeau.cli import archive, bench, doctor, serve, try_handler, up
 from flambeau.cli.torchserve import server, workflow_archiver
 from flambeau.serving.archive import model_archiver
 
-ALIASES = {"--no-config-snapshots", "--disable-token-auth"}
+ALIASES = {"--no-config-snapshots", "--disable-token-auth", "--namespace"}
 """Their short names stand in the examples."""
 
 
@@ -29,7 +29,7 @@ def test_of_the_old_commands(module: ModuleType) -> None:
     assert "Example: " in parser.format_help()
 
 
-@pytest.mark.parametrize("command", [serve.serve, archive.archive, doctor.doctor, try_handler.try_handler, up.up])
+@pytest.mark.parametrize("command", [serve.serve, archive.archive, bench.bench, doctor.doctor, try_handler.try_handler, up.up])
 def test_of_our_own_commands(command: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
     cyclopts.App(name="flambeau", default_command=command).help_print([])
     shown = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())

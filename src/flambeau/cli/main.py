@@ -15,6 +15,7 @@ _COMMANDS = (
     ("runtime", "runtime:runtime", "Serve a model file by its format, with the flags of KServe's servers."),
     ("archive", "archive:archive", "Package a model as a model archive (MAR)."),
     ("test-handler", "try_handler:try_handler", "Run a model's handler here, once, on one request."),
+    ("bench", "bench:bench", "Measure how fast a model answers, and where the time goes."),
     ("doctor", "doctor:doctor", "Say what of a TorchServe set-up runs unchanged, and what to change."),
     ("storage", "storage:storage", "Look at where models are stored."),
     ("apply", "apply:apply", "Make objects be as files say."),

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import resource
 import signal
 import ssl
 import sys
@@ -24,6 +23,7 @@ from flambeau.foundation.errors import FlambeauError, NotFound
 from flambeau.foundation.http1 import Limits, Server
 from flambeau.foundation.logs import configure
 from flambeau.foundation.memory import keep_freed_memory
+from flambeau.foundation.open_files import allow_open_files
 from flambeau.foundation.tls import context_of, follow_certificate
 from flambeau.gateway.admin import ROUTES_NAME, SOCKET_NAME, Admin, read_table
 from flambeau.gateway.cluster_listeners import ClusterListeners
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     configure()
     keep_freed_memory()
-    _raise_file_limit()
+    allow_open_files()
     try:
         tls = context_of(arguments.tls_cert, arguments.tls_key, ("h2", "http/1.1")) if arguments.tls_cert else None
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -103,14 +103,6 @@ def _load_what_is_there(gateway: Gateway, routes: Path) -> None:
         _log.info("no routes yet")
     except FlambeauError as error:
         _log.error("the routes document is not used: %s", error)
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: each request holds two."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -17,6 +17,7 @@ import uvloop
 from flambeau.foundation.errors import FlambeauError, InvalidInput
 from flambeau.foundation.http1 import Limits, Server
 from flambeau.foundation.logs import configure
+from flambeau.foundation.open_files import allow_open_files
 from flambeau.gateway.graph.calls import Services
 from flambeau.gateway.graph.router import Router, RouterLimits
 from flambeau.gateway.graph.spec import parse
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 def run(settings: RouterSettings) -> int:
     """Run the router in the foreground until SIGTERM or Ctrl-C; return the exit status."""
     configure()
+    allow_open_files()
     try:
         uvloop.run(_serve(settings))
     except FlambeauError as error:

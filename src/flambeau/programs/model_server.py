@@ -24,6 +24,7 @@ import psutil
 
 from flambeau.foundation import http1
 from flambeau.foundation.errors import FlambeauError, Unavailable
+from flambeau.foundation.open_files import allow_open_files
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.programs.folder import with_folder, with_folders_model
 from flambeau.programs.grpc_doors import GrpcDoors
@@ -117,6 +118,7 @@ def _run(read_settings: Callable[[], ServerSettings], on_started: Callable[[], N
     logs: ServerLogs | None = None
     try:
         settings = read_settings()
+        allow_open_files()
         if reloads:
             # A second edit within a second, of the same length, would be taken for the first one's bytecode.
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"

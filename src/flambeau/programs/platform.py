@@ -31,6 +31,7 @@ from flambeau.control.store.sqlite import SqliteStore
 from flambeau.foundation.clock import SystemClock
 from flambeau.foundation.errors import Conflict, FlambeauError
 from flambeau.foundation.logs import Format, configure
+from flambeau.foundation.open_files import allow_open_files
 from flambeau.programs.gateway_supervisor import GatewayAddress, GatewaySupervisor
 from flambeau.storage.cache import Cache
 
@@ -62,6 +63,7 @@ class PlatformSettings:
 def run(settings: PlatformSettings) -> int:
     """Run the platform in the foreground until SIGTERM or Ctrl-C; return the exit status."""
     configure(settings.log_level, settings.log_format)
+    allow_open_files()
     try:
         uvloop.run(_serve(settings))
     except FlambeauError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,15 @@ async def test_what_is_not_there_is_named(pod: Path) -> None:
 def test_a_messages_lines_are_the_last_ones(pod: Path) -> None:
     assert logs.last_lines(write(pod, "".join(LINES)), 2) == "line 8\nline 9"
     assert logs.last_lines(pod / "absent", 2) == ""
+
+
+def test_a_log_is_cut_even_where_there_is_no_room_to_keep_it(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(pod, "".join(LINES))
+
+    def full(source: Path, target: Path) -> None:
+        target.write_text("half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    logs.cut(path)
+    assert (path.read_text(), [each.name for each in path.parent.iterdir()]) == ("", [path.name])

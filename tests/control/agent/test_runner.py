@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
 
+from flambeau.control.agent.directory import Notes, PodDirectory, PodId
+from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import modify
-from flambeau.foundation.processes import ProcessRecord
+from flambeau.foundation.processes import ProcessRecord, start_detached
 from tests.control.agent.world import World, condition, is_ready, server_status
 
 
@@ -230,6 +234,56 @@ async def test_a_living_process_is_adopted_without_a_gap(world: World, orphaned:
     await delete(world, "p")
     await world.until_gone("p")
     assert not orphaned.is_alive()
+
+
+async def test_a_process_whose_notes_are_lost_is_ended_and_begun_anew(world: World, orphaned: ProcessRecord) -> None:
+    [notes] = (world.home / "pods").glob("*/pod.json")
+    notes.write_bytes(b"{")
+    await world.agent()
+    pod = await world.until("p", lambda pod: is_ready(pod) and not orphaned.is_alive())
+    assert process_of(world, pod).pid != orphaned.pid
+
+
+async def test_an_init_container_that_an_earlier_agent_left_is_ended_first(world: World) -> None:
+    pod = world.pod("p")
+    pod["spec"]["initContainers"] = [{"name": "first", "image": "i", "command": ["true"]}]
+    directory = PodDirectory(world.home / "pods", PodId.of(await world.store.create(pod)))
+    directory.create()
+    directory.write_notes(Notes("127.0.0.77"))
+    child, left = start_detached(["sleep", "600"], environment={}, directory=directory.work, log=directory.path / "logs" / "first.log")
+    directory.write_record("first", left)
+    await world.agent()
+    await world.until("p", is_ready)
+    assert child.wait(10) == -signal.SIGKILL
+
+
+async def test_a_process_that_cannot_be_written_down_is_not_left_running(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[ProcessRecord] = []
+    save = ProcessRecord.save
+
+    def full(record: ProcessRecord, path: Path) -> None:
+        started.append(record)
+        if len(started) < 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(record, path)
+
+    monkeypatch.setattr(ProcessRecord, "save", full)
+    await world.agent()
+    await world.store.create(world.pod("p"))
+    pod = await world.until("p", is_ready)
+    assert [record.is_alive() for record in started] == [False, True]
+    assert process_of(world, pod) == started[1]
+
+
+async def test_a_process_that_a_runner_lost_ends_with_the_agent(world: World) -> None:
+    agent = await world.agent()
+    pods = world.home / "pods"
+    lost, record = start_detached(
+        ["sleep", "600"], environment={TERMINATION_LOG_VARIABLE: str(pods / "p" / "t")}, directory=pods, log=pods / "log"
+    )
+    await agent.stop(kill_pods=True)
+    assert not record.is_alive()
+    lost.wait(10)
 
 
 async def test_the_end_of_an_adopted_process_is_noticed(world: World, orphaned: ProcessRecord) -> None:

@@ -13,7 +13,9 @@ HOME/pods/<namespace>_<name>_<uid>/
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
+import signal
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from flambeau.foundation.processes import ProcessRecord
 _TERMINATION_BYTES_MAX = 4096
 _DOOR_CHARS = 18
 """Of a pod's uid, in the name of its door: enough that no two are the same."""
+_log = logging.getLogger(__name__)
 
 
 class PodId(NamedTuple):
@@ -107,6 +110,14 @@ class PodDirectory:
         paths = sorted(self.processes.glob("*.json"))
         records = {path.stem: ProcessRecord.load(path) for path in paths}
         return {name: record for name, record in records.items() if record is not None and record.is_alive()}
+
+    def end_unknown(self) -> None:
+        """Kill what runs here though the notes are lost: nobody knows its address, and it is begun anew."""
+        for container, record in self.living().items():
+            _log.warning("pod %s: its notes are lost; %s is ended and begun anew", self.id, container)
+            record.signal(signal.SIGKILL)
+        for path in self.processes.glob("*.json"):
+            path.unlink(missing_ok=True)
 
     def write_record(self, container: str, record: ProcessRecord) -> None:
         """Write down how a container's process is known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -161,6 +162,8 @@ class PodRunner:
             for name, container in self._containers.items():
                 container.is_ours = name in noted.ours
                 await container.take_up(was_ready=was_ready)
+        else:
+            self._directory.end_unknown()
         server = self._containers[self._server]
         if server.state.phase is Phase.PENDING and not self._pod["metadata"].get("deletionTimestamp"):
             server.put(machine.Begun())
@@ -235,6 +238,8 @@ class PodRunner:
         self._note_progress(name)
         started = clock.monotonic()
         self._inits[name] = started
+        if (left := self._directory.record(name)) is not None:
+            left.signal(signal.SIGKILL)  # an earlier agent was killed meanwhile
         plan = await launching.plan(self._pod, container, self._directory, self.address(), self._around.store)
         child, record = launching.start(plan, self._directory)
         leader = Leader(record, child)

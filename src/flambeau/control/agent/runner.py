@@ -100,6 +100,9 @@ class Agent:
             if self._runs:
                 await asyncio.wait(self._runs.values(), timeout=_STOP_SECONDS_MAX)
         await self._pod_tasks.close()
+        if kill_pods:
+            for pid in await asyncio.to_thread(end_strangers, self._pods, ()):
+                _log.warning("stopped process %d, which its pod's runner had lost", pid)
 
     def _take_on(self, pod: Object) -> None:
         id = PodId.of(pod)

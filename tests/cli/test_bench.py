@@ -113,18 +113,19 @@ async def test_a_search_leaves_the_model_alone(place: Place) -> None:
 
 
 async def test_ctrl_c_shows_what_there_is(place: Place) -> None:
-    process = await place.start(f"{place.url}/predictions/echo", "--data", "body.txt", "--seconds", "0.3s,", "--connections", "1")
-    assert await process.wait() == 1  # no length of time
-    process = await place.start(
-        f"{place.url}/predictions/echo", "--data", "body.txt", "--seconds", "1m", "--connections", "1,2", "--plot", "cut.svg"
-    )
+    arguments = ["--data", "body.txt", "--seconds", "0.5s", "--connections", "1,2,3,4,5,6,7,8,9,10,11,12"]
+    process = await place.start(f"{place.url}/predictions/echo", *arguments)
     assert process.stderr is not None
     async with asyncio.timeout(60):
-        assert await process.stderr.readline() == b"measuring 1 connection for 60 s\n"
+        assert await process.stderr.readline() == b"measuring 1 connection for 0.5 s\n"
+        assert await process.stderr.readline() == b"measuring 2 connections for 0.5 s\n"
         process.send_signal(signal.SIGINT)
         out, _ = await process.communicate()
     assert process.returncode == 130
-    assert "nothing was measured" in out.decode()  # it was still warming up
+    [first, *others] = [line.split() for line in out.decode().splitlines() if line.endswith(" 0")]
+    assert first[0] == "1"
+    assert len(others) < 11
+    assert out.decode().endswith("stopped early; this is what there was\n")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,21 @@ async def test_a_search_says_what_it_would_need(place: Place, tmp_path: Path) ->
     assert "start the server with --enable-model-api" in said.out
     said = await place.bench(f"{place.url}/predictions/echo", *load, "--management", "http://127.0.0.1:1")
     assert "cannot reach the management API at http://127.0.0.1:1" in said.out
+
+
+async def test_keys_come_from_the_servers_file(tmp_path: Path, place: Place) -> None:
+    write_mar(tmp_path / "store", "echo", ECHO)
+    arguments = ["--model-store", "store", "--models", "echo.mar", "--enable-model-api", "--no-config-snapshots"]
+    load = ["--data", "body.txt", "--seconds", "0.1s", "--connections", "1", "--search", "--batch-sizes", "1,2", "--workers", "1"]
+    async with serving(tmp_path, arguments, config=CONFIG.replace("disable_token_authorization=true\n", "")) as served:
+        url, key_file = f"{served.url}/predictions/echo", tmp_path / "key_file.json"
+        refused = await place.bench(url, *load)
+        said = await place.bench(url, *load, "--management", served.url, "--key-file", str(key_file), "-o", "json")
+    assert "--key-file names the server's key_file.json" in refused.err
+    tried = said.data["search"]["tried"]
+    assert [(each["batchSize"], each["workers"]) for each in tried] == [(1, 1)]  # one connection fills no batch of two
+    keys = [each["key"] for each in json.loads(key_file.read_text()).values()]
+    assert not [key for key in keys if key in said.out + said.err]
 
 
 async def test_the_page_shows_what_there_is(place: Place) -> None:

@@ -77,7 +77,7 @@ def bench(
     search
         Try batch sizes, then numbers of workers, on a copy of the model that is registered for it, such as `--search`.
     batch_sizes
-        Which, such as `--batch-sizes 1,8,32`.
+        Which, such as `--batch-sizes 1,8,32`; none that is more than the most connections can fill.
     workers
         Which, such as `--workers 1,2,4`; by default up to the number of cores here.
     management
@@ -96,14 +96,15 @@ def bench(
     url = checked_url(server) if "://" in server else _url_of_service(server, path_of(server.rpartition("/")[2], bodies[0].form), target)
     keys = _keys(key_file) if key_file is not None else {}
     question = Question(url, bodies, _headers(header or [], keys), _address(address) if address else None)
+    loads = tuple(_numbers("connections", connections, CONNECTIONS_MAX))
     plan = running.Plan(
         question,
-        tuple(_numbers("connections", connections, CONNECTIONS_MAX)),
+        loads,
         tuple(_rates(rate)),
         _bounded("seconds", seconds),
         _bounded("timeout", timeout),
         str(ca_cert) if ca_cert is not None else None,
-        _wish(question, management, batch_sizes, workers, keys) if search else None,
+        _wish(question, management, batch_sizes, workers, keys, max(loads)) if search else None,
     )
     measured = running.run(plan, lambda line: print(line, file=sys.stderr, flush=True))
     text = as_text(measured, chart=sys.stdout.isatty())
@@ -128,7 +129,7 @@ def _url_of_service(service: str, path: str, target: Target) -> str:
     return str(url).rstrip("/") + path
 
 
-def _wish(question: Question, management: str | None, batch_sizes: str, workers: str, keys: dict[str, str]) -> Any:
+def _wish(question: Question, management: str | None, batch_sizes: str, workers: str, keys: dict[str, str], most: int) -> Any:
     from flambeau.programs.bench.search import SETTINGS_MAX, Wish  # noqa: PLC0415 - with an HTTP client, only for a search
 
     model = model_of(question.url)
@@ -136,8 +137,8 @@ def _wish(question: Question, management: str | None, batch_sizes: str, workers:
         raise InvalidInput(f"cannot search: {question.url} does not name a model", hint="such as http://127.0.0.1:8080/predictions/mnist")
     where = checked_url(management) if management else f"http://{question.place[0]}:{_MANAGEMENT_PORT}"
     counts = workers or ",".join(str(count) for count in range(1, (os.cpu_count() or 1) + 1))
-    sizes = tuple(_numbers("batch-sizes", batch_sizes, 1 << 16))
-    wish = Wish(where, model, sizes, tuple(_numbers("workers", counts, 4_096)), keys.get("management"))
+    sizes = [size for size in _numbers("batch-sizes", batch_sizes, 1 << 16) if size <= most]
+    wish = Wish(where, model, tuple(sizes), tuple(_numbers("workers", counts, 4_096)), keys.get("management"))
     if len(wish.batch_sizes) + len(wish.workers) > SETTINGS_MAX:
         raise InvalidInput(f"more than {SETTINGS_MAX} batch sizes and workers together", hint="name those that matter to you")
     return wish

@@ -91,6 +91,12 @@ def test_what_is_no_url(text: str) -> None:
         checked_url(text)
 
 
+def test_a_url_with_a_password_is_not_shown() -> None:
+    with pytest.raises(InvalidInput) as raised:
+        checked_url("http://me:secret@h/x")
+    assert "secret" not in str(raised.value)
+
+
 def test_headers() -> None:
     assert headers_of(["X-A: b: c", "Authorization:Bearer k"]) == (("X-A", "b: c"), ("Authorization", "Bearer k"))
     for wrong in ("X-A", ": b", "X A: b", "X-A: b\r\nc: d", "Host: h", "Content-Length: 1"):

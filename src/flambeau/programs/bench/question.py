@@ -170,6 +170,8 @@ def checked_url(text: str) -> str:
         port = -1
     if url.scheme not in ("http", "https") or not url.hostname or port == -1 or any(ord(letter) <= 32 for letter in text):
         raise InvalidInput(f"cannot ask {text!r}: it is no URL", hint="for example http://127.0.0.1:8080/predictions/mnist")
+    if url.username is not None:
+        raise InvalidInput("cannot ask a URL with a user's name in it: reports show it", hint='use --header "Authorization: ..."')
     return text
 
 

@@ -23,6 +23,9 @@ WARM_SHARE = 0.2
 """Of a level's seconds, so many more before it, which do not count: connections and caches warm up."""
 SPLIT_SHARE = 0.2
 """Of a level's seconds, so many more after it, with requests that ask where their time goes."""
+SPLIT_SECONDS_MIN = 0.5
+SPLIT_REQUESTS_MIN = 3
+"""Each connection gets the time for so many requests, where a model is slow."""
 SMALL_CORES_MAX = 8
 """On a machine with more cores a client beside the server takes little from it."""
 CLIENT_SHARE_MAX = 0.8
@@ -107,9 +110,12 @@ class _Bench:
         load = self._load(self._plan.question, 0, timed=True)
         answer = await load.ask_once()
         if not 200 <= answer.status < 300:
+            said = message_of(answer.message)
             raise InvalidInput(
-                f"the first request to {self._plan.question.url} was answered {answer.status}: {message_of(answer.message)}",
-                hint="a benchmark of errors says nothing; is the path the model's, and --data what it takes?",
+                f"the first request to {self._plan.question.url} was answered {answer.status}: {said}",
+                hint="--key-file names the server's key_file.json, --header sets another key"
+                if answer.status in (401, 403) or "token" in said.lower()
+                else "a benchmark of errors says nothing; is the path the model's, and --data what it takes?",
             )
         self._tells_times = "server" in server_timing.durations_of(answer.times)
         if not self._tells_times:
@@ -129,9 +135,10 @@ class _Bench:
         self._tell(f"measuring {of} for {self._plan.seconds:g} s")
         level, split = Level(connections, rate), Split()
         try:
-            await self._measure(self._plan.question, level)
+            await self._measure(self._plan.question, level, self._plan.seconds)
             if self._tells_times and not self._stop.is_set():
-                split = await self._measure(self._plan.question, Level(connections, rate), timed=True)
+                seconds = max(SPLIT_SECONDS_MIN, self._plan.seconds * SPLIT_SHARE, SPLIT_REQUESTS_MIN * level.latencies.mean)
+                split = await self._measure(self._plan.question, Level(connections, rate), seconds, timed=True)
         except FlambeauError as error:  # what was measured before is worth telling
             self._measured.notes.append(f"{of}: {error}")
         if level.seconds:
@@ -163,11 +170,10 @@ class _Bench:
         """Measure a copy of the model with the most connections."""
         level = Level(max(self._plan.connections))
         self._tell(f"measuring a copy for {self._plan.seconds:g} s")
-        await self._measure(self._plan.question.of_model(model), level)
+        await self._measure(self._plan.question.of_model(model), level, self._plan.seconds)
         return level
 
-    async def _measure(self, question: Question, level: Level, *, timed: bool = False) -> Split:
-        seconds = self._plan.seconds * (SPLIT_SHARE if timed else 1.0)
+    async def _measure(self, question: Question, level: Level, seconds: float, *, timed: bool = False) -> Split:
         load = self._load(question, level.connections, timed=timed)
         try:
             await load.open()

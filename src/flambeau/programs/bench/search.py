@@ -103,7 +103,7 @@ async def _copied(client: httpx2.AsyncClient, wish: Wish, model: dict[str, Any],
         [copy] = await _ask(client, "GET", path)
         if copy["batchSize"] != batch_size:
             raise InvalidInput(
-                f"model {wish.model} has a batch size of {copy['batchSize']} whatever is asked for: its model-config.yaml says so",
+                f"model {wish.model} has a batch size of {copy['batchSize']} whatever is asked for: its own configuration says so",
                 hint=f"search numbers of workers alone: --batch-sizes {copy['batchSize']}; or take batchSize out of model-config.yaml",
             )
         await _ask(client, "PUT", path, {"min_worker": workers, "max_worker": workers, "synchronous": "true"})

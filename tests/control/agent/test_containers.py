@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 from flambeau.control.resources.kind import Key, Object
+from flambeau.control.resources.pod import POD
 from flambeau.foundation.processes import ProcessRecord
 from tests.control.agent.world import SERVER, World, condition, is_ready
 
@@ -123,9 +125,67 @@ async def test_a_failing_init_container_is_told_and_holds_the_rest(world: World)
     assert status_of(pod, "kserve-container")["state"] == {"waiting": {"reason": "PodInitializing"}}
 
 
+TELLER = """
+import signal, sys, threading
+words = open(sys.argv[1], "a")
+ended = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: ended.set())
+print(sys.argv[2], file=words, flush=True)
+ended.wait()
+print("end-" + sys.argv[2], file=words)
+"""
+
+
+async def test_sidecars_start_in_their_turn_live_beside_the_containers_and_end_last(world: World, tmp_path: Path) -> None:
+    await world.agent()
+    words = tmp_path / "words"
+    told = {name: [sys.executable, "-c", TELLER, str(words), name] for name in ("side", "near", "main")}
+    append = [sys.executable, "-c", "import sys; open(sys.argv[1], 'a').write('first\\n')", str(words)]
+    up = {"exec": {"command": [sys.executable, "-c", "import sys; assert 'side' in open(sys.argv[1]).read()", str(words)]}}
+    pod = add(world.pod("p"), "main", "", command=told["main"])
+    pod["spec"]["initContainers"] = [
+        {"name": "side", "image": "i", "command": told["side"], "restartPolicy": "Always", "startupProbe": {**up, "periodSeconds": 1}},
+        {"name": "first", "image": "i", "command": append},
+        {"name": "near", "image": "i", "command": told["near"], "restartPolicy": "Always"},
+    ]
+    await world.store.create(pod)
+    pod = await world.until("p", is_ready)
+    await world.eventually(lambda: _has_words(words, "main"))
+    assert words.read_text().split()[:2] == ["side", "first"]
+    side = status_of(pod, "side", "initContainerStatuses")
+    assert ("running" in side["state"], side["ready"], side["started"]) == (True, True, True)
+    assert next(column.cell(pod, 0.0) for column in POD.columns if column.name == "Ready") == "5/5"
+
+    process_of(world, pod, "side").signal(signal.SIGKILL)
+    await world.until("p", lambda pod: status_of(pod, "side", "initContainerStatuses")["restartCount"] == 1 and is_ready(pod))
+    await world.store.delete(Key("pods", "ns", "p"))
+    await world.until_gone("p")
+    assert words.read_text().split()[-3:] == ["end-main", "end-near", "end-side"]
+
+
+async def _has_words(file: Path, wanted: str) -> bool:
+    return wanted in file.read_text().split()
+
+
+async def test_sidecars_are_adopted_with_the_others(world: World) -> None:
+    pod = add(world.pod("p"), "side", SLEEPER)
+    sidecar = {**pod["spec"]["containers"].pop(), "restartPolicy": "Always"}
+    pod["spec"]["initContainers"] = [sidecar]
+    orphan = await world.orphan(pod)
+    record = process_of(world, orphan, "side")
+    await world.agent()
+    await world.eventually(lambda: _has_event(world, "Normal Adopted"))
+    pod = await world.until("p", is_ready)
+    assert process_of(world, pod, "side") == record
+    await world.store.delete(Key("pods", "ns", "p"))
+    await world.until_gone("p")
+    assert not record.is_alive()
+
+
 async def test_more_memory_than_the_limit_kills_the_container_and_says_so(world: World) -> None:
     await world.agent()
     resources = {"limits": {"memory": "100Mi", "cpu": "1500m"}, "requests": {"cpu": "9000"}}
+    resources["limits"]["nvidia.com/gpu"] = "99"
     await world.store.create(add(world.pod("p"), "eater", EATER, resources=resources))
     pod = await world.until("p", lambda pod: ended(pod, "eater").get("reason") == "OOMKilled")
     assert ended(pod, "eater")["exitCode"] == 137
@@ -133,7 +193,7 @@ async def test_more_memory_than_the_limit_kills_the_container_and_says_so(world:
     await world.until("p", lambda pod: condition(pod, "Ready").get("reason") == "OOMKilled")
     events = await world.events()
     assert "OMP_NUM_THREADS" in events["Normal LimitsOnThisMachine"]
-    assert "eater requests more than this machine has (cpu 9000)" in events["Warning RequestsExceedMachine"]
+    assert "eater requests more than this machine has (cpu 9000, nvidia.com/gpu 99)" in events["Warning RequestsExceedMachine"]
 
 
 async def test_a_container_that_is_not_alive_is_started_again(world: World) -> None:

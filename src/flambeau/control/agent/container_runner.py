@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import psutil
@@ -21,6 +22,7 @@ from flambeau.control.agent.status import is_asked
 from flambeau.control.agent.usage import memory_bytes_over
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
+from flambeau.control.resources.pod_contract import is_sidecar
 from flambeau.control.resources.quantity import amount
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock
@@ -118,6 +120,8 @@ class ContainerRunner:
         self._store = tools.store
         self._clock = tools.clock
         self._tasks = tools.tasks
+        self.started = asyncio.Event()
+        """Set once it runs, and its startup probe, if it has one, has succeeded."""
         self._mailbox = Mailbox()
         self._leader: Leader | None = None
         self._probing: asyncio.Task[None] | None = None
@@ -184,10 +188,10 @@ class ContainerRunner:
             case Act.CANCEL_FETCH:
                 self._cancel(self._fetching, mailbox.FETCH)
             case Act.SPAWN:
-                self._host.prepared()
+                self._begin_others()
                 return await self._spawn()
             case Act.PROBE:
-                self._host.prepared()
+                self._begin_others()
                 self._probing = self._tasks.start(f"{self.name}/probe", self._ask_for_ever())
             case Act.CANCEL_PROBE:
                 self._cancel(self._probing, mailbox.PROBE)
@@ -199,6 +203,10 @@ class ContainerRunner:
             case Act.CLEAN:
                 self._directory.forget_record(self.name)
         return None
+
+    def _begin_others(self) -> None:
+        if not is_sidecar(self._container):
+            self._host.prepared()
 
     def _cancel(self, task: asyncio.Task[None] | None, slot: str) -> None:
         if task is not None:
@@ -250,8 +258,10 @@ class ContainerRunner:
 
     async def _tell_excess(self) -> None:
         """Say what the YAML requests beyond what the machine has: a cluster would not run it, here it may well work."""
-        has = {"cpu": float(os.cpu_count() or 1), "memory": float(psutil.virtual_memory().total)}
-        requests = find(self._container, "resources", "requests") or {}
+        graphics = sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
+        has = {"cpu": float(os.cpu_count() or 1), "memory": float(psutil.virtual_memory().total), "nvidia.com/gpu": float(graphics)}
+        limits = find(self._container, "resources", "limits") or {}
+        requests = {**limits, **(find(self._container, "resources", "requests") or {})}  # a limit alone is requested, too
         over = [f"{name} {requests[name]}" for name, most in sorted(has.items()) if (amount(requests.get(name)) or 0.0) > most]
         if over:
             words = f"{self.name} requests more than this machine has ({', '.join(over)}); it is run all the same"
@@ -330,6 +340,7 @@ class ContainerRunner:
             self._condemn_if(failure)
             if failure:
                 return
+        self.started.set()
         if (liveness := probes.liveness_of(self._container)) is not None:
             self._living = self._tasks.start(f"{self.name}/liveness", self._ask_whether_alive(liveness))
         await self._ask_whether_ready(ready=ready)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from flambeau.control.agent import launching, logs, machine
@@ -15,9 +15,9 @@ from flambeau.control.agent.directory import Notes, PodDirectory, PodId
 from flambeau.control.agent.fetching import fetch_models, release
 from flambeau.control.agent.machine import Exit, Happening, Phase, State, Tell
 from flambeau.control.agent.process import Leader, describe
-from flambeau.control.agent.status import Facts, is_asked, model_source, pod_status, process_containers, server_container
+from flambeau.control.agent.status import Facts, is_asked, model_source, pod_status, process_containers, server_container, sidecars
 from flambeau.control.resources.kind import Key, Object
-from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER, INITIALIZER_CONTAINER
+from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER, INITIALIZER_CONTAINER, is_sidecar
 from flambeau.control.resources.pod_ports import http_port
 from flambeau.control.store.interface import Store, modify
 from flambeau.control.store.recorder import record_event
@@ -73,6 +73,7 @@ class PodRunner:
             container["name"]: ContainerRunner(container, self._first_state(container), self, tools)
             for container in process_containers(pod)
         }
+        self._sidecars = tuple(str(container["name"]) for container in sidecars(pod))
         self._is_prepared = False
         self._progress = ""
         self._inits: dict[str, float | Exit] = {}
@@ -88,7 +89,7 @@ class PodRunner:
             self._around.clock.monotonic(),
             source=model_source(self._pod) if is_server else "",
             prepares=is_server and bool(self._pod["spec"].get("initContainers")),
-            restart_policy=self._pod["spec"].get("restartPolicy") or "Always",
+            restart_policy="Always" if is_sidecar(container) else self._pod["spec"].get("restartPolicy") or "Always",
             ended=(self._pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"),
             restarts=_restarts(self._pod, container["name"]),
         )
@@ -132,8 +133,11 @@ class PodRunner:
         self.vanish()
 
     def _put(self, event: Happening) -> None:
-        for container in self._containers.values():
-            container.put(event)
+        """Tell the containers; the end is told to sidecars only when the others have ended."""
+        ends = isinstance(event, machine.Deleted | machine.Dropped)
+        for name, container in self._containers.items():
+            if not (ends and name in self._sidecars):
+                container.put(event)
 
     async def run(self) -> None:
         """Run the pod until it is gone; processes of an earlier agent are adopted where they still live.
@@ -143,10 +147,12 @@ class PodRunner:
         try:
             self.observe(self._pod)
             await self._begin()
-            runs = [self._tasks.start(f"{name}/run", container.run()) for name, container in self._containers.items()]
-            done, _ = await asyncio.wait(runs, return_when=asyncio.FIRST_EXCEPTION)
-            for run in done:
-                run.result()
+            runs = {name: self._tasks.start(f"{name}/run", container.run()) for name, container in self._containers.items()}
+            await _ended([run for name, run in runs.items() if name not in self._sidecars], runs.values())
+            for name in reversed(self._sidecars):
+                self._containers[name].put(machine.Deleted(self.grace_seconds))
+                self._containers[name].put(machine.Dropped())
+                await _ended([runs[name]], runs.values())
             await self._clean()
             await self.show()
         finally:
@@ -208,6 +214,8 @@ class PodRunner:
         for container in self._pod["spec"].get("initContainers") or ():
             if container["name"] == INITIALIZER_CONTAINER:
                 summary = await self._fetch()
+            elif is_sidecar(container):
+                await self._begin_sidecar(self._containers[container["name"]])
             else:
                 await self._run_init(container)
         return summary
@@ -225,6 +233,13 @@ class PodRunner:
             )
         self._progress = ""
         return summary
+
+    async def _begin_sidecar(self, sidecar: ContainerRunner) -> None:
+        """Start what is to live beside the containers, and wait until it has started; what has started already goes on."""
+        self._note_progress(f"starting {sidecar.name}")
+        if sidecar.state.phase is Phase.PENDING:
+            sidecar.put(machine.Begun())
+        await sidecar.started.wait()
 
     async def _run_init(self, container: Object) -> None:
         """Run an init container that is a command to its end.
@@ -334,6 +349,15 @@ class PodRunner:
             _log.warning("cannot write the status of pod %s, trying again: %s", self._id, error)
 
 
+async def _ended(some: Collection[asyncio.Task[None]], everyone: Collection[asyncio.Task[None]]) -> None:
+    """Wait until some have ended; a failure of anyone is raised meanwhile."""
+    left = set(everyone)
+    while not all(each.done() for each in some):
+        done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        for each in done:
+            each.result()
+
+
 async def _remove_finalizers(store: Store, id: PodId) -> None:
     def change(pod: Object) -> None:
         if pod["metadata"]["uid"] == id.uid:
@@ -352,7 +376,8 @@ def _grace(pod: Object) -> float:
 
 
 def _restarts(pod: Object, container: str) -> int:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    status = pod.get("status") or {}
+    statuses = (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))
     return next((int(status.get("restartCount") or 0) for status in statuses if status["name"] == container), 0)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from flambeau.control.agent.machine import Exit, Phase, Stage, State
 from flambeau.control.resources.conditions import set_condition
 from flambeau.control.resources.kind import Object
-from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, PROXY_CONTAINER
+from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, PROXY_CONTAINER, is_sidecar
 from flambeau.control.resources.pod_template import SERVER_CONTAINER
 from flambeau.foundation.timestamps import rfc3339
 
@@ -36,8 +36,13 @@ def server_container(pod: Mapping[str, Any]) -> Object:
 
 
 def process_containers(pod: Mapping[str, Any]) -> list[Object]:
-    """Return the containers that run as processes."""
-    return [container for container in pod["spec"]["containers"] if container["name"] != PROXY_CONTAINER]
+    """Return the containers that run as processes beside each other, sidecars last."""
+    return [*(container for container in pod["spec"]["containers"] if container["name"] != PROXY_CONTAINER), *sidecars(pod)]
+
+
+def sidecars(pod: Mapping[str, Any]) -> list[Object]:
+    """Return the init containers that live on beside the containers, in the order of their start."""
+    return [container for container in pod["spec"].get("initContainers") or () if is_sidecar(container)]
 
 
 def is_asked(pod: Mapping[str, Any], container: Mapping[str, Any]) -> bool:
@@ -71,7 +76,10 @@ def pod_status(pod: Mapping[str, Any], states: Mapping[str, State], facts: Facts
     if facts.address:
         status |= {"podIP": facts.address, "podIPs": [{"ip": facts.address}], "hostIP": "127.0.0.1"}
     if server.prepares:
-        status["initContainerStatuses"] = [_initializer(container, server, facts) for container in pod["spec"]["initContainers"]]
+        status["initContainerStatuses"] = [
+            _container(each, states, facts) if is_sidecar(each) else _initializer(each, server, facts)
+            for each in pod["spec"]["initContainers"]
+        ]
     return status
 
 
@@ -121,7 +129,7 @@ def _why_unready(pod: Mapping[str, Any], states: Mapping[str, State], facts: Fac
 
 
 def _unready_names(pod: Mapping[str, Any], states: Mapping[str, State]) -> list[str]:
-    return [each["name"] for each in pod["spec"]["containers"] if not _is_ready(each["name"], states)]
+    return [each["name"] for each in (*pod["spec"]["containers"], *sidecars(pod)) if not _is_ready(each["name"], states)]
 
 
 def _is_ready(name: str, states: Mapping[str, State]) -> bool:

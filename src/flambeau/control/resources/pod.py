@@ -11,7 +11,7 @@ from flambeau.control.resources.fields.words import ANYTHING, an_object
 from flambeau.control.resources.kind import Column, Kind, Object, Review
 from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.object_schema import object_schema
-from flambeau.control.resources.pod_contract import NODE_NAME
+from flambeau.control.resources.pod_contract import NODE_NAME, is_sidecar
 from flambeau.control.resources.pod_template import containers_with_paths, image_warnings, no_effect_warning
 from flambeau.foundation.timestamps import parse_rfc3339
 
@@ -37,8 +37,13 @@ def _summary(pod: Object) -> _Summary:
     init_text, init_restarts, init_restarted_at = _init_progress(pod)
     if init_text is not None and not _is_true(pod, "Initialized"):
         return _Summary(_deleted_or(pod, init_text), 0, init_restarts, init_restarted_at)
-    ready = restarts = 0
+    sidecars = _sidecars(pod)
+    beside = [each for each in mappings_at(pod, "status", "initContainerStatuses") if each.get("name") in sidecars]
+    ready = sum(bool(each.get("ready")) for each in beside)
+    restarts = sum(int(each.get("restartCount") or 0) for each in beside)
     restarted_at: float | None = None
+    for each in beside:
+        restarted_at = _later(restarted_at, each)
     for container in reversed(mappings_at(pod, "status", "containerStatuses")):
         restarts += int(container.get("restartCount") or 0)
         restarted_at = _later(restarted_at, container)
@@ -58,11 +63,13 @@ def _init_progress(pod: Object) -> tuple[str | None, int, float | None]:
     """Return (text while initialising, restarts so far, last restart); the text is None when all init containers are done."""
     restarts = 0
     restarted_at: float | None = None
-    total = len(mappings_at(pod, "spec", "initContainers"))
+    total, sidecars = len(mappings_at(pod, "spec", "initContainers")), _sidecars(pod)
     for done, container in enumerate(mappings_at(pod, "status", "initContainerStatuses")):
         restarts += int(container.get("restartCount") or 0)
         restarted_at = _later(restarted_at, container)
         ended, waiting = find(container, "state", "terminated"), find(container, "state", "waiting")
+        if container.get("started") and container.get("name") in sidecars:
+            continue
         if ended:
             if ended.get("exitCode") == 0:
                 continue
@@ -71,6 +78,10 @@ def _init_progress(pod: Object) -> tuple[str | None, int, float | None]:
             return f"Init:{waiting['reason']}", restarts, restarted_at
         return f"Init:{done}/{total}", restarts, restarted_at
     return None, restarts, restarted_at
+
+
+def _sidecars(pod: Object) -> set[str]:
+    return {container["name"] for container in mappings_at(pod, "spec", "initContainers") if is_sidecar(container)}
 
 
 def _ending(terminated: Object) -> str:
@@ -101,7 +112,7 @@ def _is_true(pod: Object, condition: str) -> bool:
 
 
 def _ready_cell(pod: Object, _: float) -> str:
-    return f"{_summary(pod).ready}/{len(mappings_at(pod, 'spec', 'containers'))}"
+    return f"{_summary(pod).ready}/{len(mappings_at(pod, 'spec', 'containers')) + len(_sidecars(pod))}"
 
 
 def _restarts_cell(pod: Object, now: float) -> str:

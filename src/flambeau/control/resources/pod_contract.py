@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 AGENT_FINALIZER = "flambeau.dev/agent"
 """Holds a deleted pod until its processes have ended; the agent takes it off."""
 
@@ -31,3 +34,8 @@ DEFAULT_PORT = 8080
 
 DEFAULT_GRPC_PORT = 8081
 """Where our own servers speak gRPC in a pod, as KServe's do."""
+
+
+def is_sidecar(container: Mapping[str, Any]) -> bool:
+    """Tell whether an init container lives on beside the containers, as one with ``restartPolicy: Always`` does."""
+    return container.get("restartPolicy") == "Always"

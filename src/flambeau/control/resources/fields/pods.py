@@ -58,7 +58,9 @@ RUNTIME_POD_FIELDS: dict[str, Schema] = {
 
 _SHARED_FIELDS: dict[str, Schema] = {
     **RUNTIME_POD_FIELDS,
-    "initContainers": explained(list_of(CONTAINER), "Containers that run one after the other before the others start."),
+    "initContainers": explained(
+        list_of(CONTAINER), "Containers that run one after the other before the others start; with restartPolicy Always they live on."
+    ),
     "serviceAccountName": explained(STRING, "Whose secrets are used to fetch models; default if nothing is said."),
     "serviceAccount": explained(STRING, "The old name of serviceAccountName."),
     "automountServiceAccountToken": explained(BOOLEAN, "Whether containers find the ServiceAccount's token."),

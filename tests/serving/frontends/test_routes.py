@@ -45,6 +45,8 @@ V1, V2, EXPLAIN = Protocol.V1, Protocol.V2, Method.EXPLAIN
         (b"/openai/v1/models", Route(Page.OPENAI_MODELS, protocol=Protocol.OPENAI)),
         (b"/openai/v1/models/m", Route(Page.OPENAI_MODEL, "m", protocol=Protocol.OPENAI)),
         (b"/openai/v1/chat/completions", Route(Page.INFER, protocol=Protocol.OPENAI, url_path="openai/v1/chat/completions")),
+        (b"/v1/chat/completions", Route(Page.INFER, protocol=Protocol.OPENAI, url_path="openai/v1/chat/completions")),
+        (b"/v1/embeddings", Route(Page.INFER, protocol=Protocol.OPENAI, url_path="openai/v1/embeddings")),
         (b"/v2/models/m/versions/3", Route(Page.V2_MODEL, "m", "3", V2)),
         (b"/v2/models/m/versions/3/ready", Route(Page.V2_MODEL_READY, "m", "3", V2)),
         (b"/v2/models/m/versions/3/infer", Route(Page.INFER, "m", "3", V2)),

@@ -73,6 +73,11 @@ _PAGE = (
     ("limit", "integer", "Models per page, up to 100."),
     ("next_page_token", "integer", "The nextPageToken of the page before."),
 )
+_OPENAI = (
+    ("completions", "completionsOpenAI", "Continue a text; in parts with `stream: true`."),
+    ("chat/completions", "chatOpenAI", "Continue a conversation; in parts with `stream: true`."),
+    ("embeddings", "embeddingsOpenAI", "Turn texts into vectors."),
+)
 _CUSTOMIZED = (("customized", "boolean", "Ask the handler for its own description too."),)
 _FAILURES = (400, 404, 500, 503)
 
@@ -107,6 +112,11 @@ OPERATIONS = (
         statuses=(200, *_FAILURES),
         takes_body=True,
     ),
+    *(
+        Operation(_INFERENCE, f"/openai/v1/{path}", "post", name, summary, statuses=(200, *_FAILURES), takes_body=True)
+        for path, name, summary in _OPENAI
+    ),
+    Operation(_INFERENCE, "/openai/v1/models", "get", "listModelsOpenAI", "List the models, as OpenAI's clients ask.", answer=_OBJECT),
     Operation(_INFERENCE, "/v2/health/ready", "get", "readyV2", "Tell whether every model of the start can answer.", statuses=(200, 503)),
     Operation(
         _INFERENCE,

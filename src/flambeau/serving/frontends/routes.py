@@ -217,7 +217,7 @@ def _of_v1(segments: list[str]) -> Route | None:
                 method = Method.PREDICT if verb == "predict" else Method.EXPLAIN
                 return Route(Page.INFER, model, protocol=Protocol.V1, method=method)
             return Route(Page.V1_MODEL, word, protocol=Protocol.V1)
-    return None
+    return _of_openai(segments)  # as vLLM's servers have them, without the prefix
 
 
 def _of_openai(segments: list[str]) -> Route | None:

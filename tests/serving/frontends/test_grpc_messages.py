@@ -3,6 +3,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+from flambeau.serving.frontends.grpc_messages import message, wire_form
 from tools.compile_protos import PROTOS, SHIPPED, compiled
 
 
@@ -13,6 +16,15 @@ def test_the_shipped_descriptors_are_what_the_protos_compile_to() -> None:
 def test_both_open_inference_protos_say_the_same() -> None:
     ours, theirs = (PROTOS / name for name in ("open_inference.proto", "torchserve_open_inference.proto"))
     assert ours.read_text().partition("service")[2] == theirs.read_text().partition("service")[2]
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [1, 0], [127, 128, 300], [70_000, 2_100_000]])
+def test_contents_that_are_added_as_bytes_read_as_if_protobuf_had_written_them(sizes: list[int]) -> None:
+    contents = [bytes([number]) * size for number, size in enumerate(sizes)]
+    type_ = message("inference.ModelInferResponse")
+    expected = type_(model_name="m", id="1", raw_output_contents=contents)
+    wire = wire_form(type_(model_name="m", id="1"), "raw_output_contents", map(memoryview, contents))
+    assert type_.FromString(wire) == expected
 
 
 def test_protobufs_default_pool_stays_untouched() -> None:

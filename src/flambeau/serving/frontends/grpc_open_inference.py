@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau.foundation.errors import InvalidInput
 from flambeau.serving.frontends.grpc_asked import Models
-from flambeau.serving.frontends.grpc_messages import message
+from flambeau.serving.frontends.grpc_messages import message, wire_form
 from flambeau.serving.frontends.grpc_service import Call, Service
 from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.model import Job, Method, Protocol
@@ -71,8 +71,7 @@ class OpenInferenceService:
         answer = await self._models.ask(name, request.model_version or None, job, call.deadline).whole()
         response = message("inference.ModelInferResponse")()
         length = next((int(value) for name, value in answer.headers if name == HEADER_LENGTH), len(answer.body))
-        fill_response(response, answer.body, length, raw=raw)
-        return response
+        return wire_form(response, "raw_output_contents", fill_response(response, answer.body, length, raw=raw))
 
 
 def _named(name: str) -> str:

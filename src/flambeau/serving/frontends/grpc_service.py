@@ -93,7 +93,8 @@ class Call:
 
 
 Unary = Callable[[Any, Call], Any]
-"""Takes a request (or, where the client streams, an iterator of them); gives an awaitable answer, or an iterator of answers."""
+"""Takes a request (or, where the client streams, an iterator of them); gives an awaitable answer, or an iterator of answers: messages, or
+their bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ class Wrapper:
         return make(
             streamed if method.server_streaming else whole,
             request_deserializer=grpc_messages.message(method.input_type.full_name).FromString,
-            response_serializer=lambda response: response.SerializeToString(),
+            response_serializer=lambda response: response if isinstance(response, bytes) else response.SerializeToString(),
         )
 
     def _admitted(self, plane: Plane | None, context: Any, noted: _Noted) -> Call:

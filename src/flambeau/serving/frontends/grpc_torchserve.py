@@ -11,7 +11,7 @@ from typing import Any
 from flambeau.foundation.errors import FlambeauError, InvalidInput
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.serving.frontends.grpc_asked import Asked, Models
-from flambeau.serving.frontends.grpc_messages import message
+from flambeau.serving.frontends.grpc_messages import message, wire_form
 from flambeau.serving.frontends.grpc_service import Call, Headers, Refused, Service
 from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.frontends.status import pretty
@@ -136,14 +136,17 @@ class InferenceService:
         )
         return self._models.ask(request.model_name, request.model_version or None, job, call.deadline)
 
-    def _answered(self, request: Any, part: bytes) -> Any:
-        response = self._response(prediction=part)
+    def _answered(self, request: Any, part: bytes) -> bytes:
+        return wire_form(self._empty(request), "prediction", [part])
+
+    def _empty(self, request: Any) -> Any:
+        response = self._response()
         if request.HasField("sequence_id"):
             response.sequence_id = request.sequence_id
         return response
 
     def _failed(self, request: Any, refused: Refused) -> Any:
-        response = self._answered(request, b"")
+        response = self._empty(request)
         response.status.code = refused.code.value[0]
         response.status.message = refused.text
         return response

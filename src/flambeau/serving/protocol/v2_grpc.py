@@ -47,14 +47,17 @@ def binary_form(request: Any) -> tuple[bytes, int]:
     return b"".join([text, *contents]), len(text)
 
 
-def fill_response(response: Any, body: bytes, json_bytes: int, *, raw: bool) -> None:
-    """Put a worker's answer into a ModelInferResponse.
+def fill_response(response: Any, body: bytes, json_bytes: int, *, raw: bool) -> list[memoryview]:
+    """Put a worker's answer into a ModelInferResponse, but for what is to be its raw_output_contents.
 
     Args:
         response: an empty one.
         body: V2's binary form.
         json_bytes: where its JSON ends.
         raw: the request was raw, so the answer is.
+
+    Returns:
+        The raw_output_contents, parts of the body.
 
     Raises:
         Internal: it is not of that form (a handler set a body of its own).
@@ -65,14 +68,16 @@ def fill_response(response: Any, body: bytes, json_bytes: int, *, raw: bool) -> 
         raw = raw or any(not DATATYPES[output["datatype"]].contents for output in outputs)
         response.model_name, response.model_version, response.id = document["model_name"], document["model_version"], document["id"]
         rest = memoryview(body)[json_bytes:]
+        contents = []
         for output in outputs:
             size = output["parameters"]["binary_data_size"]
             own, rest = rest[:size], rest[size:]
             tensor = response.outputs.add(name=output["name"], datatype=output["datatype"], shape=output["shape"])
             if raw:
-                response.raw_output_contents.append(bytes(own))
+                contents.append(own)
             else:
                 _fill(tensor.contents, DATATYPES[output["datatype"]], own)
+        return contents
     except (KeyError, TypeError, ValueError) as error:
         raise Internal(f"the model's answer is not of V2's form: {type(error).__name__}: {error}") from error
 

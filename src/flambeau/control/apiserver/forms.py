@@ -64,7 +64,12 @@ def negotiate(accept: str, include: str) -> Form:
 
 def in_version(kind: Kind, version: str, obj: Object) -> Object:
     """Return an object as one of its kind's versions."""
-    return {**kind.shown(obj, version), "apiVersion": f"{kind.group}/{version}" if kind.group else version, "kind": kind.kind}
+    return {**kind.shown(obj, version), **type_of(kind, version)}
+
+
+def type_of(kind: Kind, version: str) -> Object:
+    """Return the two fields that say what an object is."""
+    return {"apiVersion": f"{kind.group}/{version}" if kind.group else version, "kind": kind.kind}
 
 
 def render_object(form: Form, kind: Kind, version: str, obj: Object, now: float) -> Object:

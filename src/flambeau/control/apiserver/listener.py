@@ -26,7 +26,7 @@ IDLE_SECONDS = 75
 """Seconds that a connection may wait for its next request."""
 CLOSE_SECONDS = 1.0
 """Seconds that a client has to answer the end of a TLS connection; one that is idle in its pool never does."""
-CONNECTIONS_MAX = 1024
+CONNECTIONS_MAX = 4096
 """Connections at once; further requests are answered 503."""
 
 

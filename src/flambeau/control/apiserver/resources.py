@@ -286,11 +286,12 @@ def _verb(method: str, path: ResourcePath, kind: Kind) -> _Verb:
         NotBuilt: there is, in Kubernetes.
         NotAllowed: the method means nothing there, or writes a kind that users can't write.
     """
-    if path.subresource == "scale" and kind.id in scale.KINDS and method in _SCALE_VERBS:
-        return _SCALE_VERBS[method]  # who may write it is decided by what it belongs to
+    is_scale = path.subresource == "scale" and kind.id in scale.KINDS
     if path.subresource in _LATER:
         raise NotBuilt(f"{kind.plural}/{path.subresource} is not implemented by this API server", hint=_LATER[path.subresource])
-    if path.subresource in _POD_VERBS and kind.id == "pods":
+    if is_scale:
+        verbs = _SCALE_VERBS
+    elif path.subresource in _POD_VERBS and kind.id == "pods":
         verbs = _POD_VERBS[path.subresource]
     elif path.subresource == "status" and kind.has_status:
         verbs = _STATUS_VERBS
@@ -298,7 +299,7 @@ def _verb(method: str, path: ResourcePath, kind: Kind) -> _Verb:
         raise NotFound(f"{kind.id} has no {path.subresource}")
     else:
         verbs = _OBJECT_VERBS if path.name else _COLLECTION_VERBS
-    if kind.read_only and method not in _READING:
+    if kind.read_only and not is_scale and method not in _READING:  # who may write a scale is decided by what it belongs to
         made = "it is made from an InferenceService: apply one" if method == "POST" else "change the object that owns it"
         raise NotAllowed(f"{kind.id} is read-only", hint=kind.instead_of_writing or made)
     if method not in verbs:

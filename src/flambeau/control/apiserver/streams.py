@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from flambeau.foundation.errors import Overloaded
 
-STREAMS_MAX = 512
+STREAMS_MAX = 2048
 """Watches and followed logs at once, over all clients."""
 
 _Item = TypeVar("_Item")

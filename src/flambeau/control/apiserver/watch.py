@@ -51,13 +51,12 @@ async def watch(request: WatchRequest, store: Store, clock: Clock, streams: Stre
 
     What goes wrong on the way (a version too old, a client too slow) is its last line, of type ERROR.
     """
-    with streams.admit():
-        teller = _Teller(request, clock)
-        try:
-            async for line in _lines(request, store, streams, teller):
+    try:
+        with streams.admit():
+            async for line in _lines(request, store, streams, _Teller(request, clock)):
                 yield line
-        except FlambeauError as error:
-            yield _line("ERROR", status.of_error(error))
+    except FlambeauError as error:
+        yield _line("ERROR", status.of_error(error))
 
 
 async def _lines(request: WatchRequest, store: Store, streams: Streams, teller: _Teller) -> AsyncGenerator[bytes, None]:
@@ -126,7 +125,7 @@ class _Teller:
         metadata: dict[str, Any] = {"resourceVersion": str(resource_version), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = annotations
-        return _line("BOOKMARK", forms.in_version(self._request.kind, self._request.version, {"metadata": metadata}))
+        return _line("BOOKMARK", {**forms.type_of(self._request.kind, self._request.version), "metadata": metadata})
 
 
 def _line(type_name: str, obj: Object) -> bytes:

@@ -100,7 +100,9 @@ class FrameReader:
             self._held += len(data)
             if self._held < self._wanted:
                 return
-            data = b"".join(self._parts)
+            frame, data = self._first_of_parts()
+            if frame is not None:
+                yield frame
         start, end = 0, len(data)
         self._wanted = _HEADER.size
         while end - start >= _HEADER.size:
@@ -115,6 +117,23 @@ class FrameReader:
             yield Frame(kind, data[text_at:body_at], data[body_at:start])
         self._parts = [data[start:]] if start < end else []
         self._held = end - start
+
+    def _first_of_parts(self) -> tuple[Frame | None, bytes]:
+        """Return the frame that is whole now and the bytes behind it: its body is copied once, however many parts it came in.
+
+        None, and all the bytes, where its header or text is in several parts: then it has just begun, or is short.
+        """
+        parts, first = self._parts, self._parts[0]
+        if len(first) >= _HEADER.size:
+            kind, text_size, body_size = _checked_header(first, 0, self._body_bytes_max)
+            body_at = _HEADER.size + text_size
+            behind = self._held - body_at - body_size
+            if body_at <= len(first) and 0 <= behind <= len(parts[-1]):
+                last = parts[-1]
+                end = len(last) - behind
+                body = b"".join([memoryview(first)[body_at:], *parts[1:-1], memoryview(last)[:end]])
+                return Frame(kind, first[_HEADER.size : body_at], body), last[end:]
+        return None, b"".join(parts)
 
 
 def _checked_header(data: bytes, start: int, body_bytes_max: int) -> tuple[Kind, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -18,9 +19,10 @@ _COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#
 def as_svg(measured: Measured) -> str:
     """Return the picture."""
     labels = [label_of(level) for level in measured.levels]
+    closed = [level for level in measured.levels if level.rate is None]
     panels = [
         _bars("requests/s", labels, [[level.throughput] for level in measured.levels], ("answered",), "{:,.0f}"),
-        _lines("latency, ms", labels, [level.latencies.quantiles() for level in measured.levels]),
+        _lines("latency, ms", labels, [level.latencies.quantiles() for level in measured.levels], joined=len(closed)),
     ]
     means = [split.means() for split in measured.splits]
     if any(means):
@@ -63,7 +65,7 @@ def _frame(title: str, labels: Sequence[str], most: float, names: Sequence[str],
 
 
 def _bars(title: str, labels: Sequence[str], stacks: Sequence[Sequence[float]], names: Sequence[str], form: str) -> str:
-    most = max((sum(stack) for stack in stacks), default=0.0) or 1.0
+    most = _round(max((sum(stack) for stack in stacks), default=0.0))
     parts = _frame(title, labels, most, names, form)
     width = min(60.0, (_WIDTH - _LEFT - _RIGHT) / max(1, len(labels)) * 0.6)
     for number, stack in enumerate(stacks):
@@ -78,18 +80,27 @@ def _bars(title: str, labels: Sequence[str], stacks: Sequence[Sequence[float]], 
     return "".join(parts)
 
 
-def _lines(title: str, labels: Sequence[str], quantiles: Sequence[Sequence[float]]) -> str:
+def _lines(title: str, labels: Sequence[str], quantiles: Sequence[Sequence[float]], *, joined: int) -> str:
+    """Return dots for all loads, joined for the first ones, the closed loops: schedules are no series with them."""
     names = [f"p{share * 100:g}" for share in QUANTILES]
-    most = max((max(each) for each in quantiles), default=0.0) * 1000 or 1.0
+    most = _round(max((max(each) for each in quantiles), default=0.0) * 1000)
     parts = _frame(title, labels, most, names, "{:.3g}")
     for place, name in enumerate(names):
         points = [(_x(number, len(labels)), _y(each[place] * 1000, most), each[place]) for number, each in enumerate(quantiles)]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points[:joined])
         parts.append(f'<polyline points="{path}" fill="none" stroke="{_COLOURS[place]}" stroke-width="2"/>')
         for x, y, seconds in points:
             shown = f"<title>{name}: {milliseconds(seconds)} ms</title>"
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_COLOURS[place]}">{shown}</circle>')
     return "".join(parts)
+
+
+def _round(most: float) -> float:
+    """Return the next number that divides well into four steps."""
+    if most <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(most))
+    return next((step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= most), most)
 
 
 def _x(number: int, count: int) -> float:

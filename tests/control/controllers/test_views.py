@@ -57,6 +57,21 @@ async def test_a_service_shows_as_knatives_objects(world: World) -> None:
     assert (await settled(world, "services", "mnist"))["spec"]["type"] == "ExternalName"
 
 
+async def test_a_graph_shows_as_knatives_objects(world: World) -> None:
+    steps = [{"serviceUrl": "http://elsewhere.example"}]
+    spec = {"nodes": {"root": {"routerType": "Sequence", "steps": steps}}}
+    metadata = {"name": "g", "namespace": NAMESPACE}
+    await world.store.create({"apiVersion": "serving.kserve.io/v1alpha1", "kind": "InferenceGraph", "metadata": metadata, "spec": spec})
+    await world.make_ready("g-00001")
+    shown = await settled(world, KNATIVE_SERVICE.id, "g", latestCreatedRevisionName="g-00001", latestReadyRevisionName="g-00001")
+    assert shown["metadata"]["ownerReferences"][0]["kind"] == "InferenceGraph"
+    assert shown["status"]["url"] == "http://g.ns.localhost:8000"
+    await settled(world, CONFIGURATION.id, "g", latestReadyRevisionName="g-00001")
+    await settled(world, ROUTE.id, "g", url=shown["status"]["url"])
+    await world.store.delete(Key("inferencegraphs.serving.kserve.io", NAMESPACE, "g"))
+    assert await look(world, ROUTE.id, "g") is None
+
+
 async def test_views_go_with_their_owner_and_leave_what_is_a_users(world: World) -> None:
     users = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "mnist", "namespace": NAMESPACE}, "spec": {"ports": []}}
     await world.store.create(users)

@@ -1,4 +1,4 @@
-"""Which objects a cluster would have for an InferenceService, and what they would say. Pure.
+"""Which objects a cluster would have for an InferenceService or an InferenceGraph, and what they would say. Pure.
 
 Nothing here acts on them: pods belong to their Revision. They carry the selectors by which ``kubectl logs deploy/X`` and
 ``kubectl port-forward svc/X`` find pods, and the status that ``kubectl rollout status`` waits for.
@@ -8,11 +8,12 @@ Source: specification 4.1 and 4.5.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from flambeau.control.controllers.hosts import CLUSTER_DOMAIN, component_name
 from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, memory, parts
-from flambeau.control.controllers.inference_service.status import route_condition
+from flambeau.control.controllers.inference_service.status import INGRESS_READY, route_condition
 from flambeau.control.controllers.names import (
     COMPONENT_LABEL,
     CONFIGURATION_LABEL,
@@ -26,7 +27,7 @@ from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.kind import Kind, Object
 from flambeau.control.resources.knative_serving import CONFIGURATION, KNATIVE_SERVICE, ROUTE
-from flambeau.control.resources.lookup import find
+from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.pod_ports import entry_container, http_port
 from flambeau.control.resources.service import SERVICE
 
@@ -130,34 +131,62 @@ def _rollout(revision: Object) -> list[Object]:
 
 def _component(service: Object, part: Part, newest: Object, reach: Reach) -> View:
     """Return a part's Knative Service with what it owns."""
-    name, told = part.base, memory(service, part)
+    word = part.component.capitalize()
+    conditions = (f"{word}Ready", f"{word}ConfigurationReady", route_condition(part.component))
+    view = _knative_service(service, part.base, newest, memory(service, part), conditions)
+    return replace(view, children=(*view.children, View(SERVICE, _core_service(part.base, newest, reach, {}))))
+
+
+def graph_views(graph: Object, revisions: Sequence[Object]) -> tuple[View, ...]:
+    """Return what an InferenceGraph owns beside its router's revisions.
+
+    Args:
+        graph: the InferenceGraph.
+        revisions: those that it owns.
+    """
+    if not revisions:
+        return ()
+    name, status = graph["metadata"]["name"], graph.get("status") or {}
+    newest = max(revisions, key=lambda each: revision_number(each["metadata"]["name"]))
+    ready = next((target["revisionName"] for target in mappings_at(status, "traffic")), None)
+    told = {**status, "latestCreatedRevision": status.get("latestCreatedRevisionName"), "latestReadyRevision": ready}
+    return (_knative_service(graph, name, newest, told, ("Ready", "ConfigurationsReady", INGRESS_READY)),)
+
+
+def _knative_service(owner: Object, name: str, newest: Object, told: Mapping[str, Any], conditions: tuple[str, str, str]) -> View:
+    """Return a Knative Service with its Configuration and its Route.
+
+    Args:
+        owner: whose conditions it shows.
+        name: its own.
+        newest: revision.
+        told: how its owner's status describes it.
+        conditions: the owner's, about all of it, its configuration and its route.
+    """
     latest = {
         "latestCreatedRevisionName": told.get("latestCreatedRevision"),
         "latestReadyRevisionName": told.get("latestReadyRevision"),
     }
     traffic = told.get("traffic") or [{"latestRevision": True, "percent": 100}]
     reached = {"url": told.get("url"), "address": told.get("address"), "traffic": told.get("traffic")}
-    word = part.component.capitalize()
-    ready, configuration, route = f"{word}Ready", f"{word}ConfigurationReady", route_condition(part.component)
+    ready, configuration, route = conditions
     template = {"metadata": {"annotations": newest["metadata"]["annotations"]}, "spec": newest["spec"]}
-    both = {"Ready": ready, "ConfigurationsReady": configuration, "RoutesReady": route}
 
-    def knative(kind: Kind, spec: Object, status: Object, conditions: dict[str, str]) -> Object:
+    def knative(kind: Kind, spec: Object, status: Object, names: dict[str, str]) -> Object:
         told_status = {field: value for field, value in status.items() if value}
-        return _object(kind, name, newest, spec, {**told_status, "conditions": _renamed(service, conditions)})
+        return _object(kind, name, newest, spec, {**told_status, "conditions": _renamed(owner, names)})
 
     children = (
         View(CONFIGURATION, knative(CONFIGURATION, {"template": template}, latest, {"Ready": configuration})),
         View(ROUTE, knative(ROUTE, {"traffic": traffic}, reached, {"Ready": route, "AllTrafficAssigned": route})),
-        View(SERVICE, _core_service(name, newest, reach, {})),
     )
-    spec = {"template": template, "traffic": traffic}
+    spec, both = {"template": template, "traffic": traffic}, {"Ready": ready, "ConfigurationsReady": configuration, "RoutesReady": route}
     return View(KNATIVE_SERVICE, knative(KNATIVE_SERVICE, spec, latest | reached, both), children)
 
 
-def _renamed(service: Object, names: dict[str, str]) -> list[Object]:
-    """Return an InferenceService's conditions under the names that they have elsewhere."""
-    found = {name: get_condition(service, told) for name, told in names.items()}
+def _renamed(owner: Object, names: dict[str, str]) -> list[Object]:
+    """Return an owner's conditions under the names that they have elsewhere."""
+    found = {name: get_condition(owner, told) for name, told in names.items()}
     return [{**condition, "type": name} for name, condition in sorted(found.items()) if condition is not None]
 
 

@@ -1,13 +1,13 @@
-"""Keep the views of InferenceServices and Revisions true; their owners take them along when they go."""
+"""Keep the views of InferenceServices, InferenceGraphs and Revisions true; their owners take them along when they go."""
 
 from __future__ import annotations
 
 import asyncio
 
 from flambeau.control.controllers.loop import Controller, itself, owner
-from flambeau.control.controllers.names import REVISIONS, SERVICES
+from flambeau.control.controllers.names import GRAPHS, REVISIONS, SERVICES
 from flambeau.control.controllers.views.addresses import address_for
-from flambeau.control.controllers.views.desired import Reach, View, names_of, revision_view, service_views
+from flambeau.control.controllers.views.desired import Reach, View, graph_views, names_of, revision_view, service_views
 from flambeau.control.resources.deployment import DEPLOYMENT
 from flambeau.control.resources.kind import Key, Kind, Object
 from flambeau.control.resources.knative_serving import KNATIVE_SERVICE
@@ -44,13 +44,16 @@ class ViewReconciler:
             itself(SERVICES),
             itself(REVISIONS),
             owner(REVISIONS, "InferenceService", SERVICES),
+            itself(GRAPHS),
+            owner(REVISIONS, "InferenceGraph", GRAPHS),
+            owner(KNATIVE_SERVICE.id, "InferenceGraph", GRAPHS),
             owner(DEPLOYMENT.id, "Revision", REVISIONS),
             owner(KNATIVE_SERVICE.id, "InferenceService", SERVICES),
         )
         return Controller(NAME, self._store, self._clock, sources, self.reconcile)
 
     async def reconcile(self, key: Key) -> None:
-        """Bring the views of one InferenceService or Revision up to date.
+        """Bring the views of one InferenceService, InferenceGraph or Revision up to date.
 
         Raises:
             FlambeauError: the store refused; everything can be done again.
@@ -63,6 +66,10 @@ class ViewReconciler:
             return
         if key.kind == REVISIONS:
             await self._put(revision_view(shown), shown)
+            return
+        if key.kind == GRAPHS:
+            for view in graph_views(shown, await self._owned(REVISIONS, shown)):
+                await self._put(view, shown)
             return
         async with self._naming:
             reach = Reach(await self._addresses(shown), self._gateway_port)

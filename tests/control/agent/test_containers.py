@@ -226,6 +226,18 @@ async def test_hooks_run_after_the_start_and_before_the_stop(world: World) -> No
     assert told.read_text() == "started p\nstopping p\n"
 
 
+async def test_a_container_starts_where_its_working_directory_is(world: World, tmp_path: Path) -> None:
+    await world.agent()
+    script = "import os; print('in ' + os.getcwd(), flush=True)"
+    for name, wanted in (("here", str(tmp_path)), ("mounted", "/scratch"), ("of-an-image", "/home/model-server/nowhere")):
+        pod = world.pod(name, script, restartPolicy="Never", volumes=[{"name": "scratch", "emptyDir": {}}])
+        pod["spec"]["containers"][0] |= {"workingDir": wanted, "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}
+        await world.store.create(pod)
+        pod = await world.until(name, lambda pod: (pod.get("status") or {}).get("phase") == "Succeeded")
+        place = {"here": tmp_path, "mounted": world.directory(pod) / "volumes" / "scratch"}.get(name, world.directory(pod) / "work")
+        assert f"in {place}\n" in (world.directory(pod) / "logs" / "kserve-container.log").read_text()
+
+
 async def test_a_failing_hook_is_told_and_starts_the_container_again(world: World) -> None:
     await world.agent()
     hook = {"postStart": {"exec": {"command": ["sh", "-c", "echo no door; exit 3"]}}}

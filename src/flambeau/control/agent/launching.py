@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class Plan:
     command: Command
     environment: dict[str, str]
     container: str
+    folder: Path
+    """Where it starts."""
 
 
 async def plan(pod: Object, container: Object, directory: PodDirectory, address: str, store: Store) -> Plan:
@@ -89,7 +92,13 @@ async def plan(pod: Object, container: Object, directory: PodDirectory, address:
         **(_more_models(directory) if command.ours and container["name"] == server_container(pod)["name"] else {}),
         TERMINATION_LOG_VARIABLE: str(directory.termination_log(container["name"])),
     }
-    return Plan(command, given, container["name"])
+    return Plan(command, given, container["name"], _folder(container, places) or directory.work)
+
+
+def _folder(container: Object, places: Mapping[str, str]) -> Path | None:
+    """Return the container's workingDir where it is below a mount or on this machine; one of an image's own files is neither."""
+    folder = Path(rewrite(str(container.get("workingDir") or ""), places))
+    return folder if folder.is_absolute() and folder.is_dir() else None
 
 
 def _more_models(directory: PodDirectory) -> dict[str, str]:
@@ -112,7 +121,7 @@ def start(plan: Plan, directory: PodDirectory) -> tuple[subprocess.Popen[bytes],
     try:
         log = logs.begin(directory.path, plan.container)
         directory.termination_log(plan.container).unlink(missing_ok=True)
-        child, record = start_detached(plan.command.argv, environment=plan.environment, directory=directory.work, log=log)
+        child, record = start_detached(plan.command.argv, environment=plan.environment, directory=plan.folder, log=log)
     except OSError as error:
         raise Unavailable(f"cannot start {plan.command.argv[0]}: {error.strerror or error}", reason="RunContainerError") from error
     try:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -362,6 +363,24 @@ async def test_a_redirect_to_where_a_machine_keeps_credentials_is_not_followed(c
 
 def git_says(folder: Path, *words: str) -> str:
     return subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_signed_address_is_not_logged(tmp_path: Path) -> None:
+    code = """
+import asyncio, sys
+from pathlib import Path
+from flambeau.foundation.logs import configure
+from flambeau.storage.cache import Cache
+from flambeau.storage.fetch import fetch
+from flambeau.storage.model import Credentials
+configure("INFO")
+asyncio.run(fetch(sys.argv[1], cache=Cache(Path(sys.argv[2]), 10**9), credentials=Credentials()))
+"""
+    with WebStore() as store:
+        store.files["/m.pt"] = b"weights"
+        url = f"{store.url}/m.pt?X-Amz-Signature=hush"
+        ran = subprocess.run([sys.executable, "-c", code, url, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True)
+    assert "hush" not in ran.stdout + ran.stderr
 
 
 def test_json_of_headers_is_checked() -> None:

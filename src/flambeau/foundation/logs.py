@@ -20,6 +20,9 @@ from flambeau.foundation.line_writer import Descriptor, LineWriter
 
 Format = Literal["text", "json"]
 
+_WEB_LIBRARY = "httpx2"
+"""At INFO it writes each URL that it asks for, whose query is often a signature, which is a secret."""
+
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
@@ -87,7 +90,7 @@ def configure(level: str = "INFO", format: Format = "text", *, levels: Mapping[s
     atexit.register(writer.close)
     root = logging.getLogger()
     root.handlers[:] = [WriterHandler(writer, _JsonFormatter() if format == "json" else _TextFormatter())]
-    for name, own in {"": level, **(levels or {})}.items():
+    for name, own in {"": level, _WEB_LIBRARY: "WARNING", **(levels or {})}.items():
         logging.getLogger(name).setLevel(own.upper())
     return writer
 

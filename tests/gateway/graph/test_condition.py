@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flambeau.foundation.errors import InvalidInput
 from flambeau.gateway.graph.condition import CHARS_MAX, parse
@@ -130,3 +133,15 @@ def test_lists_are_found_even_when_they_are_empty() -> None:
     assert parse('a.#(b=="c")#').always_holds_on_arrays
     assert parse("a.#").always_holds_on_arrays
     assert not parse('a.#(b=="c")').always_holds_on_arrays
+
+
+@given(st.text("ab*?", min_size=1, max_size=8), st.text("ab", max_size=10))
+def test_wildcards_are_those_of_the_shell(pattern: str, name: str) -> None:
+    assert parse(pattern).holds({name: 1}) == (fnmatchcase(name, pattern) if set(pattern) & set("*?") else name == pattern)
+    assert parse(f'#(x % "{pattern}")').holds([{"x": name}]) == fnmatchcase(name, pattern)
+
+
+def test_many_wildcards_take_no_longer_than_few() -> None:
+    """With plain ``.*`` this would not end."""
+    assert not parse("*a" * 200 + "*b").holds({"a" * 5000: 1})
+    assert not parse(f'#(x % "{"*a" * 200}*b")').holds([{"x": "a" * 5000}])

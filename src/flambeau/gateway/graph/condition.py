@@ -158,21 +158,34 @@ def _not_empty(word: str, text: str) -> str:
 
 
 def _key(word: str) -> _Key:
-    name, pattern, wild, position = "", "", False, 0
+    name, pieces, wild, position = "", [""], False, 0
     while position < len(word):
         char = word[position]
         if char == "\\" and position + 1 < len(word):
             position += 1
             name += word[position]
-            pattern += re.escape(word[position])
-        elif char in "*?":
+            pieces[-1] += re.escape(word[position])
+        elif char == "*":
             wild = True
-            pattern += ".*" if char == "*" else "."
+            pieces.append("")
+        elif char == "?":
+            wild = True
+            pieces[-1] += "."
         else:
             name += char
-            pattern += re.escape(char)
+            pieces[-1] += re.escape(char)
         position += 1
-    return _Key(name, re.compile(pattern, re.DOTALL) if wild else None)
+    return _Key(name, _wildcard(pieces) if wild else None)
+
+
+def _wildcard(pieces: list[str]) -> re.Pattern[str]:
+    """Return what matches the pieces with anything between them.
+
+    Each piece is taken where it comes first and never looked for again: with many wildcards, plain ``.*`` would try for ever.
+    """
+    first, *rest = pieces
+    middle = "".join(f"(?>.*?{piece})" for piece in rest[:-1])
+    return re.compile(f"{first}{middle}.*{rest[-1]}" if rest else first, re.DOTALL)
 
 
 def _query(word: str, depth: int) -> _Query:
@@ -274,8 +287,8 @@ def _is_like(found: Any, kind: str) -> bool:
 def _compares(found: Any, sign: str, value: str) -> bool:
     """Compare as gjson does: by the type of what was found, whether the value is quoted or not."""
     if sign in ("%", "!%"):
-        pattern = "".join(".*" if char == "*" else "." if char == "?" else re.escape(char) for char in value)
-        return isinstance(found, str) and bool(re.fullmatch(pattern, found, re.DOTALL)) == (sign == "%")
+        pattern = _wildcard(["".join("." if char == "?" else re.escape(char) for char in piece) for piece in value.split("*")])
+        return isinstance(found, str) and bool(pattern.fullmatch(found)) == (sign == "%")
     compare = _COMPARE[sign]
     if isinstance(found, str):
         return compare(found, value)

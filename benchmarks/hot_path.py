@@ -12,19 +12,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import contextlib
 import gc
+import os
 import pstats
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import orjson
 import uvloop
 
-from benchmarks.archives import ROOT
 from flambeau.foundation.http1 import Connection, Server
 from flambeau.foundation.http1_connection import Acceptor
 from flambeau.serving.batching.queue import ModelQueue
@@ -35,15 +37,18 @@ from flambeau.serving.handlers.service import load_service
 from flambeau.serving.metrics.server import ServerMetrics
 from flambeau.serving.model import Answer, Job, Method, ModelConfig, ModelSpec, Protocol, Signature
 from flambeau.serving.workers.execution import run_batch
+from flambeau.serving.workers.failure import Exit
 from flambeau.serving.workers.link import BODY_BYTES_MAX, FrameReader, Kind, frame_buffers
 from flambeau.serving.workers.messages import answers_message, batch_message, jobs_of, metrics_buffers, signature_text
 from flambeau.serving.workers.pool import WorkerPool
+from flambeau.serving.workers.starter import OnExit
 
 REQUEST = (
     b"POST /predictions/noop HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\r\n"
     + b"x" * 100
 )
 CONNECTIONS = 64
+WORK = Path(__file__).with_name("work")
 
 
 class Transport:
@@ -67,16 +72,19 @@ class Transport:
 
 
 class Starter:
-    """Starts no process; keeps the worker's end."""
+    """Starts no process; keeps the worker's end, and says that the process has ended when it is signalled."""
 
     def __init__(self) -> None:
         self.end: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
 
-    def start(self, end: socket.socket, printed: int, on_exit: object) -> Any:
+    def start(self, end: socket.socket, printed: int, on_exit: OnExit) -> Any:
+        self.on_exit = on_exit
         self.end.set_result(end)
+        os.close(printed)
         return self
 
-    def signal(self, number: int) -> None: ...
+    def signal(self, number: int) -> None:
+        asyncio.get_running_loop().call_soon(self.on_exit, Exit(signal_number=number))
 
 
 class Sink:
@@ -137,6 +145,13 @@ class Front:
             transport.connection.connection_made(cast(Any, transport))
             self.free.append(transport)
         self.canned: dict[int, bytes] = {}
+        self.pool = pool
+
+    async def close(self) -> None:
+        """Let the worker go; nothing is left behind."""
+        self.end.close()
+        await self.pool.stop(0)
+        await self.server.close()
 
     async def round(self, count: int) -> float:
         """Answer so many requests; return the CPU seconds that they took."""
@@ -162,25 +177,20 @@ class Front:
         return self.canned[count]
 
 
-async def measure(batch: int, rounds: int, count: int, profile: bool) -> float:
-    """Return the front's least microseconds a request."""
+async def ready_front(batch: int, count: int) -> Front:
+    """Return a front that has answered so many requests."""
     front = Front()
     await front.open(batch)
     await front.round(count)
-    gc.collect()
-    gc.freeze()
-    if profile:
-        profiler = cProfile.Profile(time.process_time)
-        profiler.enable()
-        await front.round(count)
-        profiler.disable()
-        pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
-    return min([await front.round(count) for _ in range(rounds)]) / count * 1e6
+    return front
 
 
-def worker(batch: int, rounds: int, count: int, profile: bool) -> float:
-    """Return the worker's least microseconds a request: a frame's jobs read, a no-op handler called, the answers' frame made."""
-    spec = ModelSpec("noop", "1.0", ROOT / "benchmarks" / "work", "noop.mar", "noop_handler.py")
+def ready_worker(batch: int) -> Callable[[int], float]:
+    """Return what answers so many requests as a worker does, and returns the CPU seconds that they took.
+
+    A frame's jobs are read, a no-op handler is called, the answers' frame is made.
+    """
+    spec = ModelSpec("noop", "1.0", WORK, "noop.mar", "noop_handler.py")
     service = load_service(spec)
     headers = tuple((f"Header-{number}", "some value") for number in range(4))
     jobs = [
@@ -189,7 +199,7 @@ def worker(batch: int, rounds: int, count: int, profile: bool) -> float:
     text, bodies = batch_message(jobs)
     body = b"".join(bodies)
 
-    def round_() -> float:
+    def round_(count: int) -> float:
         began = time.process_time()
         for _ in range(count // batch):
             answers = run_batch(service, spec, jobs_of(text, memoryview(body)), time.perf_counter)
@@ -197,16 +207,67 @@ def worker(batch: int, rounds: int, count: int, profile: bool) -> float:
             metrics_buffers(service.take_updates())
         return time.process_time() - began
 
-    round_()
+    round_(batch)
+    return round_
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Callable[[], int]]:
+    """Count the calls of the block, Python's and C's; yield what tells them after it."""
+    calls = 0
+
+    def seen(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(seen)
+    try:
+        yield lambda: calls
+    finally:
+        sys.setprofile(None)
+
+
+async def front_calls(batch: int, count: int) -> float:
+    """Return the front's calls a request."""
+    front = await ready_front(batch, count)
+    with counted() as calls:
+        await front.round(count)
+    await front.close()
+    return calls() / count
+
+
+def worker_calls(batch: int, count: int) -> float:
+    """Return the worker's calls a request."""
+    answer = ready_worker(batch)
+    with counted() as calls:
+        answer(count)
+    return calls() / count
+
+
+async def front_microseconds(batch: int, rounds: int, count: int, profile: bool) -> float:
+    """Return the front's least microseconds a request."""
+    front = await ready_front(batch, count)
+    gc.collect()
+    gc.freeze()
     if profile:
-        _print_profile(round_)
-    return min(round_() for _ in range(rounds)) / count * 1e6
+        profiler = cProfile.Profile(time.process_time)
+        profiler.enable()
+        await front.round(count)
+        profiler.disable()
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+    least = min([await front.round(count) for _ in range(rounds)])
+    await front.close()
+    return least / count * 1e6
 
 
-def _print_profile(run: Callable[[], object]) -> None:
-    profiler = cProfile.Profile(time.process_time)
-    profiler.runcall(run)
-    pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+def worker_microseconds(batch: int, rounds: int, count: int, profile: bool) -> float:
+    """Return the worker's least microseconds a request."""
+    answer = ready_worker(batch)
+    if profile:
+        profiler = cProfile.Profile(time.process_time)
+        profiler.runcall(answer, count)
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+    return min(answer(count) for _ in range(rounds)) / count * 1e6
 
 
 def main() -> int:
@@ -217,9 +278,11 @@ def main() -> int:
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        front = runner.run(measure(options.batch, options.rounds, options.count, options.profile))
-    back = worker(options.batch, options.rounds, options.count, options.profile)
-    print(f"front: {front:.1f} us a request, worker: {back:.1f} us, batch {options.batch}")
+        front = runner.run(front_microseconds(options.batch, options.rounds, options.count, options.profile))
+        calls = runner.run(front_calls(options.batch, options.count))
+    print(f"front: {front:.1f} us and {calls:.1f} calls a request, batch {options.batch}")
+    worker = worker_microseconds(options.batch, options.rounds, options.count, options.profile)
+    print(f"worker: {worker:.1f} us and {worker_calls(options.batch, options.count):.1f} calls a request, batch {options.batch}")
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +55,21 @@ def test_storage_test_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "can be read: 1 files, 4 bytes" in capsys.readouterr().out
     assert flambeau(monkeypatch, "storage", "test", f"file://{tmp_path}/absent") == 1
     assert "hint: " in capsys.readouterr().err
+
+
+def test_a_command_line_that_cannot_be_understood_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert flambeau(monkeypatch, "doctor", "--absent") == main.USAGE_STATUS
+    assert capsys.readouterr().err == "error: Unknown option: --absent.\n"
+    assert flambeau(monkeypatch, "gte") == main.USAGE_STATUS
+    assert 'Did you mean "get"?' in capsys.readouterr().err
+
+
+def test_a_home_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = [sys.executable, "-m", "flambeau", "up", "--home", str(tmp_path / "file" / "home")]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
+    assert f"cannot make the home {tmp_path}/file/home: Not a directory" in ended.stderr
 
 
 def test_an_empty_cache_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -179,6 +179,11 @@ def test_an_unknown_host_hears_which_there_are() -> None:
     assert "'nobody'" in told.message
 
 
+def test_addresses_come_after_names() -> None:
+    hosts = tuple(Host(name, (rule(),)) for name in ("127.255.1.2", "mnist.ns.localhost", "*.example.com"))
+    assert table(*hosts).hosts == ["*.example.com", "mnist.ns.localhost", "127.255.1.2"]
+
+
 def test_an_unknown_path_hears_the_rules() -> None:
     asked = table(Host("m", (rule(RequestMatch(uri=prefix("/v1"), method=exact("POST")), source="VirtualService a/b"),)))
     assert miss(asked, "m", "/v2").rules == ("uri prefix /v1 and method exact POST -> torchserve/mnist-00001 (VirtualService a/b)",)

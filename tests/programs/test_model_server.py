@@ -45,7 +45,11 @@ def arguments(store: Path, *models: str) -> list[str]:
         (["gone.mar"], CONFIG, "cannot load model gone.mar: {store} holds no gone.mar (it holds echo.mar)"),
         ([], CONFIG + "model_snapshot={'a'", f"model_snapshot (config.properties line {LAST_LINE}): it is not JSON"),
         (["echo.mar"], CONFIG + "job_queue_size=many", f"job_queue_size (config.properties line {LAST_LINE})"),
-        (["echo.mar"], "inference_address=http://127.0.0.1:{taken}", "cannot listen on 127.0.0.1:{taken}: Address already in use"),
+        (
+            ["echo.mar"],
+            "inference_address=http://127.0.0.1:{taken}",
+            "cannot listen on 127.0.0.1:{taken}: Address already in use (stop the process that has it, or set inference_address in",
+        ),
     ],
 )
 async def test_what_stops_the_start_is_said_and_nothing_stays(

@@ -30,6 +30,9 @@ _COMMANDS = (
     ("api-resources", "api_resources:api_resources", "List the kinds the server has."),
 )
 
+USAGE_STATUS = 2
+"""How the process ends when the command line cannot be understood."""
+
 
 def main() -> None:
     """Run the command line and end the process with its status."""
@@ -47,7 +50,10 @@ def main() -> None:
     for word, place, text in _COMMANDS:
         app.command(f"flambeau.cli.{place}", name=word, help=text)
     try:
-        sys.exit(app(sys.argv[1:]))
+        sys.exit(app(sys.argv[1:], print_error=False, exit_on_error=False))
+    except cyclopts.CycloptsError as error:  # in one line, as pods show the last line of what ended badly
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USAGE_STATUS)
     except FlambeauError as error:
         print(f"error: {error.message}", file=sys.stderr)
         if error.hint:

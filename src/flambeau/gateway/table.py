@@ -174,9 +174,9 @@ class Table:
 
     @property
     def hosts(self) -> list[str]:
-        """Every host's name, sorted."""
+        """Every host, sorted: names first, then the addresses that stand for names inside the cluster."""
         names = [*self._exact, *("*" + suffix for suffix, _ in self._suffixes)]
-        return sorted([*names, "*"] if self._any is not None else names)
+        return sorted([*names, "*"] if self._any is not None else names, key=lambda name: (name[-1].isdigit(), name))
 
     def names(self, host: str) -> bool:
         """Tell whether a host stands here by its own name, not by a wildcard."""

@@ -232,6 +232,7 @@ class ModelServer:
         try:
             if tokens is not None:
                 tokens.start()
+                self._tell_of_keys()
             await self._open_doors(frontend)
             await self._open_agents_door(frontend, repository, workflows)
             registrations = self._registrations()
@@ -373,6 +374,12 @@ class ModelServer:
             packages_cache=models.packages_cache,
         )
 
+    def _tell_of_keys(self) -> None:
+        keys = self._settings.doors.keys
+        if keys is not None and not keys.given:
+            fields = {"fields": {"keys": keys.file, "without": "--disable-token-auth"}}
+            _log.info("requests need a key: Authorization: Bearer KEY", extra=fields)
+
     async def _open_doors(self, frontend: HttpFrontend) -> None:
         doors = self._settings.doors
         context = server_context(doors.tls) if doors.tls is not None else None
@@ -382,7 +389,10 @@ class ModelServer:
             if address.unix_path is not None:
                 await listener.start_unix(address.unix_path)
             else:
-                host, port = await listener.start(host=address.host, port=address.port, ssl=context if address.tls else None)
+                try:
+                    host, port = await listener.start(host=address.host, port=address.port, ssl=context if address.tls else None)
+                except Unavailable as error:
+                    raise _with_its_setting(error, planes) from error
                 address = replace(address, host=host, port=port)  # noqa: PLW2901 - port 0 became a real one
             serves = ",".join(sorted(plane.name.lower() for plane in planes))
             _log.info("door open", extra={"fields": {"address": address, "serves": serves}})
@@ -471,6 +481,13 @@ def fresh_directory(parent: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix=f"{_DIRECTORY_PREFIX}{os.getpid()}-", dir=parent))
     except OSError as error:
         raise Unavailable(f"cannot make a folder for models in {parent}: {error.strerror}", hint="point TMPDIR at another disk") from error
+
+
+def _with_its_setting(error: Unavailable, planes: frozenset[Plane]) -> Unavailable:
+    """Return the error of an address that cannot be bound, which names the settings that choose it."""
+    settings = " and ".join(f"{plane.name.lower()}_address" for plane in sorted(planes, key=lambda plane: plane.value))
+    hint = f"stop the process that has it, or set {settings} in config.properties (--ts-config)"
+    return Unavailable(error.message, hint=hint, reason=error.reason) if error.reason == "AddressInUse" else error
 
 
 def doors_of(settings: DoorSettings) -> dict[Address, frozenset[Plane]]:

@@ -29,7 +29,7 @@ from flambeau.control.resources.registry import KINDS
 from flambeau.control.store.interface import Store
 from flambeau.control.store.sqlite import SqliteStore
 from flambeau.foundation.clock import SystemClock
-from flambeau.foundation.errors import Conflict, FlambeauError
+from flambeau.foundation.errors import Conflict, FlambeauError, Unavailable
 from flambeau.foundation.logs import Format, configure
 from flambeau.foundation.open_files import allow_open_files
 from flambeau.programs.gateway_supervisor import GatewayAddress, GatewaySupervisor
@@ -93,10 +93,13 @@ async def platform(settings: PlatformSettings) -> AsyncIterator[None]:
     """Start everything, in order; stop it in the reverse order, but the gateway first.
 
     Raises:
-        Unavailable: another control plane runs in this home, or a port is taken; the text says which.
+        Unavailable: another control plane runs in this home, the home cannot be made, or a port is taken; the text says which.
     """
     home, clock = settings.home, SystemClock()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Unavailable(f"cannot make the home {home}: {error.strerror}", hint="give a folder that you may write with --home") from error
     async with contextlib.AsyncExitStack() as running:
         store = SqliteStore.open(home / "store.db", kinds=KINDS, clock=clock)
         running.callback(store.close)

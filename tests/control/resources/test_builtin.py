@@ -27,6 +27,16 @@ def test_tutorial_commands_find_the_gateway() -> None:
     assert service["metadata"]["labels"][BUILT_IN_LABEL] == "true"
 
 
+def test_definitions_name_the_kinds_that_a_cluster_has_after_something_was_installed() -> None:
+    definitions = {obj["metadata"]["name"]: obj for obj in builtin_objects(gateway_port=1) if obj["kind"] == "CustomResourceDefinition"}
+    assert {"revisions.serving.knative.dev", "virtualservices.networking.istio.io"} <= set(definitions)
+    assert "deployments.apps" not in definitions
+    service = definitions["inferenceservices.serving.kserve.io"]
+    assert (service["spec"]["scope"], service["spec"]["names"]["shortNames"]) == ("Namespaced", ["isvc"])
+    assert [version["name"] for version in service["spec"]["versions"] if version["storage"]] == ["v1beta1"]
+    assert {condition["type"] for condition in service["status"]["conditions"]} == {"Established", "NamesAccepted"}
+
+
 def test_images_that_are_ours() -> None:
     for image in ("pytorch/torchserve-kfs:0.9.0", "docker.io/pytorch/torchserve:latest", "flambeau/serve", "localhost:5000/flambeau/serve"):
         assert stands_for_own_command(image), image

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flambeau.control.resources.fields.words import QUANTITY
 from flambeau.control.resources.schema import INVALID_TYPE, UNKNOWN_FIELD, drop_nulls, fill_defaults, invalid_values, unknown_fields
 
 SCHEMA: dict[str, Any] = {
@@ -18,6 +19,7 @@ SCHEMA: dict[str, Any] = {
         "big": {"type": "integer", "format": "int64"},
         "share": {"type": "number", "maximum": 1},
         "on": {"type": "boolean"},
+        "memory": QUANTITY,
         "mode": {"type": "string", "enum": ["all", "none"]},
         "amount": {"x-kubernetes-int-or-string": True, "pattern": "^[0-9]+[kM]?$"},
         "labels": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -100,6 +102,7 @@ def test_good_values(fields: dict[str, Any]) -> None:
         ({"mode": "some"}, "mode", 'must be one of "all", "none"', "FieldValueNotSupported"),
         ({"amount": 0.5}, "amount", 'must be an integer or a string, found the number 0.5: put it in quotes: "0.5"', INVALID_TYPE),
         ({"amount": "lots"}, "amount", "must match ^[0-9]+[kM]?$", "FieldValueInvalid"),
+        ({"memory": "2GB"}, "memory", "must be a quantity: a number, perhaps with a unit, as in 500m, 512Mi or 4Gi", "FieldValueInvalid"),
         ({"labels": {"a": 1}}, "labels.a", 'must be a string, found the number 1: put it in quotes: "1"', INVALID_TYPE),
         ({"labels": ["a"]}, "labels", "must be an object, found a list", INVALID_TYPE),
         ({"free": {"known": "x"}}, "free.known", 'must be an integer, found the string "x"', INVALID_TYPE),

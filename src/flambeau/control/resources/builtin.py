@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from flambeau.control.resources.admission import BUILT_IN_LABEL
 from flambeau.control.resources.builtin_runtimes import builtin_runtimes
+from flambeau.control.resources.custom_resource_definition import custom_resource_definitions
 from flambeau.control.resources.istio_gateway import ISTIO_GATEWAY
 from flambeau.control.resources.kind import Object
+from flambeau.control.resources.registry import KINDS
 
 NAMESPACES = ("default", "kube-system", "kserve", "istio-system", "knative-serving")
 
@@ -28,6 +30,7 @@ def builtin_objects(*, gateway_port: int, gateway_host: str = "127.0.0.1") -> li
     return [
         *(_namespace(name) for name in NAMESPACES),
         *(default_service_account(name) for name in NAMESPACES),
+        *custom_resource_definitions(KINDS.all()),
         *builtin_runtimes(_BUILT_IN),
         _ingress_service(gateway_host, gateway_port),
         *(_gateway(name, gateway_port) for name in (INGRESS_GATEWAY, LOCAL_GATEWAY)),

@@ -12,6 +12,7 @@ from flambeau.control.resources.kind import Kind
 from flambeau.control.resources.object_schema import object_schema
 
 _WORKLOAD = "apply an InferenceService, or a Pod: nothing else runs on this machine"
+_RIGHTS = "whoever has the kubeconfig may do everything: leave it out"
 _NETWORK = "the gateway leads to InferenceServices by itself; a VirtualService or HTTPRoute adds hosts and paths"
 
 
@@ -45,4 +46,11 @@ CLUSTER_ONLY = (
     _kind("batch", "Job", "jobs", instead=_WORKLOAD, shown_by_all=True),
     _kind("batch", "CronJob", "cronjobs", "cj", instead=_WORKLOAD, shown_by_all=True),
     _kind("networking.k8s.io", "Ingress", "ingresses", "ing", instead=_NETWORK),
+    _kind("networking.k8s.io", "NetworkPolicy", "networkpolicies", "netpol", instead="pods share the machine's network: leave it out"),
+    _kind("policy", "PodDisruptionBudget", "poddisruptionbudgets", "pdb", instead="nothing evicts pods by itself: leave it out"),
+    _kind("storage.k8s.io", "StorageClass", "storageclasses", "sc", instead="a claim is a directory: leave it out", namespaced=False),
+    _kind("rbac.authorization.k8s.io", "Role", "roles", instead=_RIGHTS),
+    _kind("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", instead=_RIGHTS),
+    _kind("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", instead=_RIGHTS, namespaced=False),
+    _kind("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", instead=_RIGHTS, namespaced=False),
 )

@@ -8,6 +8,7 @@ from typing import Any
 from flambeau.control.resources.cluster_only import CLUSTER_ONLY
 from flambeau.control.resources.cluster_storage_container import CLUSTER_STORAGE_CONTAINER
 from flambeau.control.resources.config_map import CONFIG_MAP
+from flambeau.control.resources.custom_resource_definition import CUSTOM_RESOURCE_DEFINITION
 from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.event import EVENT
 from flambeau.control.resources.horizontal_pod_autoscaler import HORIZONTAL_POD_AUTOSCALER
@@ -126,6 +127,7 @@ KINDS = Registry(
         VIRTUAL_SERVICE,
         HTTP_ROUTE,
         ISTIO_GATEWAY,
+        CUSTOM_RESOURCE_DEFINITION,
         *CLUSTER_ONLY,
     )
 )

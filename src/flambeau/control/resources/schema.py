@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flambeau.control.resources.fields.words import QUANTITY
 from flambeau.control.resources.kind import Finding, Object
 
 UNKNOWN_FIELD = "FieldUnknown"
@@ -26,6 +27,8 @@ _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _INT_OR_STRING = "x-kubernetes-int-or-string"
 _INTEGER_RANGES = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
 _VALUE_CHARS_SHOWN_MAX = 60
+_PATTERN_WORDS = {QUANTITY["pattern"]: "must be a quantity: a number, perhaps with a unit, as in 500m, 512Mi or 4Gi"}
+"""What a pattern means, for those that a person can't read."""
 
 
 def unknown_fields(obj: Object, schema: _Schema) -> Iterator[Finding]:
@@ -204,7 +207,7 @@ def _outside_limits(value: Any, schema: _Schema, path: str) -> Iterator[Finding]
         yield Finding(path, f"must be one of {allowed}", value, "FieldValueNotSupported")
     if isinstance(value, str):
         if "pattern" in schema and not re.search(schema["pattern"], value):
-            yield Finding(path, f"must match {schema['pattern']}", value)
+            yield Finding(path, _PATTERN_WORDS.get(schema["pattern"]) or f"must match {schema['pattern']}", value)
         yield from _outside(len(value), schema, "Length", "characters", path, value)
     elif isinstance(value, list):
         yield from _outside(len(value), schema, "Items", "entries", path, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
 import joblib
@@ -12,6 +13,7 @@ import numpy
 import onnx
 import pandas
 import pytest
+import sklearn
 import torch
 import xgboost
 from sklearn.linear_model import LogisticRegression
@@ -103,6 +105,20 @@ def test_probabilities_are_asked_for_by_the_environment(tmp_path: Path, load: Lo
     [found] = values(ask(load({}, "sklearn_model", model={"serializedFile": "model.joblib"}), [[1.0, 0.0]]))
     assert len(found) == 2
     assert sum(found) == pytest.approx(1)
+
+
+def test_a_pickle_that_cannot_be_read_says_what_to_do(tmp_path: Path, load: Load) -> None:
+    def told(content: bytes) -> str:
+        (tmp_path / "model.pkl").write_bytes(content)
+        with pytest.raises(LoadError) as caught:
+            load({}, "sklearn_model", model={"serializedFile": "model.pkl"})
+        return f"{caught.value.message} ({caught.value.hint})"
+
+    assert "cannot read model.pkl as joblib or pickle writes it: KeyError: 110" in told(b"not a pickle")
+    assert f"the versions that are here (Python {python_version()}, scikit-learn {sklearn.__version__}, joblib " in told(b"not a pickle")
+    assert "scikit-learn" in told(b"csklearn.of_old\nModel\n.")  # a module that another version had
+    assert "import that from a module when saving" in told(b"c__main__\nMyModel\n.")
+    assert "pip install of_mine" in told(b"cof_mine\nModel\n.")
 
 
 def test_an_explanation_is_refused_and_a_description_is_empty(tmp_path: Path, load: Load, ask: Ask) -> None:

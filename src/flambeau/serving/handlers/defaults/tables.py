@@ -6,9 +6,12 @@ Columns with names (V1 instances that are objects, V2 with several inputs or con
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import importlib.util
 import logging
 import os
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
 import numpy
@@ -82,7 +85,13 @@ class SklearnHandler(TableHandler):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         logger.info("%s is a pickle, and loading it runs the code in it; sha256:%s", path.name, digest)
-        return joblib.load(path)
+        try:
+            return joblib.load(path)
+        except Exception as error:
+            top = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+            if top and importlib.util.find_spec(top) is None:
+                raise  # a package that is not installed, and is told as such
+            raise ValueError(_unreadable(path, error)) from error
 
     def predict(self, table: Any) -> Any:
         """Return classes or numbers, or with PREDICT_PROBA=true each class's probability."""
@@ -94,6 +103,15 @@ class SklearnHandler(TableHandler):
     def signature(self) -> Signature:
         """Return the number of features, where the estimator knows it."""
         return self._signature("sklearn", getattr(self.model, "n_features_in_", None))
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Return why a pickle can't be read, and what to do."""
+    told = f"cannot read {path.name} as joblib or pickle writes it: {type(error).__name__}: {error}"
+    if isinstance(error, AttributeError) and "__main__" in str(error):
+        return f"{told}; it holds a class of a notebook or script: import that from a module when saving, and install the module here"
+    here = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("scikit-learn", "joblib", "numpy"))
+    return f"{told}; save it with the versions that are here (Python {python_version()}, {here}), or install its versions here"
 
 
 class XGBoostHandler(TableHandler):

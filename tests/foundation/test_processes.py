@@ -22,6 +22,9 @@ def sleeper(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], ProcessRe
         directory=tmp_path,
         log=tmp_path / "log",
     )
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "log").read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.01)  # within exec it has no environment yet, and its token can't be told from another
     yield process, record
     process.kill()
     process.wait(10)

@@ -7,13 +7,14 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Replace a file's content in one step that survives a crash.
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, synced: bool = True) -> None:
+    """Replace a file's content in one step that survives a crash of this process.
 
     Args:
         path: the file; its folder must exist.
         content: the whole new content.
         mode: permission bits of the new file.
+        synced: wait until the disk has it (some ms), so that it survives loss of power too; pointless for what is only told of processes.
 
     Raises:
         OSError: the disk refused; the old content stands.
@@ -24,7 +25,8 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -37,7 +37,7 @@ class ProcessRecord:
 
     def save(self, path: Path) -> None:
         """Write the record, 0600."""
-        write_atomically(path, orjson.dumps(asdict(self)), mode=0o600)
+        write_atomically(path, orjson.dumps(asdict(self)), mode=0o600, synced=False)
 
     @classmethod
     def load(cls, path: Path) -> ProcessRecord | None:

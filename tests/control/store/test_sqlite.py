@@ -211,3 +211,22 @@ async def test_a_watcher_that_falls_behind_is_expired_and_others_are_not(tmp_pat
             await anext(slow)
     assert caught.value.reason == "Expired"
     store.close()
+
+
+async def test_only_what_is_wished_for_waits_for_the_disk(tmp_path: Path) -> None:
+    store = await open_store(tmp_path / "store.db")
+
+    def waited() -> bool:
+        (level,) = store._database._connection.execute("PRAGMA synchronous").fetchone()
+        return bool(level == 2)
+
+    home = await store.get(Key("namespaces", "", "home"))
+    seen = await store.update({**home, "status": {"phase": "Seen"}}, status=True)
+    assert not waited()
+    await store.update({**seen, "metadata": {**seen["metadata"], "labels": {"a": "b"}}})
+    assert waited()
+    await store.create({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "a", "namespace": "home"}})
+    assert not waited()
+    await store.delete(Key("namespaces", "", "home"))
+    assert waited()
+    store.close()

@@ -99,7 +99,7 @@ class PodDirectory:
 
     def write_notes(self, notes: Notes) -> None:
         """Write down."""
-        write_atomically(self.path / "pod.json", orjson.dumps(asdict(notes)))
+        write_atomically(self.path / "pod.json", orjson.dumps(asdict(notes)), synced=False)
 
     def record(self, container: str) -> ProcessRecord | None:
         """Return how a container's process is known; None if there is none."""

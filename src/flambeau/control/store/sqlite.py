@@ -1,7 +1,7 @@
 """The store of one machine: objects in SQLite, changes told to watchers.
 
 Every call does its work without an await in between, so calls never interleave; a commit takes well under a millisecond, plus what the disk
-takes to sync. The rules are those of ``interface.py``.
+takes to sync where something was wished for. The rules are those of ``interface.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from flambeau.control.resources.event import EVENT
 from flambeau.control.resources.kind import Key, Kind, Object
 from flambeau.control.resources.namespace import NAMESPACE
 from flambeau.control.resources.registry import KINDS, Registry
@@ -94,7 +95,7 @@ class SqliteStore:
             self._check_namespace(key)
         new = rules.created(obj, kind, name=key.name, uid=str(uuid.uuid4()), now=self._clock.wall())
         self._check_owners(key, rules.owner_uids(new))
-        with self._step() as step:
+        with self._step(synced=kind is not EVENT) as step:
             return self._write(step, key, new, previous=None)
 
     async def update(self, obj: Object, *, status: bool = False) -> Object:
@@ -109,7 +110,7 @@ class SqliteStore:
         if rules.encode(new) == rules.encode(current):
             return current
         self._check_owners(key, rules.owner_uids(new) - rules.owner_uids(current))
-        with self._step() as step:
+        with self._step(synced=not status and kind is not EVENT) as step:
             if rules.is_being_deleted(new) and self._may_go(key, new):
                 return self._remove(step, key, new)
             return self._write(step, key, new, previous=current)
@@ -119,7 +120,7 @@ class SqliteStore:
         current = self._current(key)
         if uid is not None and uid != current["metadata"]["uid"]:
             raise Conflict(f"cannot delete {key}: its uid is {current['metadata']['uid']}, not {uid}")
-        with self._step() as step:
+        with self._step(synced=key.kind != EVENT.id) as step:
             return self._delete(step, key, current)
 
     @asynccontextmanager
@@ -142,9 +143,9 @@ class SqliteStore:
     # -- one write step: everything in it is committed together, then told --
 
     @contextmanager
-    def _step(self) -> Iterator[_Step]:
+    def _step(self, *, synced: bool) -> Iterator[_Step]:
         step: _Step = []
-        with self._open_database.transaction():
+        with self._open_database.transaction(synced=synced):
             yield step
             self._database.forget_until(self._version + len(step) - self._history_changes_max)
         self._version += len(step)

@@ -133,7 +133,7 @@ class RoutingReconciler:
     async def _write(self, document: Document) -> None:
         def write() -> None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._file, encode(document), mode=0o600)
+            write_atomically(self._file, encode(document), mode=0o600, synced=False)  # made anew at every start
 
         try:
             await asyncio.to_thread(write)

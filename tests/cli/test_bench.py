@@ -138,6 +138,8 @@ async def test_ctrl_c_shows_what_there_is(place: Place) -> None:
         (["URL/predictions/echo", "--data", "body.txt", "--rate", "-5"], "--rate '-5'"),
         (["URL/predictions/echo", "--data", "body.txt", "--plot", "x.png"], "neither .svg nor .html"),
         (["URL/predictions/echo", "--data", "body.txt", "--header", "Host: x"], "this client writes it itself"),
+        (["https://127.0.0.1:1/x", "--data", "body.txt", "--ca-cert", "nothing.pem"], "cannot trust nothing.pem: No such file"),
+        (["https://127.0.0.1:1/x", "--data", "body.txt", "--ca-cert", "body.txt"], "cannot trust body.txt: "),
         (["URL/invocations", "--data", "body.txt", "--search"], "does not name a model"),
     ],
 )

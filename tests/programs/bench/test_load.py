@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -14,6 +16,7 @@ from flambeau.foundation.http1 import Connection, Exchange, Head, Server
 from flambeau.programs.bench.figures import Level
 from flambeau.programs.bench.load import Load, message_of
 from flambeau.programs.bench.question import Body, Form, Question
+from tests.fixtures.certificates import make_certificate
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 BODIES = (Body("a", b"first", "text/plain", Form.RAW), Body("b", b"second", "text/plain", Form.RAW))
@@ -225,6 +228,27 @@ async def test_nobody_there() -> None:
     with pytest.raises(Unavailable, match=r"cannot connect to 127\.0\.0\.1:"):
         await load.open()
     await load.close()
+
+
+async def test_https_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
+    files = make_certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(files.certificate, files.key)
+    server = Server(Counting())
+    host, port = await server.start(host="127.0.0.1", port=0, ssl=tls)
+    try:
+        question, level = Question(f"https://{host}:{port}", BODIES), Level(2)
+        load = Load(question, 2, timeout_seconds=5, tls=ssl.create_default_context(cafile=files.certificate))
+        await load.open()
+        await load.run(level, warm_seconds=0.02, seconds=0.2, stop=asyncio.Event())
+        await load.close()
+        assert level.latencies.count > 0
+        load = Load(question, 1, timeout_seconds=5, tls=ssl.create_default_context())
+        with pytest.raises(Unavailable, match="certificate verify failed"):
+            await load.open()
+        await load.close()
+    finally:
+        await server.close()
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ class Load:
                 await asyncio.get_running_loop().create_connection(
                     lambda: connection, host, port, ssl=self._tls, server_hostname=self._question.host if self._tls is not None else None
                 )
-        except (OSError, TimeoutError, ssl.SSLError) as error:
+        except (OSError, TimeoutError) as error:  # also what TLS does not accept
             why = str(error) or f"no connection within {CONNECT_SECONDS_MAX:g} s"
             raise Unavailable(f"cannot connect to {host}:{port}: {why}", hint="is the server up, and is this its address?") from error
 

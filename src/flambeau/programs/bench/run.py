@@ -42,7 +42,7 @@ class Plan:
         rates: of each fixed schedule, requests a second; they have the most connections of ``connections``.
         seconds: that each load counts.
         timeout_seconds: an answer that takes longer has failed.
-        certificate: trusted beside the usual ones, for https.
+        certificate: trusted in place of the usual ones, for https.
         search: what else to try; None: nothing.
     """
 
@@ -98,7 +98,7 @@ class _Bench:
         self._measured = Measured(plan.question, plan.seconds)
         self._stop = stop
         self._tell = tell
-        self._tls = ssl.create_default_context(cafile=plan.certificate) if plan.question.secure else None
+        self._tls = _tls(plan.certificate) if plan.question.secure else None
         self._tells_times = False
 
     async def begin(self) -> None:
@@ -184,6 +184,13 @@ class _Bench:
 
     def _load(self, question: Question, connections: int, *, timed: bool) -> Load:
         return Load(question, connections, timeout_seconds=self._plan.timeout_seconds, tls=self._tls, timed=timed)
+
+
+def _tls(certificate: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=certificate)
+    except OSError as error:  # also what is no certificate
+        raise InvalidInput(f"cannot trust {certificate}: {error.strerror or error}", hint="--ca-cert names a PEM file") from error
 
 
 def _is_here(host: str) -> bool:

@@ -124,6 +124,31 @@ async def test_a_tree_that_was_just_fetched_is_not_evicted(small: Cache) -> None
         await get(small, model("c"))
 
 
+async def test_a_clock_that_is_set_back_leaves_nothing_that_cannot_be_evicted(small: Cache, clock: Clock) -> None:
+    a = await get(small, model("a"))
+    b = await get(small, model("b"))
+    clock.now -= 5 * 365 * 86400
+    c = await get(small, model("c"))
+    assert [each.path.exists() for each in (a, b, c)].count(True) == 2
+    assert c.path.exists()
+
+
+@pytest.mark.parametrize("folder", ["index", "origins", "leases", "partial", "staging"])
+async def test_notes_that_are_damaged_cost_a_download_at_most(small: Cache, clock: Clock, folder: str) -> None:
+    fetched = await get(small, model("a"))
+    small.remember("an archive", Memory(model("a")).listing())
+    for note in small.folder(folder).iterdir():
+        note.write_bytes(b"\x00 no note of ours")
+    (small.folder(folder) / "stranger").write_bytes(b"\x00")
+    assert small.remembered("an archive") == (None if folder == "origins" else Memory(model("a")).listing())
+    again = await get(small, model("a"))
+    assert again.path == fetched.path
+    assert (again.path / "weights").read_bytes() == b"a" * 40_000
+    clock.now += IDLE_SECONDS_MIN + 1
+    await get(small, model("b"))
+    assert (await get(small, model("c"))).path.exists()
+
+
 async def test_a_model_larger_than_the_cache_is_refused_at_once(small: Cache) -> None:
     with pytest.raises(TooLarge, match=r"the model has 200\.0 kB, but the model cache at most 100\.0 kB") as caught:
         await get(small, {"weights": b"x" * 200_000})

@@ -29,6 +29,15 @@ def test_every_file_the_documents_name_is_there() -> None:
             assert (ROOT / path).exists(), f"{document.name} names {path}"
 
 
+def test_each_promise_has_its_test() -> None:
+    named = re.findall(r"`([\w/]+\.py)((?:::\w+)+)`", (ROOT / "docs" / "promises.md").read_text())
+    assert len(named) > 50
+    for file, names in named:
+        source = (ROOT / "tests" / file).read_text()
+        for name in names.split("::")[1:]:
+            assert re.search(rf"(def|class) {name}\b", source), f"docs/promises.md names {file}{names}"
+
+
 def test_the_readmes_commands_say_what_it_shows(platform: Platform, bucket: S3Server, model: Model) -> None:
     seen = 0
     for command, shown in readme_commands():

@@ -278,8 +278,7 @@ class Cache:
     def drop_loose(self) -> bool:
         """Delete objects that no tree has and downloads that nobody continues; return whether there were any."""
         with self._exclusive():
-            oldest = self._clock.wall() - PARTIAL_SECONDS_MAX
-            loose = [path for path, status in _entries(self.folder("partial")) if status.st_mtime < oldest]
+            loose = [path for path, status in _entries(self.folder("partial")) if self._is_past(status, PARTIAL_SECONDS_MAX)]
             loose += [path for path, status in _entries(self.folder("objects")) if status.st_nlink == 1]
             for path in loose:
                 path.unlink(missing_ok=True)
@@ -301,13 +300,17 @@ class Cache:
 
     def _least_recent_tree(self) -> Path | None:
         leased = self.leases()
-        newest = self._clock.wall() - IDLE_SECONDS_MIN
         trees = [
             (status.st_mtime, path)
             for path, status in _entries(self.folder("trees"))
-            if path.name not in leased and status.st_mtime < newest
+            if path.name not in leased and self._is_past(status, IDLE_SECONDS_MIN)
         ]
         return min(trees)[1] if trees else None
+
+    def _is_past(self, status: os.stat_result, seconds: float) -> bool:
+        """Tell whether a file's time is longer ago, or still to come: then the clock has been set back, and nobody knows how long ago."""
+        age = self._clock.wall() - status.st_mtime
+        return age > seconds or age < -seconds
 
     def _forget_missing(self) -> None:
         """Drop index entries whose object is gone."""
@@ -320,7 +323,7 @@ class Cache:
             if not known:
                 path.unlink(missing_ok=True)
         for path, status in _entries(self.folder("origins")):
-            if status.st_mtime < self._clock.wall() - ORIGIN_SECONDS_MAX:
+            if self._is_past(status, ORIGIN_SECONDS_MAX):
                 path.unlink(missing_ok=True)
 
     def _hide(self, tree: Path) -> Path:

@@ -16,10 +16,19 @@ def test_a_table_lines_up() -> None:
 def test_wide_columns_and_namespaces_are_shown_when_asked() -> None:
     table = {
         "columnDefinitions": [{"name": "Name"}, {"name": "IP", "priority": 1}],
-        "rows": [{"cells": ["p", None], "object": {"metadata": {"namespace": "n"}}}],
+        "rows": [{"cells": ["p", None], "object": {"metadata": {"namespace": "n", "labels": {"b": "2", "a": "1"}}}}],
     }
-    assert show.server_table(table, wide=False, with_namespace=True) == (["NAMESPACE", "NAME"], [["n", "p"]])
-    assert show.server_table(table, wide=True, with_namespace=False, label="pod/") == (["NAME", "IP"], [["pod/p", ""]])
+    assert show.server_table(table, show.Columns(namespace=True)) == (["NAMESPACE", "NAME"], [["n", "p"]])
+    assert show.server_table(table, show.Columns(wide=True), label="pod/") == (["NAME", "IP"], [["pod/p", ""]])
+    assert show.server_table(table, show.Columns(labels=True)) == (["NAME", "LABELS"], [["p", "a=1,b=2"]])
+
+
+def test_columns_of_ones_own() -> None:
+    objects = [{"metadata": {"name": "a"}, "status": {"url": "http://a"}}, {"metadata": {"name": "b"}}]
+    assert show.by_custom_columns(objects, "N:.metadata.name,URL:{.status.url}") == ["N   URL", "a   http://a", "b   <none>"]
+    for wrong in ("", "N", "N:", ":.metadata.name", "N:.a,"):
+        with pytest.raises(InvalidInput, match="cannot read the columns"):
+            show.by_custom_columns(objects, wrong)
 
 
 @pytest.mark.parametrize(

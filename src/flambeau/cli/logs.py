@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from flambeau.cli.api import Api, ResourceType
 from flambeau.cli.target import HERE, Target
 from flambeau.foundation.errors import NotFound
 
@@ -29,7 +30,7 @@ def logs(
     Parameters
     ----------
     what
-        A pod's name, or `isvc/NAME` for the newest pod of an InferenceService.
+        A pod's name, or `isvc/NAME`, `deploy/NAME` or `svc/NAME` for the newest of its pods.
     container
         Which container, such as `-c storage-initializer`; the model server when left out.
     follow
@@ -41,14 +42,7 @@ def logs(
     """
     with target.open() as api:
         pods = api.type_named("pods")
-        kind, _, name = what.rpartition("/")
-        if kind and api.type_named(kind).kind == "InferenceService":
-            found = api.get(pods.path(api.namespace), query={"labelSelector": f"{_POD_OF_SERVICE}={name}"})["items"]
-            if not found:
-                raise NotFound(f"InferenceService {name} has no pod in {api.namespace}", hint=f"see `flambeau describe isvc {name}`")
-            pod = max(found, key=lambda p: str(p["metadata"].get("creationTimestamp")))
-        else:
-            pod = api.get(pods.path(api.namespace, name))
+        pod = _pod(api, pods, what)
         metadata = pod["metadata"]
         container = container or metadata.get("annotations", {}).get(_DEFAULT_CONTAINER) or pod["spec"]["containers"][0]["name"]
         query = {"container": container, "follow": str(follow).lower(), "previous": str(previous).lower()}
@@ -60,3 +54,21 @@ def logs(
                 sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()
     return 0
+
+
+def _pod(api: Api, pods: ResourceType, what: str) -> dict[str, Any]:
+    """Return the pod that is named, or the newest one of what is named."""
+    word, _, name = what.rpartition("/")
+    kind = api.type_named(word) if word else pods
+    if kind == pods:
+        return api.get(pods.path(api.namespace, name))
+    labels = {_POD_OF_SERVICE: name}
+    if kind.kind != "InferenceService":
+        selector = api.get(kind.path(api.namespace, name)).get("spec", {}).get("selector") or {}
+        labels = selector.get("matchLabels", selector)
+    wanted = ",".join(f"{label}={value}" for label, value in labels.items())
+    found = api.get(pods.path(api.namespace), query={"labelSelector": wanted})["items"] if wanted else []
+    if not found:
+        raise NotFound(f"{kind.kind} {name} has no pod in {api.namespace}", hint=f"see `flambeau describe {what.replace('/', ' ')}`")
+    newest: dict[str, Any] = max(found, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+    return newest

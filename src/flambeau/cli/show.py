@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ import yaml
 
 from flambeau.foundation.errors import InvalidInput
 
-FORMATS = ("wide", "yaml", "json", "name", "jsonpath=...")
+FORMATS = ("wide", "yaml", "json", "name", "jsonpath=...", "custom-columns=...")
 _GAP = "   "
 _STEP = re.compile(
     r"\.([A-Za-z0-9_\-]+(?:\\\.[A-Za-z0-9_\-/]+)*)|\[(\d+|\*)\]|\[['\"]([^'\"]+)['\"]\]|\[\?\(@\.(\w+)==['\"]([^'\"]*)['\"]\)\]"
@@ -30,24 +31,54 @@ def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
     return lines
 
 
-def server_table(table: dict[str, Any], *, wide: bool, with_namespace: bool, label: str = "") -> tuple[list[str], list[list[str]]]:
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns a table has beside those that the server shows always."""
+
+    wide: bool = False
+    """Those of a priority over 0."""
+    namespace: bool = False
+    """The namespace, in front."""
+    labels: bool = False
+    """The labels, behind."""
+
+
+def server_table(table: dict[str, Any], columns: Columns, *, label: str = "") -> tuple[list[str], list[list[str]]]:
     """Return headers and rows of a server's Table.
 
     Args:
         table: the ``meta.k8s.io/v1`` Table.
-        wide: also columns of a priority over 0.
-        with_namespace: put the namespace in front.
+        columns: what is shown of it.
         label: put in front of each name, as ``inferenceservice.serving.kserve.io/``.
     """
-    shown = [i for i, column in enumerate(table["columnDefinitions"]) if wide or not column.get("priority")]
+    shown = [i for i, column in enumerate(table["columnDefinitions"]) if columns.wide or not column.get("priority")]
     headers = [table["columnDefinitions"][i]["name"].upper() for i in shown]
     rows = []
     for row in table["rows"] or []:
         cells = ["" if row["cells"][i] is None else str(row["cells"][i]) for i in shown]
         if label:
             cells[0] = label + cells[0]
-        rows.append([row["object"]["metadata"].get("namespace", ""), *cells] if with_namespace else cells)
-    return (["NAMESPACE", *headers] if with_namespace else headers), rows
+        metadata = row["object"]["metadata"]
+        if columns.namespace:
+            cells.insert(0, metadata.get("namespace", ""))
+        if columns.labels:
+            labels = metadata.get("labels") or {}
+            cells.append(",".join(f"{name}={labels[name]}" for name in sorted(labels)) or "<none>")
+        rows.append(cells)
+    return [*(["NAMESPACE"] if columns.namespace else []), *headers, *(["LABELS"] if columns.labels else [])], rows
+
+
+def by_custom_columns(objects: Sequence[dict[str, Any]], spec: str) -> list[str]:
+    """Return a table's lines whose columns are ``HEADER:jsonpath``, apart by commas.
+
+    Raises:
+        InvalidInput: one has no header, or a path that isn't understood.
+    """
+    columns = [word.partition(":")[::2] for word in spec.split(",")]
+    if not all(header and path for header, path in columns):
+        raise InvalidInput(f"cannot read the columns {spec!r}", hint="write them as NAME:.metadata.name,URL:.status.url")
+    rows = [[by_jsonpath(obj, "{" + path.strip("{}") + "}") or "<none>" for _, path in columns] for obj in objects]
+    return table_lines([header for header, _ in columns], rows)
 
 
 def as_yaml(value: Any) -> str:

@@ -33,6 +33,8 @@ DRAIN_SECONDS_MAX = 30.0
 """From SIGTERM until what still runs is cut."""
 CONNECTIONS_MAX = 8192
 """Clients at once."""
+THREAD_TURN_SECONDS = 0.0005
+"""So long a request waits for the thread that reads new routes (66 ms for 500 services); by default it would be 5 ms each time."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     configure()
     keep_freed_memory()
+    sys.setswitchinterval(THREAD_TURN_SECONDS)
     allow_open_files()
     try:
         tls = context_of(arguments.tls_cert, arguments.tls_key, ("h2", "http/1.1")) if arguments.tls_cert else None

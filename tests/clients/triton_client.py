@@ -56,10 +56,12 @@ def check(library: Any, client: Any, **options: Any) -> None:
     one = client.infer("data", inputs[:1], outputs=[library.InferRequestedOutput("label")], **options)
     numpy.testing.assert_array_equal(one.as_numpy("label"), ARRAYS["FP32"])
     refused("Model not found: nobody", client.infer, "nobody", inputs[:1], **options)
-    for method in (client.get_model_repository_index, client.get_inference_statistics, client.get_trace_settings):
+    client.get_model_repository_index(**options)
+    for method in (client.get_inference_statistics, client.get_trace_settings):
         refused("not found", method, **options)  # Triton's own extensions
-    for method in (client.get_model_config, client.load_model, client.unload_model):
-        refused("not found", method, "data", **options)
+    refused("not found", client.get_model_config, "data", **options)
+    for method in (client.load_model, client.unload_model):
+        refused("not", method, "data", **options)  # for the management alone
     client.close()
 
 

@@ -17,6 +17,7 @@ from flambeau.serving.frontends.grpc_reflection import ReflectionService
 from flambeau.serving.frontends.grpc_server import Bounds, Certificate, GrpcServer
 from flambeau.serving.frontends.grpc_service import Service, Wrapper
 from flambeau.serving.frontends.grpc_torchserve import InferenceService
+from flambeau.serving.frontends.repository import ModelRepository
 from flambeau.serving.frontends.routes import Plane
 from flambeau.serving.frontends.tokens import Tokens
 from flambeau.serving.management import Management
@@ -51,14 +52,18 @@ class GrpcFrontend:
         asked = Models(dataplane, metrics, response_bytes_max=models.response_bytes_max)
         self._dataplane = dataplane
         self._wrapper = Wrapper(metrics, access_log, tokens)
+        self._asked = asked
+        self._repository = ModelRepository(dataplane, management, model_api=model_api)
         self._services = {
-            Plane.INFERENCE: [InferenceService(asked, models.sequence_headers).service(), OpenInferenceService(asked).service()],
+            Plane.INFERENCE: [InferenceService(asked, models.sequence_headers).service()],
             Plane.MANAGEMENT: [ManagementService(dataplane, management, model_api=model_api).service()],
         }
 
     def server(self, planes: AbstractSet[Plane], bounds: Bounds, certificate: Certificate | None = None) -> GrpcServer:
         """Return a server of these planes' services, of health and of reflection; it does not listen yet."""
         services = [service for plane, found in self._services.items() if plane in planes for service in found]
+        if Plane.INFERENCE in planes:
+            services.append(OpenInferenceService(self._asked, self._repository, manages=Plane.MANAGEMENT in planes).service())
         services.append(HealthService(self._dataplane, frozenset(_names_of(services))).service())
         services += ReflectionService(_names_of(services)).services()
         return GrpcServer([handler for service in services for handler in self._wrapper.handlers(service)], bounds, certificate)

@@ -107,6 +107,8 @@ class Service:
     """Whose key a call needs; None: nobody's."""
     open_methods: frozenset[str] = frozenset()
     """Need no key: probers have none, and get no more than yes or no."""
+    managing_methods: frozenset[str] = frozenset()
+    """Need the management's key."""
 
 
 class Wrapper:
@@ -136,6 +138,8 @@ class Wrapper:
         serve = service.methods[method.name]
         loud = method.name not in _QUIET
         plane = None if method.name in service.open_methods else service.plane
+        if method.name in service.managing_methods:
+            plane = Plane.MANAGEMENT
 
         async def whole(request: Any, context: Any) -> Any:
             noted = _Noted(self, path, context, loud=loud)

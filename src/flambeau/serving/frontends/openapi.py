@@ -117,6 +117,21 @@ OPERATIONS = (
         for path, name, summary in _OPENAI
     ),
     Operation(_INFERENCE, "/openai/v1/models", "get", "listModelsOpenAI", "List the models, as OpenAI's clients ask.", answer=_OBJECT),
+    Operation(
+        _INFERENCE | _MANAGEMENT, "/v2/repository/index", "post", "repositoryIndex", "List the models with their states.", answer=_LIST
+    ),
+    *(
+        Operation(
+            _MANAGEMENT,
+            f"/v2/repository/models/{{model_name}}/{verb}",
+            "post",
+            f"repositoryModel{verb.capitalize()}",
+            summary,
+            statuses=(200, 400, 403, 404, 500),
+            answer=_OBJECT,
+        )
+        for verb, summary in (("load", "Load a model of the model store by its name."), ("unload", "Unload all versions of a model."))
+    ),
     Operation(_INFERENCE, "/v2/health/ready", "get", "readyV2", "Tell whether every model of the start can answer.", statuses=(200, 503)),
     Operation(
         _INFERENCE,

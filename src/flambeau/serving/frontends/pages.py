@@ -15,6 +15,7 @@ from flambeau.serving.dataplane import DataPlane, Readiness
 from flambeau.serving.frontends.management import ManagementPages
 from flambeau.serving.frontends.openapi import describe_doors, describe_management, describe_model
 from flambeau.serving.frontends.page_request import PageRequest, Rendered, query_pairs
+from flambeau.serving.frontends.repository import ModelRepository
 from flambeau.serving.frontends.routes import Page, Plane, nowhere
 from flambeau.serving.frontends.status import JSON, RETRY_AFTER_SECONDS_DEFAULT, pretty
 from flambeau.serving.frontends.tokens import Tokens
@@ -73,6 +74,7 @@ class Pages:
         self._dataplane = dataplane
         self._tokens = tokens
         self._metrics = metrics
+        self._repository = ModelRepository(dataplane, management, model_api=model_api)
         models = ManagementPages(dataplane, management, model_api=model_api)
         flows = WorkflowPages(workflows, model_api=model_api)
         self._makers: dict[Page, Callable[[PageRequest], Rendered | Coroutine[Any, Any, Rendered]]] = {
@@ -86,6 +88,9 @@ class Pages:
             Page.V2_MODELS: lambda request: _json({"models": dataplane.names()}),
             Page.V2_MODEL: lambda request: _json(dataplane.model_metadata(request.route.model, request.route.version)),
             Page.V2_MODEL_READY: self._model_ready,
+            Page.REPOSITORY_INDEX: lambda request: _json(self._repository.index(ready=request.parameters().boolean("ready", False))),
+            Page.REPOSITORY_LOAD: self._load,
+            Page.REPOSITORY_UNLOAD: self._unload,
             Page.OPENAI_MODELS: lambda request: _json({"object": "list", "data": [_openai_model(name) for name in dataplane.names()]}),
             Page.OPENAI_MODEL: self._openai_model,
             Page.MODELS: models.models,
@@ -153,6 +158,14 @@ class Pages:
         if standing.ready:
             return _json({"name": request.route.model, "ready": True})
         return 503, [JSON, _RETRY], orjson.dumps({"name": request.route.model, "ready": False, "error": standing.message})
+
+    async def _load(self, request: PageRequest) -> Rendered:
+        await self._repository.load(request.route.model)
+        return _json({"name": request.route.model, "load": True})
+
+    async def _unload(self, request: PageRequest) -> Rendered:
+        await self._repository.unload(request.route.model)
+        return _json({"name": request.route.model, "unload": True})
 
     def _openai_model(self, request: PageRequest) -> Rendered:
         self._dataplane.standing(request.route.model, None)

@@ -36,6 +36,9 @@ class Page(Enum):
     V2_MODELS = auto()
     V2_MODEL = auto()
     V2_MODEL_READY = auto()
+    REPOSITORY_INDEX = auto()
+    REPOSITORY_LOAD = auto()
+    REPOSITORY_UNLOAD = auto()
     OPENAI_MODELS = auto()
     OPENAI_MODEL = auto()
     MODELS = auto()
@@ -69,6 +72,9 @@ _PAGES: dict[Page, tuple[frozenset[Plane], frozenset[str] | None]] = {
     Page.V2_MODELS: (_INFERENCE, _READ),
     Page.V2_MODEL: (_INFERENCE, _READ),
     Page.V2_MODEL_READY: (_INFERENCE, _READ),
+    Page.REPOSITORY_INDEX: (_BOTH, frozenset({"POST"})),
+    Page.REPOSITORY_LOAD: (_MANAGEMENT, frozenset({"POST"})),
+    Page.REPOSITORY_UNLOAD: (_MANAGEMENT, frozenset({"POST"})),
     Page.OPENAI_MODELS: (_INFERENCE, _READ),
     Page.OPENAI_MODEL: (_INFERENCE, _READ),
     Page.MODELS: (_MANAGEMENT, _READ | {"POST"}),
@@ -242,6 +248,12 @@ def _of_v2(segments: list[str]) -> Route | None:
             return Route(Page.READY, protocol=Protocol.V2)
         case ["models"]:
             return Route(Page.V2_MODELS, protocol=Protocol.V2)
+        case ["repository", "index"]:
+            return Route(Page.REPOSITORY_INDEX, protocol=Protocol.V2)
+        case ["repository", "models", model, "load"]:
+            return Route(Page.REPOSITORY_LOAD, model, protocol=Protocol.V2)
+        case ["repository", "models", model, "unload"]:
+            return Route(Page.REPOSITORY_UNLOAD, model, protocol=Protocol.V2)
         case ["models", model, "versions", version, *verb]:
             pass
         case ["models", model, *verb]:

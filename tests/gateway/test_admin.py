@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from flambeau.foundation.http1 import Server
 from flambeau.gateway.admin import Admin
 from flambeau.gateway.cluster_listeners import ClusterListeners
-from flambeau.gateway.document import Backend, Destination, Document, Host, Rule
+from flambeau.gateway.document import Backend, Destination, Document, Host, Logger, Rule
 from flambeau.gateway.document_codec import encode
+from flambeau.gateway.table import Table
 from tests.fixtures.raw_http import Answer, read_answer
 from tests.fixtures.waiting import until
 from tests.gateway.conftest import NAME, World
@@ -101,6 +102,26 @@ async def test_a_bad_file_is_refused_and_the_old_table_stays(
     assert (answer.status, refusal["reason"], refusal["version"]) == (422, reason, 1)
     assert told in refusal["error"]
     assert (await world.client.ask(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")).status == 200
+
+
+async def test_a_logger_that_cannot_be_is_told_and_holds_nothing_up(world: World, door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    replica = await world.echo()
+    door.routes.write_bytes(
+        encode(document(7, Backend(NAME, (replica.endpoint,), logger=Logger("ftp://nowhere", service="m", namespace="n"))))
+    )
+    assert (await door.ask(b"POST /reload")).status == 200
+    assert f"backend {NAME} is not logged" in caplog.text
+    assert (await world.client.ask(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")).status == 200
+
+
+async def test_a_reload_that_fails_by_a_defect_is_answered(world: World, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(table: Table) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(world.gateway, "serve", fails)
+    door.routes.write_bytes(encode(document(7, Backend(NAME, ((await world.echo()).endpoint,)))))
+    answer = await door.ask(b"POST /reload")
+    assert (answer.status, "ZeroDivisionError" in answer.body.decode()) == (500, True)
 
 
 async def test_status_shows_what_is_in_flight_and_ejected(world: World, door: Door) -> None:

@@ -89,8 +89,13 @@ class Admin:
                 body = answers.error(error.message, hint=error.hint, reason=error.reason, version=serving)
                 connection.respond(422, answers.JSON_HEADERS, body)
                 return
-            self._gateway.serve(table)
-            await self._listeners.follow(table.addresses)
+            try:
+                self._gateway.serve(table)
+                await self._listeners.follow(table.addresses)
+            except Exception as error:
+                _log.exception("version %d is not served as a whole, by a defect", table.version)
+                connection.respond(500, answers.JSON_HEADERS, answers.error(f"a defect: {error!r}", version=serving))
+                return
             connection.respond(200, answers.JSON_HEADERS, orjson.dumps({"version": table.version}))
 
     def _status(self) -> dict[str, Any]:

@@ -6,8 +6,10 @@ and who asks a pod directly is neither logged nor batched.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from flambeau.foundation.errors import InvalidInput
 from flambeau.foundation.http1 import Exchange, Head
 from flambeau.gateway.batcher import Batcher, is_batchable
 from flambeau.gateway.clients import Tap, Tapped
@@ -21,6 +23,8 @@ from flambeau.gateway.table import Route
 if TYPE_CHECKING:
     from flambeau.gateway.proxy import Gateway
     from flambeau.gateway.upstream import Service
+
+_logger = logging.getLogger(__name__)
 
 
 class Sidecar:
@@ -104,7 +108,11 @@ class Sidecar:
 def _log(gateway: Gateway, backend: Backend, before: Sidecar | None) -> EventLog | None:
     if backend.logger is None:
         return None
-    collector = collector_of(backend.logger.url)
+    try:
+        collector = collector_of(backend.logger.url)
+    except InvalidInput as error:  # one backend's mistake holds up nobody's routes
+        _logger.error("backend %s is not logged: %s", backend.name, error)
+        return None
     if before is not None and before.log is not None and before.log.collector == collector:
         return before.log
     return EventLog(collector, gateway.tasks, gateway.budget, gateway.post_inside)

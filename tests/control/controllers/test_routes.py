@@ -330,3 +330,25 @@ def test_a_revision_carries_its_logger_and_batcher() -> None:
     assert backend.logger == Logger("http://sink/x", True, False, ("x-user",), (("team", "a"),), "mnist", "ns", "predictor")
     assert backend.batcher == BatcherSettings(8, 0.05, 3.0)
     assert to_annotations({"logger": {}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("size", "latency", "timeout", "expected"),
+    [
+        ("many", "soon", "nan", BatcherSettings(32, 5.0, 0.0)),
+        ("-1", "-1", "-1", BatcherSettings(1, 0.0, 0.0)),
+        ("9" * 30, "9" * 30, "9" * 30, BatcherSettings(100_000, 600.0, 600.0)),
+    ],
+)
+def test_notes_that_nobody_checked_hold_up_nobodys_routes(size: str, latency: str, timeout: str, expected: BatcherSettings) -> None:
+    carrying = revision("r1")
+    carrying["metadata"]["annotations"] = {
+        "internal.serving.kserve.io/batcher": "true",
+        "internal.serving.kserve.io/batcher-max-batchsize": size,
+        "internal.serving.kserve.io/batcher-max-latency": latency,
+        "flambeau.dev/batcher-timeout": timeout,
+        "internal.serving.kserve.io/logger": "true",
+        "internal.serving.kserve.io/logger-sink-url": "ftp://user:hush@nowhere:99999",
+    }
+    backend = backend_of(routes(Snapshot((service(),), (carrying,), (pod("p1", "r1"),), (), (GATEWAY,)), "example.org", 1))
+    assert (backend.batcher, backend.logger) == (expected, None)

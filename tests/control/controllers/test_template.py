@@ -124,7 +124,12 @@ def test_a_custom_container_asks_for_its_model_by_a_variable() -> None:
 def test_labels_and_annotations_come_down_but_not_all() -> None:
     metadata = {
         "labels": {"team": "isvc", "networking.knative.dev/visibility": "cluster-local"},
-        "annotations": {"autoscaling.knative.dev/min-scale": "7", "kubectl.kubernetes.io/last-applied-configuration": "{}", "note": "isvc"},
+        "annotations": {
+            "autoscaling.knative.dev/min-scale": "7",
+            "kubectl.kubernetes.io/last-applied-configuration": "{}",
+            "internal.serving.kserve.io/batcher": "true",
+            "note": "isvc",
+        },
     }
     found = made(service(metadata=metadata, labels={"team": "own"}, minReplicas=2, maxReplicas=3), runtime(labels={"team": "runtime"}))
     assert found["metadata"]["labels"] == {
@@ -134,6 +139,7 @@ def test_labels_and_annotations_come_down_but_not_all() -> None:
         "component": "predictor",
     }
     annotations = found["metadata"]["annotations"]
+    assert "internal.serving.kserve.io/batcher" not in annotations
     assert (annotations["note"], annotations["autoscaling.knative.dev/min-scale"]) == ("isvc", "2")
     assert annotations["autoscaling.knative.dev/max-scale"] == "3"
     assert "kubectl.kubernetes.io/last-applied-configuration" not in annotations

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flambeau.control.controllers.names import COMPONENT_LABEL, SERVICE_LABEL
-from flambeau.control.resources.inference_service_aside import shadow_wish
+from flambeau.control.resources.inference_service_aside import is_collector, shadow_wish
 from flambeau.control.resources.kind import Object
 from flambeau.gateway.document import Batcher, Destination, Logger, Shadow
 
-_LOGGER = "internal.serving.kserve.io/logger"
-_BATCHER = "internal.serving.kserve.io/batcher"
+INTERNAL_PREFIX = "internal.serving.kserve.io/"
+"""Of annotations that controllers write."""
+_LOGGER = f"{INTERNAL_PREFIX}logger"
+_BATCHER = f"{INTERNAL_PREFIX}batcher"
 _BATCHER_TIMEOUT = "flambeau.dev/batcher-timeout"
 _SIZE_USUAL = 32
+_SIZE_MAX = 100_000
 _WAIT_MILLISECONDS_USUAL = 5000
+_WAIT_MILLISECONDS_MAX = 600_000
+_TIMEOUT_SECONDS_MAX = 600
 
 
 def to_annotations(spec: Object) -> dict[str, str]:
@@ -49,12 +54,12 @@ def logger_of(revision: Object) -> Logger | None:
     """Return where copies of a revision's requests go, if anywhere."""
     metadata = revision["metadata"]
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
-    if annotations.get(_LOGGER) != "true":
+    if annotations.get(_LOGGER) != "true" or not is_collector(annotations.get(f"{_LOGGER}-sink-url", "")):
         return None
     mode = annotations.get(f"{_LOGGER}-mode", "all")
     wanted = _names(annotations, f"{_LOGGER}-metadata-annotations")
     return Logger(
-        annotations.get(f"{_LOGGER}-sink-url", ""),
+        annotations[f"{_LOGGER}-sink-url"],
         requests=mode in ("all", "request"),
         responses=mode in ("all", "response"),
         headers=tuple(name.lower() for name in _names(annotations, f"{_LOGGER}-metadata-headers")),
@@ -71,10 +76,18 @@ def batcher_of(revision: Object) -> Batcher | None:
     if annotations.get(_BATCHER) != "true":
         return None
     return Batcher(
-        size_max=int(annotations.get(f"{_BATCHER}-max-batchsize", _SIZE_USUAL)),
-        wait_seconds=int(annotations.get(f"{_BATCHER}-max-latency", _WAIT_MILLISECONDS_USUAL)) / 1000,
-        timeout_seconds=float(annotations.get(_BATCHER_TIMEOUT, 0)),
+        size_max=_number(annotations.get(f"{_BATCHER}-max-batchsize"), _SIZE_USUAL, 1, _SIZE_MAX),
+        wait_seconds=_number(annotations.get(f"{_BATCHER}-max-latency"), _WAIT_MILLISECONDS_USUAL, 0, _WAIT_MILLISECONDS_MAX) / 1000,
+        timeout_seconds=float(_number(annotations.get(_BATCHER_TIMEOUT), 0, 0, _TIMEOUT_SECONDS_MAX)),
     )
+
+
+def _number(text: str | None, usual: int, least: int, most: int) -> int:
+    """Return a number of an annotation; what can't be read counts as not said, since one document holds everybody's routes."""
+    try:
+        return min(max(int(text or usual), least), most)
+    except ValueError:
+        return usual
 
 
 def shadow_of(service: Object, by_host: Mapping[str, tuple[Destination, ...]]) -> tuple[Shadow | None, str]:

@@ -39,7 +39,7 @@ def check_shadow(obj: Object) -> Iterator[Finding]:
 def check_aside(part: Object, path: str) -> Iterator[Finding]:
     """Find what is wrong with a component's logger and batcher."""
     url = find(part, "logger", "url")
-    if isinstance(url, str) and url and not _is_http(url):
+    if isinstance(url, str) and url and not is_collector(url):
         yield Finding(f"{path}.logger.url", "must be an http or https URL without user name and password", url)
     for field in ("maxBatchSize", "maxLatency", "timeout"):
         value = find(part, "batcher", field)
@@ -59,7 +59,8 @@ def aside_warnings(part: Object, path: str) -> Iterator[str]:
         yield f"{path}.logger: {', '.join(idle)} {'is' if len(idle) == 1 else 'are'} not served here: each copy goes to url by itself"
 
 
-def _is_http(url: str) -> bool:
+def is_collector(url: str) -> bool:
+    """Tell whether copies of requests can be sent to a URL."""
     try:
         parts = urlsplit(url)
         is_sendable = parts.port != 0 and url.isprintable() and " " not in url

@@ -193,5 +193,10 @@ def _protocol_of(predictor: Object) -> str:
 def _copied(*maps: Mapping[str, str] | None) -> dict[str, str]:
     merged: dict[str, str] = {}
     for each in maps:
-        merged.update({name: value for name, value in (each or {}).items() if name not in _NEVER_COPIED})
+        merged.update({name: value for name, value in (each or {}).items() if not _is_ours(name)})
     return merged
+
+
+def _is_ours(name: str) -> bool:
+    """Tell whether an annotation is written by controllers; a batcher of a user's own words would not be checked by anybody."""
+    return name in _NEVER_COPIED or name.startswith(sidecar.INTERNAL_PREFIX)

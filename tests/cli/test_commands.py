@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 from flambeau.cli import main
 from flambeau.cli.api import Api, ResourceType
 from flambeau.cli.api_resources import api_resources
+from flambeau.cli.describe import describe
 from flambeau.cli.target import Target
+from flambeau.foundation.timestamps import rfc3339
 
 SERVICES = ResourceType(
     "serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices", "inferenceservice", ("isvc",), True, ("get",), ()
@@ -32,11 +35,24 @@ def flambeau(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 class OneKind(Target):
-    """A server that has one kind."""
+    """A server that has one kind, one object of it and one event about that."""
 
     @contextmanager
     def open(self) -> Iterator[Api]:
-        yield SimpleNamespace(types=lambda: [SERVICES])  # type: ignore[misc]  # all that the command asks
+        found = {"metadata": {"name": "mnist", "namespace": "ns"}}
+        seen = rfc3339(time.time() - 3 * 3600 - 60)
+        event = {"type": "Normal", "reason": "Ready", "lastTimestamp": seen, "metadata": {"name": "e"}, "message": "is ready"}
+        yield SimpleNamespace(  # type: ignore[misc]  # all that the commands ask
+            types=lambda: [SERVICES],
+            namespace="ns",
+            type_named=lambda name: SERVICES,
+            get=lambda path, query=None: {"items": [event] if query else [found]},
+        )
+
+
+def test_describe_tells_ages_as_kubectl_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert describe("isvc", target=OneKind()) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["Normal", "Ready", "3h1m", "is", "ready"]
 
 
 def test_api_resources_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:

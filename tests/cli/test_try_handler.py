@@ -112,7 +112,7 @@ def test_a_handler_that_cannot_load_is_told_in_full(tmp_path: Path, request_file
 
 
 def test_an_input_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="there is no such file"):
+    with pytest.raises(NotFound, match="No such file"):
         try_handler(write_mar(tmp_path, "doubling", STEPS), str(tmp_path / "absent"))
 
 

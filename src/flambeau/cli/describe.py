@@ -9,7 +9,7 @@ from typing import Any
 from flambeau.cli import show
 from flambeau.cli.api import Api
 from flambeau.cli.target import HERE, Target
-from flambeau.foundation.clock import parse_rfc3339
+from flambeau.control.resources.age import since
 from flambeau.foundation.errors import NotFound
 
 _HIDDEN_METADATA = {"managedFields", "uid", "resourceVersion", "name", "namespace", "labels", "annotations"}
@@ -83,8 +83,7 @@ def _event_lines(api: Api, obj: dict[str, Any]) -> Iterator[str]:
     events.sort(key=lambda event: str(event.get("lastTimestamp") or ""))
     rows = []
     for event in events:
-        seen = event.get("lastTimestamp") or event["metadata"]["creationTimestamp"]
-        age = f"{max(0, int(now - parse_rfc3339(seen)))}s"
+        age = since(event.get("lastTimestamp") or event["metadata"]["creationTimestamp"], now)
         count = event.get("count") or 1
         source = (event.get("source") or {}).get("component", "")
         rows.append(

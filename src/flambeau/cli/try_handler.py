@@ -85,10 +85,11 @@ def _body(input_file: str) -> bytes:
         body = sys.stdin.buffer.read(BODY_BYTES_MAX + 1)
     else:
         path = Path(input_file).expanduser()
-        if not path.is_file():
-            raise NotFound(f"cannot read the input {input_file}: there is no such file", hint="- reads standard input")
-        with path.open("rb") as file:
-            body = file.read(BODY_BYTES_MAX + 1)
+        try:
+            with path.open("rb") as file:
+                body = file.read(BODY_BYTES_MAX + 1)
+        except OSError as error:
+            raise NotFound(f"cannot read the input {input_file}: {error.strerror}", hint="- reads standard input") from error
     if len(body) > BODY_BYTES_MAX:
         raise TooLarge(f"the input {input_file} is over {BODY_BYTES_MAX} bytes")
     return body

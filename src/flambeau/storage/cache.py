@@ -264,7 +264,8 @@ class Cache:
             if self._evict_something():
                 continue
             if bytes_needed > free:
-                raise disk_full(self.root, f"{_readable(bytes_needed)} are needed, {_readable(max(0, free))} are free")
+                there = f"{_readable(max(0, free))} are free beyond a reserve of {_readable(DISK_BYTES_SPARE)}"
+                raise disk_full(self.root, f"{_readable(bytes_needed)} are needed, {there}")
             raise Unavailable(
                 f"the model cache is full: {_readable(used)} of {_readable(self.bytes_max)} are in use by running models, "
                 f"{_readable(bytes_needed)} more are needed",

@@ -52,13 +52,13 @@ async def test_watching_only_what_comes(cluster: Cluster, kubectl: Kubectl, name
     await finish(process)
 
 
-async def test_every_kind_is_described_and_explained(cluster: Cluster, kubectl: Kubectl, namespace: str) -> None:
+async def test_every_kind_is_described_and_what_users_write_is_explained(cluster: Cluster, kubectl: Kubectl, namespace: str) -> None:
     await deployment(cluster, namespace)
     await cluster.store.create(pod_object("worker", namespace))
     plurals = [f"{kind.plural}.{kind.group}" if kind.group else kind.plural for kind in KINDS.all()]
     described = await kubectl.ok("describe", ",".join(plurals), "-n", namespace)
     assert {f"Name:         {name}" for name in ("mnist", "worker")} <= {line.strip() for line in described.splitlines()}
-    for kind in KINDS.all():
+    for kind in (each for each in KINDS.all() if not each.read_only):
         explained = await kubectl.ok("explain", kind.plural, f"--api-version={kind.api_version}", "--recursive")
         assert f"KIND:       {kind.kind}" in explained
 

@@ -17,19 +17,23 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 DEPLOYMENT = "mnist-predictor-00001-deployment"
 
 
-async def deployment(cluster: Cluster, namespace: str, **annotations: str) -> Key:
-    """Create an InferenceService and the Deployment that it would have; return the latter's key."""
-    service = isvc_object("mnist", namespace)
-    service["metadata"]["annotations"] = {f"serving.kserve.io/{name}": value for name, value in annotations.items()}
-    await cluster.store.create(service)
+def deployment_object(namespace: str) -> Object:
+    """The Deployment that an InferenceService ``mnist`` would have."""
     labels = {"serving.kserve.io/inferenceservice": "mnist"}
-    obj: Object = {
+    return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": DEPLOYMENT, "namespace": namespace, "labels": labels},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "mnist"}}},
     }
-    stored = await cluster.store.create(obj)
+
+
+async def deployment(cluster: Cluster, namespace: str, **annotations: str) -> Key:
+    """Create an InferenceService and the Deployment that it would have; return the latter's key."""
+    service = isvc_object("mnist", namespace)
+    service["metadata"]["annotations"] = {f"serving.kserve.io/{name}": value for name, value in annotations.items()}
+    await cluster.store.create(service)
+    stored = await cluster.store.create(deployment_object(namespace))
     await cluster.store.update({**stored, "status": {"replicas": 1}}, status=True)
     return Key("deployments.apps", namespace, DEPLOYMENT)
 

@@ -10,6 +10,7 @@ import pytest
 from flambeau.control.store.interface import modify
 from tests.control.apiserver.cluster import Cluster, Kubectl, isvc_object, key_of, lines, pod_object, yaml_of
 from tests.control.apiserver.test_kubectl import ACCOUNT, S3_SECRET, set_ready
+from tests.control.apiserver.test_machine_kinds import DEPLOYMENT, deployment_object
 
 PROGRAM = Path(sys.prefix) / "kubectl-1.20" / "kubectl"
 pytestmark = [
@@ -57,3 +58,29 @@ async def test_logs(cluster: Cluster, old: Kubectl, namespace: str) -> None:
     await modify(cluster.store, key_of(stored), lambda pod: pod["status"].update(phase="Running"), status=True)
     cluster.logs.lines["mnist-1"] = [b"one\n", b"two\n"]
     assert await old.ok("logs", "mnist-1", "-c", "kserve-container", "-n", namespace, "--tail=1") == "two\n"
+
+
+async def test_other_verbs(cluster: Cluster, old: Kubectl, namespace: str, tmp_path: Path) -> None:
+    on = ("-n", namespace)
+    service = isvc_object("mnist", namespace, minReplicas=1)
+    (tmp_path / "isvc.yaml").write_text(yaml_of(service))
+    (tmp_path / "kustomization.yaml").write_text("resources: [isvc.yaml]\ncommonLabels: {team: vision}\n")
+    assert "created" in await old.ok("apply", "-k", str(tmp_path))
+    service["spec"]["predictor"]["minReplicas"] = 3
+    differs = await old("diff", "-f", "-", stdin=yaml_of(service))
+    assert (differs.code, "+    minReplicas: 3" in differs.out) == (1, True)
+    editor = tmp_path / "editor.sh"
+    editor.write_text('#!/bin/sh\nsed -i "s/minReplicas: 1/minReplicas: 2/" "$1"\n')
+    editor.chmod(0o755)
+    assert "edited" in await old.ok("edit", "isvc", "mnist", *on, env={"EDITOR": str(editor)})
+    operations = '[{"op": "test", "path": "/spec/predictor/minReplicas", "value": 2}]'
+    await old.ok("patch", "isvc", "mnist", *on, "--type=json", "-p", operations)
+    await old.ok("create", "service", "clusterip", "shown", "--tcp=80", *on)
+    await old.ok("patch", "svc", "shown", *on, "-p", '{"metadata": {"labels": {"a": "b"}}}')
+    assert lines(await old.ok("get", "svc", *on, "-l", "a=b", "--no-headers"))[0][0] == "shown"
+    await cluster.store.create(deployment_object(namespace))
+    await old.ok("autoscale", "deployment", DEPLOYMENT, "--max=2", *on)
+    assert lines(await old.ok("get", "hpa", *on, "--no-headers"))[0][0] == DEPLOYMENT
+    for kind in ("isvc", "svc", "deploy", "hpa", "ns"):
+        assert "Name:" in await old.ok("describe", kind, *on), kind
+    assert "deleted" in await old.ok("delete", "hpa,svc,isvc", "--all", *on)

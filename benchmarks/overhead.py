@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.archives import workload
 from benchmarks.load import Cell, measure
 from benchmarks.question import Effort, Goal, Result, table
-from benchmarks.raw import raw_loop
+from benchmarks.raw import Raw, raw_loop
 from benchmarks.sides.all import sides
 from benchmarks.sides.side import Deployment, serving
 
@@ -25,8 +25,10 @@ LONG_DELAY_MS = 100
 def ask(effort: Effort) -> Result:
     """Measure one connection with batch 1, and with a batch size and a long delay."""
     with tempfile.TemporaryDirectory(prefix="fb-") as folder:
-        alone, alone_raw = _measured(Path(folder), effort, batch=1, delay_ms=5)
-        waiting, waiting_raw = _measured(Path(folder), effort, batch=16, delay_ms=LONG_DELAY_MS)
+        work = workload("mnist", Path(folder))
+        with raw_loop(work, 1) as raw:
+            alone, alone_raw = _measured(Deployment(work, 1, 5), raw, effort)
+            waiting, waiting_raw = _measured(Deployment(work, 16, LONG_DELAY_MS), raw, effort)
     rows = []
     for name in alone:
         more = waiting.get(name)
@@ -38,14 +40,11 @@ def ask(effort: Effort) -> Result:
     )
 
 
-def _measured(folder: Path, effort: Effort, *, batch: int, delay_ms: int) -> tuple[dict[str, list[Cell]], float]:
+def _measured(deployment: Deployment, raw: Raw, effort: Effort) -> tuple[dict[str, list[Cell]], float]:
     """Return each side's cells, and the handler's own median in ms."""
-    work, seen, raw_ms = workload("mnist", folder), dict[str, list[Cell]](), []
+    seen, raw_ms = dict[str, list[Cell]](), []
     with contextlib.ExitStack() as stack:
-        raw = stack.enter_context(raw_loop(work, 1))
-        running = [
-            stack.enter_context(serving(side, Deployment(work, batch, delay_ms))) for side in sides(effort.peers, batching=batch > 1)
-        ]
+        running = [stack.enter_context(serving(side, deployment)) for side in sides(effort.peers, batching=deployment.batch > 1)]
         for each in running:
             measure(each.request, 1, effort.seconds)  # the first requests warm things up
         for _ in range(effort.rounds):

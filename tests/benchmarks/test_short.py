@@ -11,7 +11,10 @@ from benchmarks.__main__ import DOCUMENT, QUESTIONS
 from benchmarks.question import SHORT
 from benchmarks.report import GOALS, Report, between
 
-pytestmark = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed; make test brings it")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed; make test brings it"),
+    pytest.mark.timeout(240),  # longer than what kubectl waits for, which then says why
+]
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flambeau.serving.frontends.grpc_messages import message
 from tests.fixtures.s3 import S3Server
 from tests.system.deploy import BUCKET
 from tests.system.harness import Platform, host_of
+from tests.system.test_components import FIXTURES, NEEDS_SDK, SDK_PYTHON
 
 ROWS = [[6.8, 2.8, 4.8, 1.4], [5.1, 3.5, 1.4, 0.2]]
 """Of the classes 1 and 0."""
@@ -72,6 +74,25 @@ def test_sklearn_from_s3_answers_v1_v2_and_grpc_through_the_gateway(namespace: P
         )
         answer = infer(request, timeout=60)
     assert numpy.frombuffer(answer.raw_output_contents[0], "int64").tolist() == [1, 0]
+
+
+@NEEDS_SDK
+@pytest.mark.usefixtures("iris")
+def test_a_transformer_of_the_sdk_asks_its_predictor_over_grpc(namespace: Platform) -> None:
+    command = [str(SDK_PYTHON), str(FIXTURES / "kserve_grpc_transformer.py"), "--predictor_protocol", "grpc-v2"]
+    container = {"name": "kserve-container", "image": "mine", "command": command}
+    model = {"modelFormat": {"name": "sklearn"}, "protocolVersion": "v2", "storageUri": f"s3://{BUCKET}/sklearn/iris"}
+    spec = {"predictor": {"serviceAccountName": "sa", "model": model}, "transformer": {"containers": [container]}}
+    metadata = {"name": "measured", "namespace": "torchserve"}
+    service = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": metadata, "spec": spec}
+    namespace.kubectl("apply", "-f", "-", stdin=json.dumps(service))
+    namespace.kubectl("wait", "--for=condition=Ready", "isvc/measured", "-n", "torchserve", "--timeout=90s")
+    flowers = [[10 * each for each in row] for row in ROWS]
+    body = {"inputs": [{"name": "flowers", "shape": [2, 4], "datatype": "FP64", "data": flowers}]}
+    said = namespace.post("/v2/models/measured/infer", body, host=host_of("measured"))
+    assert said.status_code == 200, said.text
+    [output] = said.json()["outputs"]
+    assert (output["name"], output["data"]) == ("species", [1, 0])
 
 
 TRAINED = f"""\

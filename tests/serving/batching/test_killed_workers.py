@@ -9,7 +9,9 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-from flambeau.foundation.errors import FlambeauError
+import pytest
+
+from flambeau.foundation.errors import FlambeauError, Overloaded
 from flambeau.serving.workers.machine import State
 from tests.serving.workers.kit import Recorder, Served, job, now, serving, until, write_model
 
@@ -83,3 +85,80 @@ async def test_scaling_to_and_fro_loses_nothing(tmp_path: Path) -> None:
         assert len(accepted) == 300
         assert [(await reply.wait()).body.decode() for reply in accepted.values()] == list(accepted)
     assert Counter((tmp_path / "ran").read_text().split()) == Counter(list(accepted))
+
+
+async def test_what_a_killed_worker_had_ahead_is_run_once_too(tmp_path: Path) -> None:
+    chance = random.Random(11)
+    spec = write_model(tmp_path, WRITES_DOWN, min_workers=1, max_workers=1, job_queue_size=50)
+    async with serving(spec) as served:
+        submitting = asyncio.ensure_future(submit_all(served, 400))
+        kills = 0
+        while not submitting.done():
+            [victim] = [status.pid for status in served.pool.workers()] or [None]
+            if victim is not None and served.queue.batches_by_size:
+                os.kill(victim, chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV]))
+                kills += 1
+                served.queue.batches_by_size.clear()
+            await asyncio.sleep(chance.uniform(0.01, 0.05))
+        accepted = await submitting
+        answers = {name: await reply.wait() for name, reply in accepted.items()}
+        assert kills > 3
+        lost = [name for name, answer in answers.items() if answer.status in (500, 507)]
+        assert len(lost) <= kills * 2  # the one it worked on; the one ahead only where it may have begun it
+        assert served.queue.pending == served.queue.in_flight == 0
+    ran = Counter((tmp_path / "ran").read_text().split())
+    assert max(ran.values()) == 1
+    assert {name for name, answer in answers.items() if answer.status == 200} <= set(ran)
+
+
+async def test_a_batch_ahead_counts_as_waiting_and_outlives_its_worker(tmp_path: Path) -> None:
+    code = """
+    import os, pathlib, time
+
+    def handle(data, context):
+        for row in data or ():
+            if bytes(row["body"]) == b"die":
+                while not pathlib.Path("gate").exists():
+                    time.sleep(0.005)
+                os._exit(3)
+        return data and [bytes(row["body"]) for row in data]
+    """
+    async with serving(write_model(tmp_path, code, job_queue_size=2)) as served:
+        assert await served.ask(b"short").text() == "short"
+        dying, ahead, queued = served.ask(b"die"), served.ask(b"ahead"), served.ask(b"queued")
+        await until(lambda: served.queue.in_flight == 1)
+        with pytest.raises(Overloaded, match="2 requests wait already"):
+            served.ask(b"one more")
+        (tmp_path / "gate").touch()
+        assert (await dying.wait()).status == 500
+        assert [await ahead.text(), await queued.text()] == ["ahead", "queued"]
+
+
+async def test_a_job_ahead_is_left_out_when_its_client_goes(tmp_path: Path) -> None:
+    code = """
+    import pathlib, time
+
+    def handle(data, context):
+        for row in data or ():
+            if bytes(row["body"]) == b"gate":
+                while not pathlib.Path("gate").exists():
+                    time.sleep(0.005)
+            else:
+                pathlib.Path(bytes(row["body"]).decode()).touch()
+        return data and [bytes(row["body"]) for row in data]
+    """
+    async with serving(write_model(tmp_path, code, batch_size=3)) as served:
+        assert await served.ask(b"short").text() == "short"
+        running = served.ask(b"gate")
+        await until(lambda: served.queue.in_flight == 1)
+        staying, late = served.ask(b"staying"), Recorder()
+        tickets = [served.queue.submit(job(b"gone"), Recorder()), served.queue.submit(job(b"late"), late, deadline=now() + 0.1)]
+        assert served.queue.pending == 3
+        served.queue.cancel(tickets[0])
+        assert served.queue.pending == 2
+        assert (await late.wait()).status == 504
+        (tmp_path / "gate").touch()
+        assert [await running.text(), await staying.text()] == ["gate", "staying"]
+        assert await served.ask(b"after").text() == "after"
+        assert served.queue.pending == served.queue.in_flight == 0
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"handler.py", "short", "gate", "staying", "after"}

@@ -40,6 +40,8 @@ from flambeau.serving.workers.worker import Batch
 RETRY_AFTER_SECONDS = 1.0
 """What an overloaded queue asks of clients before its own pace is known."""
 RETRY_AFTER_SECONDS_MAX = 30.0
+AHEAD_BATCH_SECONDS_MAX = 0.01
+"""The only worker has its next batch ahead of time where the last took less."""
 
 UNAVAILABLE = "ServiceUnavailableException"
 INTERNAL = "InternalServerException"
@@ -94,6 +96,8 @@ class ModelQueue:
         self._loop = asyncio.get_running_loop()
         self._queued: deque[Ticket] = deque()
         self._running: set[QueuedBatch] = set()
+        self._ahead = 0
+        """Jobs that a worker has ahead of time: for everybody else they wait still."""
         self._offering = False
         self._closed = False
         self._drained: asyncio.Event = asyncio.Event()
@@ -108,12 +112,12 @@ class ModelQueue:
     @property
     def pending(self) -> int:
         """Jobs that wait for a worker."""
-        return len(self._queued)
+        return len(self._queued) + self._ahead
 
     @property
     def in_flight(self) -> int:
         """Jobs that workers have now."""
-        return sum(len(batch.tickets) for batch in self._running)
+        return sum(len(batch.tickets) for batch in self._running) - self._ahead
 
     def oldest_age_seconds(self, now: float) -> float:
         """Return how long the oldest waiting job has waited; 0 if none waits."""
@@ -157,8 +161,10 @@ class ModelQueue:
         if ticket.done:
             return
         ticket.done = True
-        with contextlib.suppress(ValueError):  # it runs already
+        try:
             self._queued.remove(ticket)
+        except ValueError:  # a worker has it already
+            self._cancel_ahead(ticket)
         self._maybe_drained()
 
     async def drain(self, deadline: float) -> None:
@@ -172,7 +178,7 @@ class ModelQueue:
         if self.pending or self._running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._drained.wait(), deadline - self._loop.time())
-        self._answer_waiting(503, f"model {self._name} was unloaded before the request could run", UNAVAILABLE)
+        self._answer_unloaded()
         self._alarm.close()
 
     # The pool's side (pool.WorkSource).
@@ -192,9 +198,36 @@ class ModelQueue:
             return None
         return self._given(tickets, now)
 
+    works_ahead = True
+    """Whether the only worker may have a batch ahead of time."""
+
+    def next_ahead(self) -> Batch | None:
+        """Return a whole batch for the only worker, which works on another still; fewer jobs may get company yet.
+
+        Only where batches are so short that our turn between two of them counts: a job that is given ahead runs even if its client leaves.
+        """
+        is_short = 0 < self._batch_seconds < AHEAD_BATCH_SECONDS_MAX
+        if not is_short or not self.works_ahead or len(self._queued) < self._batch_size:
+            return None
+        batch = self.next_batch(0)
+        if isinstance(batch, QueuedBatch):
+            batch.ahead = len(batch.tickets)
+            self._ahead += batch.ahead
+        return batch
+
+    def _cancel_ahead(self, ticket: Ticket) -> None:
+        """Let the worker leave out a job that it has ahead of time."""
+        for batch in self._running:
+            if batch.ahead and ticket in batch.tickets:
+                batch.ahead -= 1
+                self._ahead -= 1
+                self._pool.cancel_ahead(batch, batch.tickets.index(ticket))
+
     def take_back(self, batch: Batch) -> None:
         """Queue a batch's jobs again, first of all: their worker had died before it saw them."""
         self._queued.extendleft(reversed(self._returned(batch)))
+        if self._closed:  # nobody will take them any more
+            self._answer_unloaded()
 
     def oldest_wait_seconds(self, now: float) -> float | None:
         """Return how long the oldest job has waited; None if none waits."""
@@ -225,7 +258,7 @@ class ModelQueue:
         why = self._pool.unservable()
         if why is not None:
             raise NotReady(f"Model {self._name} has no worker that can serve: {why}", reason="NoWorker")
-        if len(self._queued) >= self._size:
+        if len(self._queued) + self._ahead >= self._size:
             raise Overloaded(
                 f"model {self._name}: {self._size} requests wait already (job_queue_size)",
                 hint="try again later, or give the model more workers",
@@ -247,11 +280,17 @@ class ModelQueue:
         """Return the tickets of a batch that no worker has seen, without those that nobody waits for."""
         assert isinstance(batch, QueuedBatch), "batches come from next_batch"
         self._running.discard(batch)
+        self._no_longer_ahead(batch)
         return [ticket for ticket in batch.tickets if not ticket.done]
+
+    def _no_longer_ahead(self, batch: QueuedBatch) -> None:
+        self._ahead -= batch.ahead
+        batch.ahead = 0
 
     def _finished(self, batch: QueuedBatch, answers: Sequence[Answer]) -> None:
         """Hand out a batch's answers; the worker has its next batch already."""
         self._running.discard(batch)
+        self._no_longer_ahead(batch)
         self._batch_seconds = self._loop.time() - batch.began
         size = len(batch.tickets)
         self.batches_by_size[size] = self.batches_by_size.get(size, 0) + 1
@@ -278,8 +317,12 @@ class ModelQueue:
         for ticket in running:
             if ticket.deadline is not None and ticket.deadline <= now:
                 self._time_out(ticket, now)
+                self._cancel_ahead(ticket)
         self._maybe_drained()
         return min((t.deadline for t in (*self._queued, *running) if t.deadline is not None and t.deadline > now), default=None)
+
+    def _answer_unloaded(self) -> None:
+        self._answer_waiting(503, f"model {self._name} was unloaded before the request could run", UNAVAILABLE)
 
     def _answer_waiting(self, status: int, text: str, error_type: str) -> None:
         waiting, self._queued = self._queued, deque()
@@ -295,15 +338,25 @@ class ModelQueue:
 class QueuedBatch:
     """Jobs that one worker has (worker.Batch)."""
 
-    __slots__ = ("_queue", "began", "jobs", "tickets")
+    __slots__ = ("_queue", "ahead", "began", "jobs", "tickets")
 
     def __init__(self, queue: ModelQueue, tickets: list[Ticket], began: float) -> None:
         self._queue = queue
         self.tickets = tickets
         self.jobs: Sequence[Job] = [ticket.job for ticket in tickets]
         self.began = began
+        self.ahead = 0
+        """While its worker works on another batch still: so many of its jobs somebody waits for."""
         given_at = time.monotonic()
         for ticket in tickets:
+            ticket.given_at = given_at
+
+    def started(self) -> None:
+        """Count its time from now on: the worker had it ahead of time."""
+        self._queue._no_longer_ahead(self)
+        self.began = self._queue._loop.time()
+        given_at = time.monotonic()
+        for ticket in self.tickets:
             ticket.given_at = given_at
 
     def answered(self, answers: Sequence[Answer]) -> None:

@@ -27,6 +27,7 @@ class SequenceQueue(ModelQueue):
     """Queue jobs by their sequences; descriptions belong to none and run as in every queue."""
 
     is_sticky = True
+    works_ahead = False
 
     def __init__(self, spec: ModelSpec, pool: WorkerPool) -> None:
         limits = spec.config.sequences

@@ -10,6 +10,8 @@ from flambeau.serving.model import Job
 class TicketQueue(ModelQueue):
     """Refuse what no idle worker has a place for. An idle worker gives one ticket for each place of a batch."""
 
+    works_ahead = False
+
     def submit(self, job: Job, reply: Reply, *, deadline: float | None = None) -> Ticket:
         """Accept a job if there is a ticket for it.
 

@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import orjson
@@ -26,15 +27,16 @@ from flambeau.serving.handlers.errors import LoadError
 from flambeau.serving.handlers.service import Service, load_service
 from flambeau.serving.model import Answer, Job, ModelSpec
 from flambeau.serving.workers.child_logs import FORMATTER
-from flambeau.serving.workers.execution import ENVELOPES, run_batch
+from flambeau.serving.workers.execution import ENVELOPES, SendPart, run_batch
 from flambeau.serving.workers.kinship import die_with_parent, name_process, volunteer_for_out_of_memory
-from flambeau.serving.workers.link import ChildLink, Kind
+from flambeau.serving.workers.link import ChildLink, Frame, Kind
 from flambeau.serving.workers.messages import (
     LoadFailure,
     answers_message,
     jobs_of,
     load_failure_text,
     metrics_buffers,
+    numbers_of,
     signature_text,
     spec_of,
 )
@@ -155,6 +157,10 @@ def _mode_of(link: ChildLink, service: Service, spec: ModelSpec) -> Mode:
     return BatchByBatch(link, service, spec)
 
 
+_NOBODYS = Answer(503, None, b"")
+"""The answer of a job that its client left before it began."""
+
+
 class BatchByBatch:
     """Serve one batch after the other.
 
@@ -177,16 +183,39 @@ class BatchByBatch:
         """Answer batches until the front says stop or is gone."""
         link, service, spec = self._link, self._service, self._spec
         parts = PartSender(link)
-        while True:
-            frame = link.receive()
-            if frame is None or frame.kind is Kind.STOP:
-                return
+        frame = link.receive()
+        while frame is not None and frame.kind is not Kind.STOP:
+            if frame.kind is Kind.CANCEL:  # too late: that batch is done
+                frame = link.receive()
+                continue
             assert frame.kind is Kind.BATCH, f"a loaded worker cannot have {frame.kind.name}"
-            FORMATTER.jobs = jobs = jobs_of(frame.text, frame.body)
-            answers = run_batch(service, spec, jobs, time.perf_counter, parts.send)
+            jobs = jobs_of(frame.text, frame.body)
+            gone, following = self._gone()
+            places = [place for place in range(len(jobs)) if place not in gone]
+            FORMATTER.jobs = wanted = [jobs[place] for place in places]
+            send = partial(_send_as, parts.send, places) if gone else parts.send
+            answers = run_batch(service, spec, wanted, time.perf_counter, send) if wanted else []
             parts.flush()
             FORMATTER.jobs = ()
+            for place in sorted(gone):
+                answers.insert(place, _NOBODYS)
             link.send(Kind.ANSWERS, *answers_message(answers), before=metrics_buffers(service.take_updates()))
+            frame = following or link.receive()
+
+    def _gone(self) -> tuple[set[int], Frame | None]:
+        """Return the places of the jobs just received for which nobody waits any more, and what came after that."""
+        gone: set[int] = set()
+        while self._link.has_frame():
+            frame = self._link.receive()
+            if frame is None or frame.kind is not Kind.CANCEL:
+                return gone, frame
+            gone.update(numbers_of(frame.text))
+        return gone, None
+
+
+def _send_as(send: SendPart, places: Sequence[int], index: int, head: Answer | None, body: bytes) -> None:
+    """Send a part of a job that has another place in the batch as it came."""
+    send(places[index], head, body)
 
 
 if __name__ == "__main__":

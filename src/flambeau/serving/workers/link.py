@@ -8,7 +8,6 @@ up to 6 MB a message (37 us against 175 us for 600 KB, docs/performance.md).
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +50,8 @@ class Kind(IntEnum):
     METRICS = 9
     """Worker: what the handler measured; comes before the answers of the batch that it is about."""
     CANCEL = 10
-    """Front, to a shared worker: numbers of jobs for which nobody waits any more."""
+    """Front: numbers of jobs for which nobody waits any more. To a worker that has several jobs, at any time; to others right after a batch
+    that they have ahead: places in that batch."""
 
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -226,6 +226,15 @@ class FrontLink(asyncio.Protocol):
             self._transport.writelines(buffers)
         return True
 
+    def has_unread(self) -> bool:
+        """Return whether bytes of the worker have come that nobody has read yet."""
+        if self._closed:
+            return False
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Close the front's end; the worker sees the end of the stream and leaves."""
         self._closed = True
@@ -292,7 +301,13 @@ class ChildLink:
 
     def has_frame(self) -> bool:
         """Return whether a frame, or the end, has begun to come."""
-        return bool(select.select([self._socket], [], [], 0)[0])
+        try:
+            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            pass  # the end: receive() says so
+        return True
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""

@@ -57,6 +57,10 @@ class WorkSource(Protocol):
         """Whether what one idle worker may not take can be another's."""
         ...
 
+    def next_ahead(self) -> Batch | None:
+        """Return the batch that the only worker should do after the one it has; None where it should wait for company, or for its turn."""
+        ...
+
     def next_batch(self, worker: int) -> Batch | None:
         """Return what an idle worker should do now, or None."""
         ...
@@ -131,6 +135,7 @@ class WorkerPool:
         # A worker with an event loop cancels what is late by itself; we come after it, should its loop hang.
         answer_seconds = config.response_timeout_seconds + (LOOP_SECONDS if config.async_communication else 0.0)
         self._limits = limits or machine.Limits(load_seconds=config.startup_timeout_seconds, answer_seconds=answer_seconds)
+        self._works_ahead = config.parallelism is None and not config.is_shared
         self._workers_min = config.min_workers
         self._workers_max = max(config.min_workers, config.max_workers)
         self._source: WorkSource | None = None
@@ -315,6 +320,9 @@ class WorkerPool:
             while self._idle:
                 if not self._dispatch_to(self._idle.pop()):
                     return
+            if self._workers_max == 1:
+                for worker in self._workers.values():
+                    self.give_ahead(worker)
         if not self._workers:
             self._settle()
         elif len(self._workers) < self._workers_max:
@@ -354,6 +362,28 @@ class WorkerPool:
             return
         if len(self._workers) > self._workers_min:
             self._alarm.set_by(worker.since + scaling.SHRINK_AFTER_SECONDS)
+
+    def give_ahead(self, worker: Worker) -> None:
+        """Give the only worker its next batch while it is busy, so that it need not wait for our turn between two.
+
+        With several workers a batch would wait behind one while another is idle; the processes of a group would not leave out the same jobs.
+        """
+        source = self._source
+        if self._workers_max != 1 or source is None or not self._works_ahead or not worker.takes_ahead:
+            return
+        batch = source.next_ahead()
+        if batch is not None and not worker.dispatch_ahead(batch):
+            source.take_back(batch)
+
+    def cancel_ahead(self, batch: Batch, place: int) -> None:
+        """Learn that nobody waits any more for a job of a batch that the only worker has ahead."""
+        for worker in self._workers.values():
+            worker.cancel_ahead(batch, place)
+
+    def take_back(self, batch: Batch) -> None:
+        """Queue a batch's jobs again: its worker has died and never began it."""
+        if self._source is not None:
+            self._source.take_back(batch)
 
     def stay_available(self, worker: Worker) -> None:
         """Note that a worker that has work can take more; the others come before it."""

@@ -23,6 +23,7 @@ from flambeau.serving.workers.messages import (
     batch_message,
     load_failure_of,
     metrics_of,
+    numbers_text,
     parts_of,
     signature_of,
     spec_text,
@@ -62,6 +63,10 @@ class Batch(Protocol):
         """Learn that the worker died with the batch; nothing of it is run again."""
         ...
 
+    def started(self) -> None:
+        """Learn that the worker, which had it ahead of time, works on it now."""
+        ...
+
     @property
     def abandoned(self) -> bool:
         """Whether nobody waits for an answer any more."""
@@ -77,6 +82,14 @@ class Overseer(Protocol):
 
     def take_work(self, worker: Worker) -> None:
         """Give an idle worker its next batch, or note it as idle."""
+        ...
+
+    def give_ahead(self, worker: Worker) -> None:
+        """Give a busy worker the batch after this one, if it may have one ahead of time."""
+        ...
+
+    def take_back(self, batch: Batch) -> None:
+        """Queue a batch's jobs again: the worker has died and never began it."""
         ...
 
     def stay_available(self, worker: Worker) -> None:
@@ -136,6 +149,10 @@ class Worker:
         self._link: FrontLink | None = None
         self._output: OutputReader | None = None
         self._batch: Batch | None = None
+        self._ahead: Batch | None = None
+        """The batch after this one, in the worker's socket already: it need not wait for our turn."""
+        self._answered_last = False
+        """Whether it answered a batch that had been failed: by then it may have begun the one ahead."""
         self._load_failure: LoadFailure | None = None
         self.signature = Signature()
         """What the handler says of the model, once it has loaded."""
@@ -220,6 +237,28 @@ class Worker:
         self._step(Event.DISPATCHED)
         return True
 
+    @property
+    def takes_ahead(self) -> bool:
+        """Whether it works on one batch and has no other."""
+        return self._life.state is State.BUSY and self._ahead is None
+
+    def dispatch_ahead(self, batch: Batch) -> bool:
+        """Give it the batch after the one it works on; it must take one ahead.
+
+        Returns:
+            False if its process is gone and nothing of the batch reached it.
+        """
+        assert self._link is not None, "a busy worker has a link"
+        if not self._link.send(Kind.BATCH, *batch_message(batch.jobs)):
+            return False
+        self._ahead = batch
+        return True
+
+    def cancel_ahead(self, batch: Batch, place: int) -> None:
+        """Tell it that nobody waits any more for a job of the batch it has ahead; one that it has begun goes on."""
+        if batch is self._ahead and self._link is not None:
+            self._link.send(Kind.CANCEL, numbers_text([place]))
+
     def retire(self) -> None:
         """Let it go: at once if it is not answering, else after its batch."""
         if not self._retired and self.state is not State.DEAD:
@@ -266,6 +305,8 @@ class Worker:
             except BrokenFrame as error:
                 self._link_lost(error.message)
                 return
+        elif frame.kind is Kind.ANSWERS:
+            self._answered_last = True
         event = _EVENTS.get(frame.kind)
         if event is not None:
             self._step(event)
@@ -303,12 +344,19 @@ class Worker:
         except BrokenFrame as error:
             self._link_lost(error.message)
             return
-        self._batch = None
         self.proven = True
-        self._step(Event.ANSWERED)
+        self._batch, self._ahead = self._ahead, None
+        if self._batch is None:
+            self._step(Event.ANSWERED)
+        else:
+            self._batch.started()
+            self._step(Event.PROGRESSED)
+            self._overseer.give_ahead(self)
         batch.answered(answers)
 
     def _link_lost(self, broken: str | None) -> None:
+        if broken is not None:
+            self._answered_last = True  # what it meant to say is not known
         self._broken = self._broken or broken
         self._step(Event.LINK_LOST)
 
@@ -317,6 +365,8 @@ class Worker:
         if self._output is not None:
             self._output.close()
         if self._link is not None:
+            # What it wrote before it died may be unread still.
+            self._answered_last = self._answered_last or self._link.has_unread()
             self._link.close()
         if not self._retired or self._has_work():
             unexpected = self.failure is None and not self._retired
@@ -373,10 +423,23 @@ class Worker:
         if batch is not None:
             assert self.failure is not None, "a worker fails its batch for a reason"
             batch.lost(self.failure)
+        if self.exit is not None:  # only then is it certain whether it began the batch that it had ahead
+            self._give_back_ahead()
+
+    def _give_back_ahead(self) -> None:
+        """Let another worker have the batch ahead; where this one may have begun it, it is lost with it: nothing is run twice."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        if self._answered_last:
+            assert self.failure is not None, "a worker fails its batch for a reason"
+            ahead.lost(self.failure)
+        else:
+            self._overseer.take_back(ahead)
 
     def _has_work(self) -> bool:
         """Return whether jobs are lost with it."""
-        return self._batch is not None
+        return self._batch is not None or self._ahead is not None
 
     def _out_of_memory_kills(self) -> int:
         """Return how often the kernel has killed for memory since it was started; 0 where that cannot be known."""

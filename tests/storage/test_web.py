@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from flambeau.foundation.errors import Conflict, Denied, InvalidInput, NotFound, Unavailable
-from flambeau.storage import download, web_client
+from flambeau.foundation.errors import Conflict, Denied, InvalidInput, NotFound, TooLarge, Unavailable
+from flambeau.storage import download, git, web_client
 from flambeau.storage.cache import Cache
 from flambeau.storage.credentials import from_environment, from_secrets
 from flambeau.storage.fetch import fetch
@@ -350,6 +350,28 @@ async def test_a_password_for_git_follows_no_redirect(cache: Cache, make_secret:
         with pytest.raises(Unavailable):
             await fetch(f"{store.url}/model.git", cache=cache, credentials=credentials)
         assert thief.asked == []
+
+
+async def test_a_repository_without_end_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f"""#!{sys.executable}
+import sys, pathlib
+if sys.argv[1] == "ls-remote":
+    print("a" * 40 + "\\tHEAD")
+else:
+    with (pathlib.Path(sys.argv[-1]) / "weights").open("wb", buffering=0) as file:
+        while file.tell() < 1 << 30:
+            file.write(b"w" * 65536)
+""")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(git, "LOOK_SECONDS", 0.01)
+    cache = Cache(tmp_path / "cache", 10_000_000)
+    with pytest.raises(TooLarge, match="larger than the model cache") as caught:
+        await fetch("https://example.com/m.git", cache=cache, credentials=NOBODY)
+    assert caught.value.reason == "ModelTooLarge"
+    assert not list(cache.folder("staging").iterdir())
 
 
 async def test_a_redirect_to_where_a_machine_keeps_credentials_is_not_followed(cache: Cache) -> None:

@@ -15,6 +15,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -88,7 +89,7 @@ async def _serve(arguments: argparse.Namespace, tls: ssl.SSLContext | None) -> N
         stack.push_async_callback(admin.close)
         await admin.start_unix(directory / SOCKET_NAME)
         if tls is not None:
-            gateway.tasks.start("certificate", follow_certificate(tls, arguments.tls_cert, arguments.tls_key))
+            gateway.tasks.keep("certificate", partial(follow_certificate, tls, arguments.tls_cert, arguments.tls_key))
         sys.stderr.write(f"gateway ready on {scheme}://{gateway.address}\n")  # at once: the log is written by a thread of its own
         sys.stderr.flush()
         gc.freeze()  # what is there now stays; collections need not walk it

@@ -242,7 +242,7 @@ class ModelServer:
             if self._reloads:
                 tasks.start("reload", Reloader(repository, registrations, self._whole_store()).run())
             if self._settings.metrics.measures_host:
-                tasks.start("host metrics", HostMeter(self._settings.metrics.interval_seconds, metrics.take_host).run())
+                tasks.keep("host metrics", HostMeter(self._settings.metrics.interval_seconds, metrics.take_host).run)
             tasks.start("startup snapshot", _save_when_read(repository, snapshots))
             await asyncio.to_thread(self._logs.flush)  # whoever waits for the next line reads the doors' addresses above it
             print("Model server started.", flush=True)

@@ -11,11 +11,12 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
-from flambeau.foundation.errors import Denied, FlambeauError, NotFound, Unavailable
+from flambeau.foundation.errors import Denied, FlambeauError, NotFound, TooLarge, Unavailable
 from flambeau.storage import credentials as names
 from flambeau.storage.cache import Cache, disk_error
 from flambeau.storage.connection import ca_bundle
@@ -26,6 +27,8 @@ from flambeau.storage.uri import GitUri
 
 ANSWER_SECONDS_MAX = 30.0
 CLONE_SECONDS_MAX = 3600.0
+LOOK_SECONDS = 1.0
+"""Between two looks at how large a clone has become."""
 SLOW_BYTES_PER_SECOND = 1000
 SLOW_SECONDS_MAX = 20
 """A clone that is slower than SLOW_BYTES_PER_SECOND for so long is ended."""
@@ -40,6 +43,7 @@ async def clone(uri: GitUri, credentials: Credentials, cache: Cache, on_progress
         NotFound: no such repository or revision (NoObjects).
         Denied: access is refused (StorageAccessDenied).
         Unavailable: git is not installed (GitNotInstalled), or the repository can't be had (EndpointUnreachable).
+        TooLarge: it is larger than the cache (ModelTooLarge).
     """
     commit = await commit_of(uri, credentials)
     identity = f"{uri.url}\n{commit}"
@@ -51,13 +55,45 @@ async def clone(uri: GitUri, credentials: Credentials, cache: Cache, on_progress
             folder = staging.place("repository/.").parent
             branch = ("--branch", uri.revision) if uri.revision else ()
             command = ("clone", "--quiet", "--depth", "1", "--single-branch", "--no-tags", *branch, "--", uri.url, str(folder))
-            await _git(command, uri, credentials, seconds_max=CLONE_SECONDS_MAX)
+            async with _bounded(folder, cache.bytes_max, uri):
+                await _git(command, uri, credentials, seconds_max=CLONE_SECONDS_MAX)
             found = await in_thread(files_of, folder, identity)
             fetched = await obtain(found, FolderBytes(folder), cache, on_progress)
             await in_thread(cache.remember, identity, found)
     except OSError as error:
         raise disk_error(cache.root, error) from error
     return replace(fetched, from_cache=False)
+
+
+@asynccontextmanager
+async def _bounded(folder: Path, bytes_max: int, uri: GitUri) -> AsyncIterator[None]:
+    """Cancel the block when a folder outgrows the cache while it runs: git tells no size before, and would fill the disk.
+
+    Raises:
+        TooLarge: it did (ModelTooLarge).
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(_watch(folder, bytes_max, uri), name=f"size of {uri}")
+            yield
+            watching.cancel()
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from several
+
+
+async def _watch(folder: Path, bytes_max: int, uri: GitUri) -> None:
+    while await in_thread(_bytes_in, folder) <= bytes_max:  # noqa: ASYNC110 - another process makes it grow
+        await asyncio.sleep(LOOK_SECONDS)
+    raise TooLarge(f"cannot read {uri}: it is larger than the model cache ({bytes_max} bytes)", reason="ModelTooLarge")
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for file in files:
+            with suppress(OSError):  # git moves its files about
+                total += os.lstat(Path(parent, file)).st_size
+    return total
 
 
 async def commit_of(uri: GitUri, credentials: Credentials) -> str:

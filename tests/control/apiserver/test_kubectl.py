@@ -311,6 +311,7 @@ async def test_explain(kubectl: Kubectl) -> None:
     assert "storageUri" in explained
     assert "KIND:       InferenceService" in explained
     assert "secrets" in await kubectl.ok("explain", "sa")
+    assert "A model that is served" in await kubectl.ok("explain", "isvc")
 
 
 async def test_pods_and_logs(cluster: Cluster, kubectl: Kubectl, namespace: str) -> None:

@@ -82,6 +82,10 @@ HTTP_ROUTE = Kind(
     singular="httproute",
     categories=("gateway-api",),
     columns=(Column("Hostnames", _hostnames), AGE_COLUMN),
-    schema=object_schema({"spec": HTTP_ROUTE_SPEC, "status": ANYTHING}, required=("spec",)),
+    schema=object_schema(
+        {"spec": HTTP_ROUTE_SPEC, "status": ANYTHING},
+        required=("spec",),
+        description="Hosts and paths of the gateway, and the services that they lead to.",
+    ),
     check=_check,
 )

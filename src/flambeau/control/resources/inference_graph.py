@@ -240,6 +240,10 @@ INFERENCE_GRAPH = Kind(
         Column("Ready", lambda obj, _: (get_condition(obj, "Ready") or {}).get("status")),
         AGE_COLUMN,
     ),
-    schema=object_schema({"spec": INFERENCE_GRAPH_SPEC, "status": ANYTHING}, required=("spec",)),
+    schema=object_schema(
+        {"spec": INFERENCE_GRAPH_SPEC, "status": ANYTHING},
+        required=("spec",),
+        description="Several services behind one address: one after the other, side by side, or by a condition.",
+    ),
     check=_check,
 )

@@ -106,7 +106,11 @@ INFERENCE_SERVICE = Kind(
         Column("LatestReadyRevision", lambda obj, _: _traffic(obj, "revisionName", latestRevision=True)),
         AGE_COLUMN,
     ),
-    schema=object_schema({"spec": INFERENCE_SERVICE_SPEC, "status": ANYTHING}, required=("spec",)),
+    schema=object_schema(
+        {"spec": INFERENCE_SERVICE_SPEC, "status": ANYTHING},
+        required=("spec",),
+        description="A model that is served: where it is, what runs it, and how requests come to it.",
+    ),
     default=_default,
     check=check,
 )

@@ -106,7 +106,11 @@ _COLUMNS = (
     AGE_COLUMN,
 )
 
-_SCHEMA = object_schema({"spec": SERVING_RUNTIME_SPEC, "status": ANYTHING}, required=("spec",))
+_SCHEMA = object_schema(
+    {"spec": SERVING_RUNTIME_SPEC, "status": ANYTHING},
+    required=("spec",),
+    description="A server, and the formats of models that it can serve.",
+)
 
 SERVING_RUNTIME = Kind(
     group="serving.kserve.io",

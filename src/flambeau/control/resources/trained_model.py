@@ -56,6 +56,10 @@ TRAINED_MODEL = Kind(
         Column("Ready", lambda obj, _: (get_condition(obj, "Ready") or {}).get("status")),
         AGE_COLUMN,
     ),
-    schema=object_schema({"spec": TRAINED_MODEL_SPEC, "status": ANYTHING}, required=("spec",)),
+    schema=object_schema(
+        {"spec": TRAINED_MODEL_SPEC, "status": ANYTHING},
+        required=("spec",),
+        description="One more model in the server of an InferenceService that runs already.",
+    ),
     check=_check,
 )

@@ -203,6 +203,10 @@ VIRTUAL_SERVICE = Kind(
     short_names=("vs",),
     categories=("istio-io", "networking-istio-io"),
     columns=(Column("Gateways", _as_json("spec", "gateways")), Column("Hosts", _as_json("spec", "hosts")), AGE_COLUMN),
-    schema=object_schema({"spec": VIRTUAL_SERVICE_SPEC, "status": ANYTHING}, required=("spec",)),
+    schema=object_schema(
+        {"spec": VIRTUAL_SERVICE_SPEC, "status": ANYTHING},
+        required=("spec",),
+        description="Hosts and paths of the gateway, and the services that they lead to.",
+    ),
     check=_check,
 )

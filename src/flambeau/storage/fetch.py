@@ -14,6 +14,7 @@ from flambeau.storage.git import clone
 from flambeau.storage.hdfs import HdfsSource
 from flambeau.storage.hub import HubSource
 from flambeau.storage.model import Credentials, Fetched, OnProgress, RemoteFile
+from flambeau.storage.patterns import EVERYTHING, Patterns
 from flambeau.storage.s3 import s3_source
 from flambeau.storage.source import Source
 from flambeau.storage.unpacked import ARCHIVE_SUFFIXES, FolderBytes, bring
@@ -22,7 +23,13 @@ from flambeau.storage.web import WebSource
 
 
 async def fetch(
-    uri: str, *, cache: Cache, credentials: Credentials, volumes: Path | None = None, on_progress: OnProgress | None = None
+    uri: str,
+    *,
+    cache: Cache,
+    credentials: Credentials,
+    volumes: Path | None = None,
+    patterns: Patterns = EVERYTHING,
+    on_progress: OnProgress | None = None,
 ) -> Fetched:
     """Return the directory of a model, downloading what isn't in the cache.
 
@@ -34,6 +41,7 @@ async def fetch(
         cache: where models are kept.
         credentials: for stores that ask for them.
         volumes: the namespace's folder of persistent volumes, one folder a claim.
+        patterns: which files of a place that lists them are wanted.
         on_progress: called on the loop, often; must return at once.
 
     Raises:
@@ -55,7 +63,7 @@ async def fetch(
     if isinstance(where, GitUri):
         return await clone(where, credentials, cache, on_progress)
     source = source_of(where, credentials)
-    return await bring(await source.list_files(), source, cache, on_progress)
+    return await bring(patterns.chosen(await source.list_files(), uri), source, cache, on_progress)
 
 
 def source_of(where: Uri, credentials: Credentials) -> Source:

@@ -155,6 +155,19 @@ async def test_a_storage_key_is_read(world: World, cache: Cache, s3_server: S3Se
     assert ((await bring(world, cache, pod_for(f"{PLACEHOLDER_SCHEME}m", "/mnt/models"))) / "weights").read_bytes() == b"1"
 
 
+async def test_the_initializers_patterns_choose_files(world: World, cache: Cache, s3_server: S3Server) -> None:
+    bucket = s3_server.create_bucket()
+    for name in ("weights", "notes.txt"):
+        s3_server.put(bucket, f"m/{name}", b"1")
+    await create(world, "Secret", "storage-config", data=encoded(default=storage_key(s3_server, bucket=bucket)))
+    env = [{"name": "STORAGE_IGNORE_PATTERNS", "value": "*.txt"}]
+    container = {"name": "storage-initializer", "image": "kserve/storage-initializer:latest", "env": env}
+    spec = {"container": container, "supportedUriFormats": [{"prefix": "s3://"}]}
+    await create(world, "ClusterStorageContainer", "default", "", "serving.kserve.io/v1alpha1", spec=spec)
+    top = await bring(world, cache, pod_for(f"{PLACEHOLDER_SCHEME}m", "/mnt/models"))
+    assert [path.name for path in top.iterdir()] == ["weights"]
+
+
 async def test_the_clusters_configuration_counts(world: World, cache: Cache, s3_server: S3Server) -> None:
     bucket = s3_server.create_bucket()
     s3_server.put(bucket, "m/weights", b"1")

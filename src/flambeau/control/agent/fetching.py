@@ -12,7 +12,7 @@ from flambeau.control.agent import logs
 from flambeau.control.agent.directory import PodDirectory
 from flambeau.control.agent.own_fetcher import run_fetcher
 from flambeau.control.agent.volumes import volumes_of
-from flambeau.control.resources.cluster_storage_container import CLUSTER_STORAGE_CONTAINER, fetcher_for
+from flambeau.control.resources.cluster_storage_container import CLUSTER_STORAGE_CONTAINER, fetcher_for, initializer_environment
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.pod_contract import FETCHER_ANNOTATION, INITIALIZER_CONTAINER, MODELS_PATH
 from flambeau.control.store.interface import Store
@@ -24,6 +24,7 @@ from flambeau.storage.fetch import fetch
 from flambeau.storage.identity import Asker, identify
 from flambeau.storage.layout import lay_out
 from flambeau.storage.model import Fetched, Progress
+from flambeau.storage.patterns import patterns_of
 from flambeau.storage.unpacked import keep
 
 _LOG_PERCENT_STEP = 10
@@ -120,7 +121,8 @@ async def _fetch(
         fetched = await keep(make, cache, on_progress)
     else:
         volumes = volumes_of(directory.path, directory.id.namespace)
-        fetched = await fetch(uri, cache=cache, credentials=credentials, volumes=volumes, on_progress=on_progress)
+        patterns = patterns_of(initializer_environment(uri, fetchers, annotations.get(FETCHER_ANNOTATION, "")))
+        fetched = await fetch(uri, cache=cache, credentials=credentials, volumes=volumes, patterns=patterns, on_progress=on_progress)
     source = "already in the cache" if fetched.from_cache else f"in {clock.monotonic() - started:.1f} s"
     summary = f"fetched {uri}: {fetched.files} files, {fetched.bytes / _MEGABYTE:.1f} MB, {source}"
     log.line(summary)

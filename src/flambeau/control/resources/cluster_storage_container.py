@@ -45,14 +45,30 @@ def fetcher_for(uri: str, containers: Iterable[Mapping[str, Any]], named: str = 
         containers: all ClusterStorageContainers, by name.
         named: the one that an InferenceService asks for; empty: whichever supports the URI.
     """
+    mine = _in_question(uri, containers, named)
+    return next((each for each in mine if not initializes_storage(each["spec"]["container"])), None)
+
+
+def initializer_environment(uri: str, containers: Iterable[Mapping[str, Any]], named: str = "") -> dict[str, str]:
+    """Return the variables of the container that stands for the platform's own work on a URI; those with plain values.
+
+    Args:
+        uri: of a model.
+        containers: all ClusterStorageContainers, by name.
+        named: the one that an InferenceService asks for; empty: whichever supports the URI.
+    """
+    for each in _in_question(uri, containers, named):
+        if initializes_storage(each["spec"]["container"]):
+            return {entry["name"]: str(entry["value"]) for entry in mappings_at(each["spec"]["container"], "env") if "value" in entry}
+    return {}
+
+
+def _in_question(uri: str, containers: Iterable[Mapping[str, Any]], named: str) -> Iterator[Mapping[str, Any]]:
     for each in containers:
         if each.get("disabled") or (each["spec"].get("workloadType") or WORKLOAD_TYPE) != WORKLOAD_TYPE:
             continue
-        if named and each["metadata"]["name"] != named:
-            continue
-        if not initializes_storage(each["spec"]["container"]) and supports(each, uri):
-            return each
-    return None
+        if (not named or each["metadata"]["name"] == named) and supports(each, uri):
+            yield each
 
 
 def supports(container: Mapping[str, Any], uri: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 CAUSE_CHARS_MAX = 400
 """The most characters of an exception's text that go to a client or a status."""
+_IN_TORCHSCRIPT = "operation failed in the TorchScript interpreter"
 TRACEBACK_CHARS_MAX = 16_000
 """The most characters of a traceback that go to the log; its end is the part that matters."""
 
@@ -33,7 +34,10 @@ _TORCHVISION_MISMATCH = ("torchvision::", "partially initialized module 'torchvi
 
 def cause_of(error: BaseException) -> str:
     """Return an exception's type and text on one line, shortened."""
-    text = " ".join(str(error).split())
+    whole = str(error).strip()
+    if _IN_TORCHSCRIPT in whole:  # a traceback through the archive's code, of which the last line is the error
+        return f"{whole.splitlines()[-1][:CAUSE_CHARS_MAX]} (in TorchScript)"
+    text = " ".join(whole.split())
     if len(text) > CAUSE_CHARS_MAX:
         text = text[:CAUSE_CHARS_MAX] + "..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

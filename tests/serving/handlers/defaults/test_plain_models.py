@@ -160,6 +160,24 @@ def test_a_model_of_one_batch_size_answers_one_by_one(tmp_path: Path, load: Load
     assert values(ask(service, [{"x": [1, 1], "y": [2, 2]}] * 3)) == [[3, 3]] * 3
 
 
+@pytest.mark.parametrize("module", [torch.nn.Linear(2, 1), torch.nn.LayerNorm(2), torch.nn.BatchNorm1d(2).eval()])
+def test_whole_numbers_are_fractions_where_the_model_wants_fractions(tmp_path: Path, load: Load, ask: Ask, module: torch.nn.Module) -> None:
+    torch.jit.trace(module, (torch.zeros(1, 2),)).save(str(tmp_path / "model.pt"))
+    service = load({}, "torch_model", model={"serializedFile": "model.pt"})
+    whole, fraction = values([*ask(service, [[1, 2]]), *ask(service, [[1.0, 2.0]])])
+    assert whole == fraction
+    [short] = ask(service, [[1, 2, 3]])
+    assert (short.status, "dtype" in str(short.error)) == (400, False)
+
+
+def test_whole_numbers_stay_whole_where_the_model_wants_them(tmp_path: Path, load: Load, ask: Ask) -> None:
+    torch.jit.trace(torch.nn.Embedding(3, 1), (torch.zeros(1, 2, dtype=torch.int64),)).save(str(tmp_path / "model.pt"))
+    service = load({}, "torch_model", model={"serializedFile": "model.pt"})
+    assert len(values(ask(service, [[0, 2]]))[0]) == 2
+    [outside] = ask(service, [[0, 9]])
+    assert outside.error == "the model refused the input: RuntimeError: index out of range in self (in TorchScript)"
+
+
 def test_torchscript_takes_its_arguments_in_order(tmp_path: Path, load: Load, ask: Ask) -> None:
     torch.jit.trace(Scale(), (torch.zeros(1, 2), torch.zeros(1, 2))).save(str(tmp_path / "model.pt"))
     service = load({}, "torch_model", model={"serializedFile": "model.pt"})

@@ -15,6 +15,8 @@ from flambeau.serving.model import Signature
 
 _NUMBERED = re.compile(r".*__(\d+)")
 """Triton's names for a TorchScript model's arguments: ``INPUT__0``."""
+_ABOUT_TYPES = re.compile(r"dtype|datatype|scalar type|Input type \(|'Long'")
+"""In torch's refusals of whole numbers, by layers that compute with fractions."""
 
 
 class TorchHandler(TensorHandler):
@@ -33,14 +35,25 @@ class TorchHandler(TensorHandler):
         """Call the module with the inputs in their order; results are called output-0, output-1, unless they have names."""
         is_numbered = all(_NUMBERED.fullmatch(name) for name in inputs)
         ordered = sorted(inputs.items(), key=_number) if is_numbered else list(inputs.items())
-        tensors = [self._tensor_of(array) for _, array in ordered]
-        with torch.inference_mode():
-            result = self.model(*tensors)
+        result = self._call([array for _, array in ordered])
         if isinstance(result, dict):
             return {str(name): _numbers(value) for name, value in result.items()}
         results = list(result) if isinstance(result, tuple | list) else [result]
         prefix = "OUTPUT__" if is_numbered else "output-"
         return {f"{prefix}{index}": _numbers(value) for index, value in enumerate(results)}
+
+    def _call(self, arrays: list[Any]) -> Any:
+        try:
+            return self._called(arrays)
+        except (RuntimeError, ValueError) as error:
+            if not _ABOUT_TYPES.search(str(error)) or all(array.dtype != "int64" for array in arrays):
+                raise
+            # JSON's [1, 2] says no more than [1.0, 2.0]: the model is asked whether it meant that.
+            return self._called([array.astype("float64") if array.dtype == "int64" else array for array in arrays])
+
+    def _called(self, arrays: list[Any]) -> Any:
+        with torch.inference_mode():
+            return self.model(*(self._tensor_of(array) for array in arrays))
 
     def signature(self) -> Signature:
         """Return the platform; a module declares no shapes."""

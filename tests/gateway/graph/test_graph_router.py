@@ -16,6 +16,7 @@ from flambeau.foundation.http1 import Connection, Head, Server
 from flambeau.gateway.graph import calls, router
 from flambeau.gateway.graph.calls import Gateway, Services
 from flambeau.gateway.graph.router import Router, RouterLimits
+from flambeau.gateway.graph.run import Run
 from flambeau.gateway.graph.spec import parse
 
 
@@ -187,3 +188,22 @@ async def test_health(world: World, path: str) -> None:
 async def test_other_methods_are_told_what_to_do(world: World) -> None:
     answer = await world.client.get("/")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_json_that_cannot_be_written_again_is_handed_on_as_it_is(world: World) -> None:
+    url = f"http://127.0.0.1:{world.port}/"
+    steps = [{"serviceUrl": url}, {"serviceUrl": url, "data": "$response"}]
+    world.router.graph = parse(json.dumps({"nodes": {"root": {"routerType": "Sequence", "steps": steps}}}))
+    deep = "[" * 500 + "]" * 500
+    answer = await world.client.post("/", content=deep)
+    assert (answer.status_code, answer.text) == (200, f'{{"predictions":{{"predictions":{deep}}}}}')
+
+
+async def test_a_defect_of_the_router_is_answered(world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    async def fails(self: Run, request: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Run, "answer", fails)
+    status, said = await world.ask()
+    assert (status, "ZeroDivisionError" in said["cause"]) == (500, True)
+    assert "failed by a defect" in caplog.text

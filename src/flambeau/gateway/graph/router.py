@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ REQUESTS_MAX = 1024
 SWEEP_SECONDS = 1.0
 """Between two looks at idle connections."""
 
+_log = logging.getLogger(__name__)
 _JSON: Final = [(b"content-type", b"application/json")]
 _BUSY: Final = [*_JSON, (b"retry-after", b"1")]
 _HEALTH_PATHS: Final = frozenset((b"/readyz", b"/v2/health/ready", b"/v2/health/live"))
@@ -152,6 +154,9 @@ class _Request:
                 reply = await Run(router.graph, self._call).answer(b"".join(self._pieces))
         except TimeoutError:
             reply = refusal(504, f"the graph has not answered within {seconds:g} s")
+        except Exception as error:  # whoever asked is answered all the same
+            _log.exception("a request's way through the graph failed by a defect")
+            reply = refusal(500, f"the router failed by a defect: {error!r}")
         self._connection.respond(reply.status, _BUSY if reply.status == 503 else _JSON, reply.body)
 
     async def _call(self, url: str, body: bytes) -> Reply:

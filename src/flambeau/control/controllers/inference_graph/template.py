@@ -13,6 +13,7 @@ import orjson
 
 from flambeau.control.controllers.hosts import internal_url
 from flambeau.control.controllers.names import MAX_SCALE_ANNOTATION, MIN_SCALE_ANNOTATION
+from flambeau.control.controllers.sidecar import INTERNAL_PREFIX
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find, mapping_at, mappings_at, strings_at
@@ -184,4 +185,4 @@ def _scaling(spec: Object) -> dict[str, str]:
 
 
 def _copied(said: Mapping[str, str] | None) -> dict[str, str]:
-    return {name: value for name, value in (said or {}).items() if name not in _NEVER_COPIED}
+    return {name: value for name, value in (said or {}).items() if name not in _NEVER_COPIED and not name.startswith(INTERNAL_PREFIX)}

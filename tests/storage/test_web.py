@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -26,6 +27,7 @@ from flambeau.storage.fetch import fetch
 from flambeau.storage.git import commit_of
 from flambeau.storage.model import Credentials
 from flambeau.storage.uri import GitUri
+from tests.fixtures.certificates import make_certificate
 from tests.fixtures.faulty_proxy import FaultyProxy
 from tests.fixtures.web_stores import Answer, Asked, GitStore, HdfsStore, HubStore, WebStore
 
@@ -271,6 +273,26 @@ async def test_a_directory_of_hdfs(cache: Cache, make_secret: MakeSecret) -> Non
         assert contents(one.path) == {"mm": b"no"}
         with pytest.raises(NotFound):
             await fetch("hdfs://user/absent", cache=cache, credentials=credentials)
+
+
+async def test_hdfs_behind_certificates_of_both_sides(cache: Cache, make_secret: MakeSecret, tmp_path: Path) -> None:
+    sides = {}
+    for side in ("server", "client"):
+        (tmp_path / side).mkdir()
+        sides[side] = make_certificate(tmp_path / side)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(sides["client"].certificate))
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_cert_chain(sides["server"].certificate, sides["server"].key)
+    with HdfsStore(tls=tls) as store:
+        store.files["/user/m/weights"] = b"1"
+        keys = {"HDFS_NAMENODE": store.url, "TLS_CA": sides["server"].certificate.read_text()}
+        own = {"TLS_CERT": sides["client"].certificate.read_text(), "TLS_KEY": sides["client"].key.read_text()}
+        fetched = await fetch("hdfs://user/m", cache=cache, credentials=from_secrets([make_secret({**keys, **own})]))
+        assert (fetched.path / "weights").read_bytes() == b"1"
+        with pytest.raises(InvalidInput, match="cannot use TLS_CERT without TLS_KEY"):
+            await fetch("hdfs://user/m", cache=cache, credentials=from_secrets([make_secret({**keys, "TLS_CERT": own["TLS_CERT"]})]))
+        with pytest.raises(InvalidInput, match="cannot use the client certificate"):
+            await fetch("hdfs://user/m", cache=cache, credentials=from_secrets([make_secret({**keys, **own, "TLS_KEY": "x"})]))
 
 
 async def test_hdfs_without_a_name_node_is_said(cache: Cache) -> None:

@@ -66,6 +66,8 @@ HDFS_ROOT = "HDFS_ROOTPATH"
 HDFS_HEADERS = "HEADERS"
 HDFS_SKIP_VERIFY = "TLS_SKIP_VERIFY"
 HDFS_KERBEROS = "KERBEROS_PRINCIPAL"
+HDFS_CERTIFICATE, HDFS_KEY, HDFS_CA = "TLS_CERT", "TLS_KEY", "TLS_CA"
+"""Texts in PEM: who asks, and whom to trust."""
 HEADERS_SUFFIX = "-headers"
 """``<host>-headers`` holds a JSON object of headers for a web server."""
 
@@ -80,6 +82,7 @@ SECRETS = frozenset(
         HUB_TOKEN,
         GIT_PASSWORD,
         HDFS_HEADERS,
+        HDFS_KEY,
     )
 )
 """Settings that are never shown; neither are those that end in HEADERS_SUFFIX."""
@@ -96,12 +99,14 @@ class _Form:
     """Data keys that are read, each the name of a setting."""
 
 
+_HDFS_TEXTS = (HDFS_HEADERS, HDFS_CERTIFICATE, HDFS_KEY, HDFS_CA)
+"""Of more than one line, and only in a Secret."""
 _FORMS = (
     _Form("Google Cloud", GCS_KEY, (GCS_KEY, GCS_ENDPOINT)),
     _Form("Azure", AZURE_CLIENT_ID, (AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_CLIENT_SECRET, AZURE_ENDPOINT, AZURE_AUTHORITY)),
     _Form("Azure", AZURE_ACCESS_TOKEN, (AZURE_ACCESS_TOKEN, AZURE_ENDPOINT)),
     _Form("Azure", AZURE_ACCESS_KEY, (AZURE_ACCESS_KEY, AZURE_ENDPOINT)),
-    _Form("HDFS", HDFS_NAMENODE, (HDFS_NAMENODE, HDFS_USER, HDFS_ROOT, HDFS_HEADERS, HDFS_SKIP_VERIFY, HDFS_KERBEROS)),
+    _Form("HDFS", HDFS_NAMENODE, (HDFS_NAMENODE, HDFS_USER, HDFS_ROOT, HDFS_SKIP_VERIFY, HDFS_KERBEROS, *_HDFS_TEXTS)),
     _Form("Hugging Face", HUB_TOKEN, (HUB_TOKEN, HUB_ENDPOINT)),
     _Form("git", GIT_PASSWORD, (GIT_USERNAME, GIT_PASSWORD)),
 )
@@ -117,7 +122,7 @@ _ENVIRONMENT = (
     SESSION_TOKEN,
     ENDPOINT_URL,
     *_ANNOTATIONS,
-    *dict.fromkeys(key for form in _FORMS for key in form.keys if key != HDFS_HEADERS),
+    *dict.fromkeys(key for form in _FORMS for key in form.keys if key not in _HDFS_TEXTS),
 )
 _ONE_LINE = {*_ENVIRONMENT, *_OLD_KEYS, _WEB_HOST}
 

@@ -54,7 +54,8 @@ class HdfsSource:
                 identity=f"user {self._user}" if self._user else "no USER_PROXY is given",
                 login_hint="set USER_PROXY or HEADERS in the Secret with HDFS_NAMENODE",
                 verify_tls=(credentials.get(names.HDFS_SKIP_VERIFY) or "false").lower() not in ("1", "true"),
-                ca_bundle=ca_bundle(credentials),
+                ca_bundle=(credentials.get(names.HDFS_CA) or "").encode() or ca_bundle(credentials),
+                client_certificate=_certificate(credentials),
                 warnings=credentials.warnings,
             )
         )
@@ -117,6 +118,17 @@ class HdfsSource:
     def _file(self, name: str, path: str, status: dict[str, Any]) -> RemoteFile:
         identity = "\n".join((self._namenode, self._root, path, str(status["time"]), str(status["length"])))
         return RemoteFile(name=name, key=path, size=status["length"], etag=None, identity=identity)
+
+
+def _certificate(credentials: Credentials) -> bytes | None:
+    """Return the client's certificate with its key, in PEM; None where there is none."""
+    certificate, key = credentials.get(names.HDFS_CERTIFICATE), credentials.get(names.HDFS_KEY)
+    if bool(certificate) != bool(key):
+        there, missing = (names.HDFS_CERTIFICATE, names.HDFS_KEY) if certificate else (names.HDFS_KEY, names.HDFS_CERTIFICATE)
+        raise InvalidInput(
+            f"cannot use {there} without {missing}", hint=f"it comes from {credentials.source(there)}", reason="InvalidStorageConfig"
+        )
+    return f"{certificate}\n{key}\n".encode() if certificate else None
 
 
 def _headers(credentials: Credentials) -> dict[str, str]:

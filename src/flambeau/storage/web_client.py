@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -50,6 +51,8 @@ class Site:
     """How to be somebody else."""
     verify_tls: bool = True
     ca_bundle: bytes | None = None
+    client_certificate: bytes | None = field(default=None, repr=False)
+    """With its key, in PEM."""
     warnings: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, str]:
@@ -238,4 +241,12 @@ def _trust(site: Site) -> ssl.SSLContext:
             context.load_verify_locations(cadata=site.ca_bundle.decode())
         except (ssl.SSLError, ValueError) as error:
             raise InvalidInput(f"cannot use the CA bundle for {site.url}: {error}", reason="InvalidStorageConfig") from error
+    if site.client_certificate:
+        with tempfile.NamedTemporaryFile() as file:  # only from a file are keys read; this one is nobody else's, and goes at once
+            file.write(site.client_certificate)
+            file.flush()
+            try:
+                context.load_cert_chain(file.name)
+            except ssl.SSLError as error:
+                raise InvalidInput(f"cannot use the client certificate for {site.url}: {error}", reason="InvalidStorageConfig") from error
     return context

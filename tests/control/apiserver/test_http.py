@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -46,17 +47,13 @@ def every_path() -> list[str]:
 
 
 async def test_every_route_and_method_is_closed_without_the_token(api: Api) -> None:
-    for path in every_path():
-        for method in METHODS:
-            for headers in (
-                {},
-                {"authorization": "Bearer wrong"},
-                {"authorization": api.headers["authorization"].replace("Bearer", "Basic")},
-            ):
-                answer = await api.client.request(method, path, headers=headers)
-                assert answer.status_code == 401, (method, path)
-                assert answer.headers["www-authenticate"] == "Bearer"
-                assert method == "HEAD" or answer.json()["reason"] == "Unauthorized"
+    basic = api.headers["authorization"].replace("Bearer", "Basic")
+    wrong: tuple[dict[str, str], ...] = ({}, {"authorization": "Bearer wrong"}, {"authorization": basic})
+    for number, (path, method) in enumerate(itertools.product(every_path(), METHODS)):
+        answer = await api.client.request(method, path, headers=wrong[number % len(wrong)])
+        assert answer.status_code == 401, (method, path)
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert method == "HEAD" or answer.json()["reason"] == "Unauthorized"
 
 
 async def test_what_is_open_tells_nothing(api: Api) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import functools
 from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -63,9 +64,13 @@ class ObjectSource:
     def __init__(self, uri: ObjectUri, place: Place, client: Callable[[float, int], ObjectStore]) -> None:
         self._uri = uri
         self._place = place
+        self._client = client
         self._questions = client(ANSWER_SECONDS_MAX, RETRIES_MAX)
-        # Downloads are not retried here: their caller resumes them, and counts.
-        self._downloads = client(OBJECT_SECONDS_MAX, 0)
+
+    @functools.cached_property
+    def _downloads(self) -> ObjectStore:
+        """What is not in the cache: it takes 3 ms to make. Downloads are not retried here: their caller resumes them, and counts."""
+        return self._client(OBJECT_SECONDS_MAX, 0)
 
     def facts(self) -> dict[str, str]:
         """Return where the bucket is and who asks."""

@@ -170,3 +170,15 @@ def test_the_launchers_arguments_are_read_as_a_shell_does(pod: Path) -> None:
     assert load(pod, config=f"{config}cpu_launcher_args=--core-list '0, 1'\n").models.launcher_arguments == ("--core-list", "0, 1")
     with pytest.raises(InvalidInput, match="cpu_launcher_args"):
         load(pod, config=f"{config}cpu_launcher_args='\n")
+
+
+@pytest.mark.parametrize(("inference", "expected"), [("http://0.0.0.0:8080", 8085), ("http://0.0.0.0:8085", 8086)])
+def test_management_that_nobody_placed_leaves_kserves_grpc_port_free(pod: Path, inference: str, expected: int) -> None:
+    config = pod / "config" / "config.properties"
+    lines = [line for line in config.read_text().splitlines() if "_address" not in line]
+    config.write_text("\n".join([*lines, f"inference_address={inference}"]))
+    assert load(pod).doors.management.port == 8081
+    doors = load(pod, environment={"FLAMBEAU_POD_IP": "127.4.5.6"}).doors
+    assert doors.management == Address("127.4.5.6", expected)
+    assert doors.grpc.inference is not None
+    assert doors.grpc.inference.extra_ports == (8081,)

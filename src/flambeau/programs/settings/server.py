@@ -52,6 +52,8 @@ CONFIG_FILE_VARIABLE = "TS_CONFIG_FILE"
 TERMINATION_LOG_VARIABLE = "FLAMBEAU_TERMINATION_LOG"
 MODELS_DOOR_VARIABLE = "FLAMBEAU_MODELS_DOOR"
 MORE_MODELS_VARIABLE = "FLAMBEAU_MORE_MODELS"
+POD_MANAGEMENT_PORT = 8085
+"""In a pod, where ``management_address`` is not set: as in KServe's example; one more where predictions are served there."""
 KSERVE_PORT = 8080
 """Where KServe expects a runtime's door when PORT says nothing else."""
 NAMES_SHOWN_MAX = 10
@@ -281,6 +283,8 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
     pod_address = environment.get(POD_ADDRESS_VARIABLE) or None
     inference = _address(values["inference_address"], pod_address)
     management = _address(values["management_address"], pod_address)
+    if pod_address and values["management_address"].source == "default":  # TorchServe's own is KServe's gRPC port
+        management = replace(management, port=POD_MANAGEMENT_PORT + (inference.port == POD_MANAGEMENT_PORT))
     metrics = _address(values["metrics_address"], pod_address) if values["enable_metrics_api"].boolean() else None
     kserve = None
     if pod_address:

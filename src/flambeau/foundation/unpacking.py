@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import lzma
 import shutil
 import stat
 import tarfile
@@ -26,7 +27,10 @@ COPY_BYTES = 1024**2
 """How much is held in memory at a time."""
 
 AdmitNames: TypeAlias = Callable[[str, Collection[str]], None]
-_FOREIGN_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeError, OSError)
+_FOREIGN_ERRORS = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+    *(EOFError, NotImplementedError, RuntimeError, UnicodeError, OSError),
+)
 
 
 class Form(Enum):

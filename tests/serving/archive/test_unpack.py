@@ -157,10 +157,14 @@ def test_truncated_archives_are_told(tmp_path: Path, keep: float) -> None:
         assert "truncated or damaged" in refused(archive).message
 
 
-def test_damage_inside_is_told(tmp_path: Path) -> None:
-    archive = zip_of(tmp_path / "m.mar", ("a", bytes((number * 7919) % 251 for number in range(5000))))
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("place", [60, 100, 400])
+def test_damage_inside_is_told(tmp_path: Path, method: int, place: int) -> None:
+    archive = tmp_path / "m.mar"
+    with zipfile.ZipFile(archive, "w", method) as packed:
+        packed.writestr("a", bytes((number * 7919) % 251 for number in range(5000)))
     content = bytearray(archive.read_bytes())
-    content[100] ^= 0xFF
+    content[min(place, len(content) // 2)] ^= 0xFF
     archive.write_bytes(content)
     assert "truncated or damaged" in refused(archive).message
 

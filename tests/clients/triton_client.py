@@ -82,6 +82,9 @@ client = triton_http.InferenceServerClient(HTTP)
 plain = triton_http.InferInput("x", [2], "FP32")
 plain.set_data_from_numpy(numpy.array([1, 2], "float32"), binary_data=False)
 result = client.infer("data", [plain], outputs=[triton_http.InferRequestedOutput("x", binary_data=False)], **with_host())
+for coding in ("gzip", "deflate"):
+    packed = client.infer("data", [plain], request_compression_algorithm=coding, **with_host())
+    numpy.testing.assert_array_equal(packed.as_numpy("x"), result.as_numpy("x"))
 assert result.as_numpy("x").tolist() == [1.0, 2.0]
 client.close()
 

@@ -18,6 +18,7 @@ from flambeau.foundation.errors import FlambeauError, InvalidInput, TooLarge
 from flambeau.serving.handlers.service import WORKER_ERROR, Outcome
 from flambeau.serving.model import Answer, Job, Method, MetricUpdate, ModelSpec, Protocol
 from flambeau.serving.protocol import envelope, openai, torchserve, v1, v2
+from flambeau.serving.protocol.content_coding import uncompressed
 from flambeau.serving.protocol.form import Encoded, Rows
 
 _log = logging.getLogger(__name__)
@@ -202,6 +203,8 @@ def _protocol_of(job: Job, spec: ModelSpec) -> Protocol:
 def _decoded(job: Job, protocol: Protocol, spec: ModelSpec, *, whole: bool) -> Rows | Answer:
     """Return a job's rows, or the answer that refuses it."""
     try:
+        if job.protocol not in TORCHSERVES:
+            job = uncompressed(job)
         if protocol is Protocol.V1:
             return v1.decode(job)
         if protocol is Protocol.V2:

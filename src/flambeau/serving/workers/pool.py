@@ -366,7 +366,7 @@ class WorkerPool:
     def give_ahead(self, worker: Worker) -> None:
         """Give the only worker its next batch while it is busy, so that it need not wait for our turn between two.
 
-        With several workers a batch would wait behind one while another is idle; the processes of a group would not leave out the same jobs.
+        With several workers a batch would wait behind one while another is idle, and a group's processes would not leave out the same jobs.
         """
         source = self._source
         if self._workers_max != 1 or source is None or not self._works_ahead or not worker.takes_ahead:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import httpx2
 
+from tests.fixtures.prometheus import prometheus
 from tests.system.deploy import Model, manifest
 from tests.system.harness import Platform, host_of, until
+from tests.system.many import apply, client, ready_count, service
 
 NAME = "mnist-torchserve"
 REVISION = f"{NAME}-predictor-00001"
@@ -77,3 +81,25 @@ def test_from_zero_to_two_and_back_under_a_step_of_load(namespace: Platform, mod
     print(f"from zero to the first answer: {load.first_seconds:.2f} s; {load.answers} answers, none lost")
     described = namespace.kubectl("describe", "isvc", NAME, "-n", "torchserve").stdout
     assert f"{REVISION}: 1 -> 0 replicas" in described or f"{REVISION}: 2 -> 0 replicas" in described
+
+
+def triggered(address: str, query: str) -> dict[str, Any]:
+    """Return a service of the class keda, whose pods take 5 each of what a query counts."""
+    metric = {"backend": "prometheus", "serverAddress": address, "query": query}
+    metrics = [{"type": "External", "external": {"metric": metric, "target": {"type": "AverageValue", "value": "5"}}}]
+    obj = service("counted", namespace="torchserve", minReplicas=0, maxReplicas=3, autoScaling={"metrics": metrics})
+    annotations = {"serving.kserve.io/deploymentMode": "Standard", "serving.kserve.io/autoscalerClass": "keda"}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
+
+
+async def test_prometheus_says_how_many_pods_there_are_and_a_request_wakes_the_first(namespace: Platform, tmp_path: Path) -> None:
+    async with prometheus(tmp_path) as database:
+        address = str(database.base_url).rstrip("/")
+        with client(namespace) as api:
+            apply(api, triggered(address, "vector(0)"))
+            until(lambda: ready_count(api, "torchserve") >= 1 and namespace.pods("counted"), seconds=60, what="ready service")
+            until(lambda: not namespace.pods("counted"), seconds=60, what="service without pods")
+            answer = namespace.post("/v1/models/m:predict", {"instances": []}, host=host_of("counted"))
+            assert (answer.status_code, answer.text) == (200, '{"predictions": ["yes"]}'), answer.text
+            apply(api, triggered(address, "vector(12)"))
+            until(lambda: len(namespace.pods("counted")) == 3, seconds=60, what="three pods")

@@ -226,7 +226,8 @@ class Autoscaler:
         if (other := self._elsewhere.get((key.namespace, key.name))) is not None:
             wish = max(scaled.wish if other.wish is None else other.wish, settings.scale_min)
             if wish == 0 and (observed.held or observed.stable or not decision.memory.was_ready):
-                wish, other = 1, replace(other, reason=f"{other.reason} wishes for none, requests do, or the first pod was not ready yet")
+                why = "requests keep one" if observed.held or observed.stable else "the first was not ready yet"
+                wish, other = 1, replace(other, reason=f"{other.reason} wishes for none: {why}")
             decision = replace(decision, wish=wish, reasons=(other.reason,))
         elif scaled.since is None or now - scaled.since < settings.stable_window_seconds:
             at_rest = at_rest and decision.wish >= scaled.wish

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flambeau.control.autoscaler.decide import Memory, Observed, ScaleSettings, decide
+from flambeau.control.autoscaler.settings import PREFIX, scaling_of
 
 READY = Memory(was_ready=True)
 
@@ -111,3 +112,17 @@ def test_a_wish_is_within_its_bounds_and_never_zero_while_somebody_waits(
     if held:
         assert decision.wish > 0
     assert decision.reasons
+
+
+NAMES = (
+    *("min-scale", "max-scale", "initial-scale", "activation-scale", "target", "target-utilization-percentage", "target-burst-capacity"),
+    *("window", "panic-window-percentage", "panic-threshold-percentage", "scale-to-zero-pod-retention-period", "scale-down-delay"),
+)
+words = st.sampled_from(["", "x", "0", "1", "-5", "0.0001", "1e308", "9" * 400, "9" * 400 + "s", "nan", "inf", "10s", "1h", "100"])
+
+
+@given(st.dictionaries(st.sampled_from([*NAMES, "metric"]), words), st.integers(0, 3), loads, st.integers(0, 2))
+def test_any_annotations_come_to_a_wish(said: dict[str, str], ready: int, load: float, held: int) -> None:
+    revision = {"metadata": {"annotations": {f"{PREFIX}{name}": word for name, word in said.items()}}}
+    decision = decide(Observed(ready, load, load, held), scaling_of(revision, 4).settings, Memory(was_ready=ready > 0), now=0.0)
+    assert decision.wish >= 0

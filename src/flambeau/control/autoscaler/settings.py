@@ -18,6 +18,8 @@ PREFIX = "autoscaling.knative.dev/"
 CONCURRENCY_TARGET = 100.0
 RPS_TARGET = 200.0
 WINDOW_SECONDS_MIN, WINDOW_SECONDS_MAX = 6.0, 3600.0
+NUMBER_MAX = 1e9
+"""Of any setting: what is more means the same, and can't be reckoned with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class _Said:
     def text(self, name: str) -> str | None:
         return self._annotations.get(PREFIX + name)
 
-    def number(self, name: str, default: float, least: float = 0.0, most: float = float("inf")) -> float:
+    def number(self, name: str, default: float, least: float = 0.0, most: float = NUMBER_MAX) -> float:
         try:
             value = float(self._annotations[PREFIX + name])
         except (KeyError, ValueError):

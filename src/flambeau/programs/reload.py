@@ -10,13 +10,15 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from watchfiles import Change, awatch
+from typing import TYPE_CHECKING
 
 from flambeau.foundation.errors import FlambeauError
 from flambeau.programs.settings.server import archives_in
 from flambeau.serving.archive.plain import WEIGHTS, manifest_of_folder
 from flambeau.serving.repository import Registration, Repository
+
+if TYPE_CHECKING:
+    from watchfiles import Change
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +62,8 @@ class Reloader:
             _log.warning("--reload has no effect: no model is loaded at the start")
             return
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it would tell of every change, and we tell of those that count
+        from watchfiles import awatch  # noqa: PLC0415 - 10 ms of every start that only --reload needs
+
         async for changes in awatch(*folders, debounce=SETTLE_MILLISECONDS, watch_filter=self._counts):
             changed = sorted({Path(path) for _, path in changes})
             known = {each.archive for each in self._registrations}

@@ -6,9 +6,6 @@ import ssl
 import tempfile
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import pkcs12
-
 from flambeau.foundation.errors import FlambeauError, InvalidInput
 from flambeau.foundation.tls import bare_context, context_of
 from flambeau.programs.settings.access import TlsFiles
@@ -59,6 +56,9 @@ def _load_keystore(context: ssl.SSLContext, keystore: Path, password: str) -> No
 
 
 def _pem_of_keystore(keystore: Path, password: str) -> tuple[bytes, bytes]:
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - 20 ms of every start that few need
+    from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: PLC0415 - as above
+
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(keystore.read_bytes(), password.encode() or None)
     except (OSError, ValueError) as error:

@@ -30,6 +30,8 @@ QUESTIONS: dict[str, Callable[[Effort], Result]] = {
     "platform": platform.ask,
     "many_services": many_services.ask,
 }
+BUSY_SHARE_MAX = 0.25
+"""Of the cores: more load than this before the first question is said beside the figures."""
 DOCUMENT = ROOT / "docs" / "performance.md"
 
 
@@ -46,7 +48,7 @@ def main() -> int:
     missing = "" if options.short else ", ".join(left_out())
     if missing:
         print(f"Left out, because they are not installed: {missing}\n", flush=True)
-    report = Report(DOCUMENT, list(QUESTIONS))
+    report, busy = Report(DOCUMENT, list(QUESTIONS)), os.getloadavg()[1]
     goals: list[Goal] = []
     for name in options.questions or QUESTIONS:
         began = time.monotonic()
@@ -54,17 +56,21 @@ def main() -> int:
         print(f"## {name} ({time.monotonic() - began:.0f} s)\n\n{result.tables}", flush=True)
         goals += result.goals
         if options.write:
-            report.put(name, result, _stamp(missing))
+            report.put(name, result, _stamp(missing, busy))
     print(goals_table(goals))
     return 0
 
 
-def _stamp(missing: str) -> str:
-    """Return what every table says first: when and where it was measured, how busy the machine was, and who was not there."""
-    busy = f"load average {os.getloadavg()[1]:.1f}"
-    where = (
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {machine.platform(terse=True)}, Python {machine.python_version()}, {busy}."
-    )
+def _stamp(missing: str, busy: float) -> str:
+    """Return what every table says first: when and where it was measured, who was not there, and whether others used the machine.
+
+    Args:
+        missing: peers that are not installed.
+        busy: load average before the first question.
+    """
+    where = f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {machine.platform(terse=True)}, Python {machine.python_version()}."
+    if busy > BUSY_SHARE_MAX * (os.cpu_count() or 1):
+        where += f" **Other programs were running (load average {busy:.1f}): measure again when the machine is quiet.**"
     return f"{where} Not installed: {missing}." if missing else where
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import os
 import signal
@@ -16,7 +18,7 @@ from flambeau.programs.settings.server import Address, DoorSettings
 from flambeau.serving.frontends.routes import Plane
 from tests.fixtures.archives import BROKEN, ECHO, OBEDIENT, STUCK, write_mar
 from tests.fixtures.waiting import until, until_told
-from tests.programs.kit import CONFIG, alive, serving, start
+from tests.programs.kit import CONFIG, Served, alive, serving, start
 
 LAST_LINE = len(CONFIG.splitlines()) + 1
 """Of a config to which one is added."""
@@ -71,6 +73,29 @@ async def test_what_stops_the_start_is_said_and_nothing_stays(
     assert why in log.read_text()
     assert "Traceback" not in served.err.read_text()
     assert not list(served.temporary.glob("flambeau-*"))
+
+
+async def test_whoever_asks_first_hears_that_the_model_is_not_loaded(tmp_path: Path, store: Path) -> None:
+    write_mar(store, "stuck", STUCK)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    doors = f"inference_address=http://127.0.0.1:{port}\nmanagement_address=http://127.0.0.1:0\nmetrics_address=http://127.0.0.1:0"
+    served = start(tmp_path, arguments(store, "stuck.mar"), config=f"{doors}\ndisable_token_authorization=true")
+    try:
+        status, body = await asyncio.to_thread(_first_answer, served, port)
+        assert (status, json.loads(body)["ready"]) == (503, False)
+    finally:
+        served.process.kill()
+        served.process.wait()
+
+
+def _first_answer(served: Served, port: int) -> tuple[int, bytes]:
+    while served.process.poll() is None:
+        with contextlib.suppress(ConnectionRefusedError), contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            connection.request("GET", "/v2/health/ready")
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+    raise AssertionError(served.err.read_text())
 
 
 async def test_sigterm_answers_what_was_accepted(tmp_path: Path, store: Path) -> None:

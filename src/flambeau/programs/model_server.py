@@ -205,7 +205,7 @@ class ModelServer:
             metrics=metrics,
             devices=Devices(models.gpu_count),
         )
-        dataplane = DataPlane(repository)
+        dataplane = DataPlane(repository, is_starting=True)
         snapshots = Snapshots(self._settings.snapshots, self._settings.values, models.store, repository)
         archives = ArchiveSource(models.store, models.allowed, models.aws_keys)
         management = Management(
@@ -238,6 +238,7 @@ class ModelServer:
             registrations = self._registrations()
             for registration in registrations:
                 repository.register(registration)
+            dataplane.start_being_ready()
             await grpc_doors.open()
             if self._reloads:
                 tasks.start("reload", Reloader(repository, registrations, self._whole_store()).run())

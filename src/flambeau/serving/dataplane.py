@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import flambeau
 from flambeau.foundation.errors import NotReady, TimedOut
@@ -43,20 +43,30 @@ class Readiness:
         }
 
 
+_STARTING = Readiness(False, "Starting", "the server is starting")
+_STOPPING = Readiness(False, "Stopping", "the server is stopping")
+
+
 class DataPlane:
     """Answer for the models of a repository.
 
     Args:
         repository: where they are.
+        is_starting: the models of the start are still to be registered, and until ``start_being_ready`` nothing is ready: doors open
+            before, and whoever asked at once would hear that all of no models are.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, *, is_starting: bool = False) -> None:
         self._repository = repository
-        self._stopping = False
+        self._held_back = _STARTING if is_starting else None
+
+    def start_being_ready(self) -> None:
+        """Say from now on what the models say."""
+        self._held_back = None
 
     def stop_being_ready(self) -> None:
         """Say not ready from now on, so that no new work is sent here; what comes is still answered."""
-        self._stopping = True
+        self._held_back = _STOPPING
 
     def model(self, name: str, version: str | None) -> LoadedModel:
         """Return the model that a request goes to.
@@ -78,8 +88,8 @@ class DataPlane:
         for standing in standings:
             told: dict[str, object] = {"ready": standing.ready, "phase": str(standing.phase)}
             models[standing.label] = {**told, "message": standing.message} if standing.message else told
-        if self._stopping:
-            return Readiness(False, "Stopping", "the server is stopping", models)
+        if self._held_back is not None:
+            return replace(self._held_back, models=models)
         waiting = [standing for standing in standings if not standing.ready and standing.awaited]
         if not waiting:
             return Readiness(True, models=models)

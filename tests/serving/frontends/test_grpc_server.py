@@ -94,11 +94,11 @@ async def test_whoever_watches_hears_of_changes(house: GrpcHouse) -> None:
     )
     watch = stub(message("grpc.health.v1.HealthCheckRequest")(), timeout=30)
     assert (await watch.read()).status == 1
-    house.dataplane._stopping = True
+    house.dataplane.stop_being_ready()
     try:
         assert (await watch.read()).status == 2
     finally:
-        house.dataplane._stopping = False
+        house.dataplane.start_being_ready()
         watch.cancel()
     unknown = stub(message("grpc.health.v1.HealthCheckRequest")(service="nobody"), timeout=30)
     assert (await unknown.read()).status == 3

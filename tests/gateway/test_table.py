@@ -11,7 +11,8 @@ import pytest
 
 from flambeau.foundation.errors import InvalidInput
 from flambeau.gateway.document import Backend, Destination, Document, Host, MatchType, RequestMatch, Rewrite, Rule, TextMatch
-from flambeau.gateway.table import Miss, MissReason, Route, Table
+from flambeau.gateway.effects import Reply
+from flambeau.gateway.table import Detour, Miss, MissReason, Route, Table
 
 MNIST = Backend("torchserve/mnist-00001", (), timeout_seconds=60)
 OTHER = Backend("torchserve/mnist-00002", ())
@@ -41,7 +42,9 @@ def table(*hosts: Host) -> Table:
     return Table(Document(1, hosts, (MNIST, OTHER)))
 
 
-def ask(asked: Table, host: str, path: str = "/", *, method: str = "GET", draw: float = 0.0, headers: Any = ()) -> Route | Miss:
+def ask(
+    asked: Table, host: str, path: str = "/", *, method: str = "GET", draw: float = 0.0, headers: Any = ()
+) -> Route | Detour | Reply | Miss:
     target, _, query = path.partition("?")
     return asked.route(host, target.encode(), query.encode(), method, headers, draw)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 PROPERTIES: dict[str, str] = {
     "inference_address": "where predictions are served: `http(s)://HOST:PORT` or `unix:/PATH`. Equal addresses share one listener",
-    "management_address": "where models are registered, scaled and described; its default in a pod is port 8085, as 8081 is KServe's for gRPC",
+    "management_address": "where models are registered, scaled and described; in a pod the default is port 8085, as KServe's gRPC has 8081",
     "metrics_address": "where `/metrics` is served",
     "grpc_inference_address": "host of the gRPC inference services",
     "grpc_management_address": "host of the gRPC management service",

@@ -29,7 +29,7 @@ class Scripted:
     """Starts a thread instead of a process; it ends with exit code 0, or when it is killed."""
 
     hidden_variables = ""
-    launcher_arguments = None
+    launcher_arguments: tuple[str, ...] | None = None
 
     def __init__(self, script: Script) -> None:
         self.script = script

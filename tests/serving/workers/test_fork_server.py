@@ -72,7 +72,8 @@ async def test_a_killed_fork_server_takes_its_workers_and_both_come_back(tmp_pat
         assert failure is not None
         assert "died with the fork server, which was killed by SIGKILL" in failure.message
         await until(lambda: served.pool.ready)
-        assert not psutil.pid_exists(worker)
+        # It has ended; whoever took it in when its parent died may not have looked yet.
+        assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
         assert forks.pid not in (None, server)
         assert await served.ask(b"parent").text() == str(forks.pid)
 

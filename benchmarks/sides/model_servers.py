@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.archives import ROOT
 from benchmarks.load import Request
@@ -26,10 +27,10 @@ class Flambeau:
         return None
 
     def start(self, deployment: Deployment, folder: Path) -> Running:
-        port, grpc = _configure(deployment, folder)
+        ports = _configure(deployment, folder)
         command = [sys.executable, "-m", "flambeau", "serve", "--ts-config", "config.properties", "--disable-token-auth"]
-        running = _running(self.name, deployment, port)
-        running.grpc_port = grpc
+        running = _running(self.name, deployment, ports.inference)
+        running.grpc_port, running.metrics_url = ports.grpc, f"http://127.0.0.1:{ports.metrics}/metrics"
         running.processes.append(run(command, folder))
         return running
 
@@ -44,8 +45,7 @@ class TorchServe:
         return None if (TORCHSERVE / "torchserve").exists() else "make peers-torchserve"
 
     def start(self, deployment: Deployment, folder: Path) -> Running:
-        port, _ = _configure(deployment, folder)
-        running = _running(self.name, deployment, port)
+        running = _running(self.name, deployment, _configure(deployment, folder).inference)
         running.processes.append(_torchserve(folder))
         return running
 
@@ -60,7 +60,7 @@ class KServeImage:
         return TorchServe().missing() or (None if (SERVERS / "python").exists() else "make bench-peers")
 
     def start(self, deployment: Deployment, folder: Path) -> Running:
-        behind, _ = _configure(deployment, folder)
+        behind = _configure(deployment, folder).inference
         port, grpc = free_ports(2)
         name = deployment.workload.name
         proxy: list[str | Path] = [
@@ -97,8 +97,14 @@ def _running(name: str, deployment: Deployment, port: int) -> Running:
     return Running(name, raw, Request(f"{base}/v1/models/{model}:predict", deployment.workload.v1, "application/json"))
 
 
-def _configure(deployment: Deployment, folder: Path) -> tuple[int, int]:
-    """Write config.properties and the model store; return the ports for inference over HTTP and gRPC."""
+class _Ports(NamedTuple):
+    inference: int
+    grpc: int
+    metrics: int
+
+
+def _configure(deployment: Deployment, folder: Path) -> _Ports:
+    """Write config.properties and the model store; return the ports."""
     inference, management, metrics, grpc, grpc_management = free_ports(5)
     store = folder / "store"
     store.mkdir()
@@ -125,4 +131,4 @@ def _configure(deployment: Deployment, folder: Path) -> tuple[int, int]:
         f"load_models={archive.name}\n"
         f"models={json.dumps({name: {'1.0': settings}})}\n"
     )
-    return inference, grpc
+    return _Ports(inference, grpc, metrics)

@@ -49,6 +49,8 @@ class Running:
     """The same in KServe's V1 form, where the side takes both."""
     grpc_port: int = 0
     """0: it speaks no gRPC, or not with the protocol that the benchmarks know."""
+    metrics_url: str = ""
+    """Of its Prometheus page, where the benchmarks read it."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     seconds_to_answer: float = 0.0
     """From the start of the process to the first right answer."""

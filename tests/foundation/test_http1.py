@@ -542,6 +542,19 @@ async def test_drain_finishes_what_runs_and_closes_what_is_idle() -> None:
         await asyncio.wait_for(draining, 5)
 
 
+async def test_a_request_that_was_on_its_way_when_a_drain_began_is_answered_for_the_last_time() -> None:
+    async with running(Limits()) as here:
+        reader, writer = await here.open()
+        for connection, path in (("", b"/first"), ("close", b"/last")):
+            if connection:
+                draining = asyncio.ensure_future(here.server.drain(5))
+                await asyncio.sleep(0)
+            writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+            status, headers, _ = await read_answer(reader)
+            assert (status, headers.get("connection", "")) == (200, connection)
+        await asyncio.wait_for(draining, 5)
+
+
 async def test_drain_is_bounded() -> None:
     async with running(Limits()) as here:
         _, writer = await here.open()

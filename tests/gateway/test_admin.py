@@ -63,6 +63,24 @@ async def test_reload_answers_with_the_version_that_serves(world: World, door: D
     assert (await world.client.ask(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")).status == 200
 
 
+async def test_a_reload_is_confirmed_when_the_replicas_that_go_have_answered(world: World, door: Door) -> None:
+    """Whoever hears of it may stop them, and a program that ends at once would take its requests with it."""
+    leaving, staying = await world.echo("a/leaving"), await world.echo("a/staying")
+    door.routes.write_bytes(encode(document(7, Backend(NAME, (leaving.endpoint,)))))
+    await door.ask(b"POST /reload")
+    reader, writer = await world.client.open()
+    writer.write(b"GET /hang HTTP/1.1\r\nHost: m\r\n\r\n")
+    await until(lambda: leaving.exchanges)
+    door.routes.write_bytes(encode(document(8, Backend(NAME, (staying.endpoint,)))))
+    reload = asyncio.ensure_future(door.ask(b"POST /reload"))
+    await until(lambda: world.gateway.table.version == 8)
+    assert (await world.client.ask(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")).status == 200
+    assert not reload.done()
+    leaving.exchanges[0].answer()
+    assert (await read_answer(reader)).status == 200
+    assert json.loads((await reload).body) == {"version": 8}
+
+
 async def test_a_reload_listens_at_the_addresses_that_services_have(world: World, door: Door) -> None:
     replica = await world.echo()
     address = "127.255.7.9"

@@ -28,6 +28,8 @@ _BACKLOG: Final = 1024
 """Connections the kernel holds until they are accepted."""
 _TLS_GOODBYE_SECONDS: Final = 1.0
 """A closed TLS connection waits so long for the client's goodbye; most clients never say it, and asyncio would wait 30 s."""
+_FAREWELL_SECONDS: Final = 0.2
+"""A server that ends takes requests so long on connections that are kept: a client may have sent one before it could know."""
 _SWEEP_SECONDS_MAX: Final = 1.0
 """Deadlines are looked at this often, all at once."""
 
@@ -133,9 +135,13 @@ class Server:
     async def drain(self, seconds: float) -> None:
         """Stop accepting, let running exchanges finish, close what is idle; cut what is left after the time.
 
+        A request may be on its way on a connection that looks idle: those get a moment, in which they are answered for the last time.
+
         Cancel: what still runs goes on; call close().
         """
         self.draining = True
+        if self._connections:
+            await self._wait_until_empty(min(seconds, _FAREWELL_SECONDS))
         self._stop_listening()
         for connection in tuple(self._connections):
             connection.drain()

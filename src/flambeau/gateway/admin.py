@@ -25,6 +25,8 @@ from flambeau.gateway.table import Table
 
 SOCKET_NAME = "admin.sock"
 ROUTES_NAME = "routes.json"
+LEAVING_SECONDS_MAX = 1.0
+"""A reload is confirmed at the latest so long after it, whatever its former replicas still answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +98,9 @@ class Admin:
                 _log.exception("version %d is not served as a whole, by a defect", table.version)
                 connection.respond(500, answers.JSON_HEADERS, answers.error(f"a defect: {error!r}", version=serving))
                 return
-            connection.respond(200, answers.JSON_HEADERS, orjson.dumps({"version": table.version}))
+        # Who hears this may stop the pods that are gone from the table: a program that ends at once would take their requests with it.
+        await self._gateway.let_leave(LEAVING_SECONDS_MAX)
+        connection.respond(200, answers.JSON_HEADERS, orjson.dumps({"version": table.version}))
 
     def _status(self) -> dict[str, Any]:
         now = monotonic()

@@ -41,6 +41,8 @@ QUEUE_PER_CONCURRENCY = 10
 """Waiting requests per slot where a revision limits its concurrency, as Knative's queue-proxy has it."""
 POST_SECONDS_MAX = 10.0
 """For a request of the gateway's own."""
+LEAVING_LOOK_SECONDS = 0.005
+"""Between two looks at what former replicas still answer."""
 SWEEP_SECONDS = 0.1
 """Deadlines are looked at this often, all at once."""
 
@@ -72,6 +74,7 @@ class Gateway:
         self.active: set[Passage] = set()
         """Requests that have begun and not ended."""
         self._turn = 0  # tables that were served so far
+        self._leaving: list[Replica] = []
         self._fronts: set[Front] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -96,7 +99,7 @@ class Gateway:
         """Serve another table from now on; requests under way keep what they have."""
         for name in [name for name in self.services if name not in table.backends]:
             gone = self.services.pop(name)
-            gone.retire()
+            self._leaving += gone.retire()
             if gone.sidecar is not None:
                 gone.sidecar.close()
             self._fail_waiting(gone, f"backend {name} is gone")
@@ -106,13 +109,25 @@ class Gateway:
                 service = self.services[name] = Service(backend)
                 service.sidecar = self._sidecar(service)
                 continue
-            service.update(backend)
+            self._leaving += service.update(backend)
             service.sidecar = self._sidecar(service)
             if not backend.endpoints and not backend.hold_seconds:
                 self._fail_waiting(service, backend.why_empty or f"backend {name} has no replica")
             self.dispatch_waiting(service)
         self.table = table
         self._turn += 1
+
+    async def let_leave(self, seconds: float) -> None:
+        """Wait until the replicas that are in no table any more have answered what they have; they may be stopped then.
+
+        Args:
+            seconds: the most; what takes longer is the replica's own to finish when it is told to end.
+        """
+        deadline = monotonic() + seconds
+        while self._leaving and monotonic() < deadline:
+            self._leaving = [replica for replica in self._leaving if replica.in_flight]
+            if self._leaving:
+                await asyncio.sleep(LEAVING_LOOK_SECONDS)
 
     def readings(self) -> list[Reading]:
         """Return the numbers of each backend now, and of requests that found none."""

@@ -143,18 +143,20 @@ class Service:
         if change > 0:
             self.begun += 1
 
-    def update(self, backend: Backend) -> None:
-        """Take a new set of endpoints over; replicas that stay keep their connections and their health."""
+    def update(self, backend: Backend) -> list[Replica]:
+        """Take a new set of endpoints over; replicas that stay keep their connections and their health. Return those that go."""
         self.backend = backend
         known = {replica.endpoint: replica for replica in self.replicas}
         self.replicas = [known.pop(endpoint) if endpoint in known else Replica(endpoint) for endpoint in backend.endpoints]
         for gone in known.values():
             gone.retire()
+        return list(known.values())
 
-    def retire(self) -> None:
-        """Take no more requests."""
+    def retire(self) -> list[Replica]:
+        """Take no more requests; return the replicas, which all go."""
         for replica in self.replicas:
             replica.retire()
+        return self.replicas
 
 
 class Upstream(asyncio.Protocol):

@@ -41,6 +41,8 @@ class Meant:
     original: Any
     """What the original answers, where it has to be exactly that; else ANYTHING."""
     flambeau: Any
+    varies: bool = False
+    """The original answers now like this, now like that: it need not differ each time."""
 
     def covers(self, case_id: str, difference: Difference) -> bool:
         """Tell whether a difference is this one."""
@@ -67,6 +69,7 @@ def all_meant() -> tuple[Meant, ...]:
             tuple(entry["fields"]),
             entry.get("original", ANYTHING),
             entry.get("flambeau", ANYTHING),
+            entry.get("varies", False),
         )
         for entry in document
     )

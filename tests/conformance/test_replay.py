@@ -65,7 +65,7 @@ def test_each_meant_difference_is_there() -> None:
         for case in _ready
         for difference in differences(_recorded(case.setup)[case.id], _ours(case.setup)[case.id])
     }
-    gone = [f"{meant.row}: {meant.cases} {meant.fields}" for meant in all_meant() if meant not in seen]
+    gone = [f"{meant.row}: {meant.cases} {meant.fields}" for meant in all_meant() if meant not in seen and not meant.varies]
     assert not gone, "no longer different, take them out of expected_differences.yaml:\n" + "\n".join(gone)
 
 

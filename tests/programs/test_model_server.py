@@ -112,8 +112,7 @@ async def test_sigterm_answers_what_was_accepted(tmp_path: Path, store: Path) ->
         family = served.family()
         served.process.send_signal(signal.SIGTERM)
         await until(lambda: "stopping" in served.err.read_text())
-        with pytest.raises(httpx2.ConnectError):
-            await httpx2.AsyncClient().get(served.url + "/ping")
+        await until_told(lambda: refuses_connections(served))  # after a moment for those who could not know
         gate.touch()
         answers = await asyncio.gather(*requests)
         assert [answer.status_code for answer in answers] == [200, 200, 200]
@@ -121,6 +120,15 @@ async def test_sigterm_answers_what_was_accepted(tmp_path: Path, store: Path) ->
         assert await served.ended() == 0
     await until(lambda: not alive(family))
     assert not list(served.temporary.glob("flambeau-*"))
+
+
+async def refuses_connections(served: Served) -> bool:
+    async with httpx2.AsyncClient() as newcomer:
+        try:
+            await newcomer.get(served.url + "/ping")
+        except httpx2.ConnectError:
+            return True
+        return False
 
 
 async def fails(client: httpx2.AsyncClient, why: str) -> bool:

@@ -65,19 +65,13 @@ def raw_loop(workload: Workload, batch: int) -> Iterator[Raw]:
 
 def main() -> None:
     """Serve rounds until standard input ends. Arguments: archive, file of the body, batch size."""
-    import torch  # noqa: PLC0415  # the process that starts loops needs none of these
+    import torch  # noqa: PLC0415  # the process that starts loops needs neither
 
-    from flambeau.programs.settings.models import config_merger  # noqa: PLC0415
-    from flambeau.serving.archive.unpack import unpack  # noqa: PLC0415
-    from flambeau.serving.handlers.service import load_service  # noqa: PLC0415
-    from flambeau.serving.model import ModelConfig  # noqa: PLC0415
-    from flambeau.serving.repository import Registration, spec_of  # noqa: PLC0415
+    from benchmarks.work.archive import load_archive  # noqa: PLC0415
 
     archive, body, batch = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes(), int(sys.argv[3])
     torch.set_num_threads(1)
-    unpacked = unpack(archive, archive.parent / "unpacked")
-    spec = spec_of(Registration(archive, archive.name, config_merger(ModelConfig(), {}, None)), unpacked, None)
-    service = load_service(spec)
+    service = load_archive(archive, archive.parent / "unpacked")
     handle = service.handler.handle if service.handler is not None else None  # type: ignore[attr-defined]
     assert handle is not None, "the raw loop needs a handler class"
     ids = {row: str(row) for row in range(batch)}

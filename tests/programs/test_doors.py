@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import ssl
 import stat
@@ -14,16 +12,15 @@ from pathlib import Path
 import httpx2
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from cryptography.x509.oid import NameOID
 
 from flambeau.foundation.errors import InvalidInput
 from flambeau.programs.settings.access import TlsFiles
 from flambeau.programs.tls import server_context
 from tests.fixtures.archives import BROKEN, ECHO, write_mar
+from tests.fixtures.certificates import self_signed
 from tests.fixtures.waiting import until_told
 from tests.programs.kit import CONFIG, Served, serving
 
@@ -212,19 +209,7 @@ async def is_ready(client: httpx2.AsyncClient) -> bool:
 def write_certificate(directory: Path) -> None:
     """Write a self-signed certificate for 127.0.0.1 with its key, in PEM and as a keystore."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "flambeau test")])
-    now = datetime.datetime.now(tz=datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
+    certificate = self_signed(key)
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     (directory / "cert.pem").write_bytes(certificate.public_bytes(pem))
     (directory / "pkcs8.key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))

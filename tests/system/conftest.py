@@ -29,17 +29,8 @@ def bucket(s3_server: S3Server, model: Model) -> S3Server:
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Run a platform for the tests of a module; afterwards nothing of it is left."""
-    running = Platform(tmp_path_factory.mktemp("platform") / "home")
-    running.start()
-    try:
+    with Platform(tmp_path_factory.mktemp("platform") / "home").running() as running:
         yield running
-    finally:
-        status = running.stop()
-        left = running.processes()
-        for process in left:
-            process.kill()
-    assert status == 0, running.log.read_text()[-4000:]
-    assert not left, f"still running after SIGTERM: {left}"
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,6 +75,20 @@ class Platform:
             return any("ready" in line for line in text.splitlines() if not line.startswith("20"))
 
         until(ready, seconds=START_SECONDS_MAX, what=f"word that the platform is ready; its log is {self.log}")
+
+    @contextmanager
+    def running(self) -> Iterator[Platform]:
+        """Run it for a block; afterwards nothing of it is left."""
+        self.start()
+        try:
+            yield self
+        finally:
+            status = self.stop()
+            left = self.processes()
+            for process in left:
+                process.kill()
+        assert status == 0, self.log.read_text()[-4000:]
+        assert not left, f"still running after SIGTERM: {left}"
 
     def kill(self) -> None:
         """Kill -9 the control plane alone."""

@@ -35,18 +35,10 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def small(disk: Path) -> Iterator[Platform]:
     """A platform whose home is on the small file system."""
-    running = Platform(disk / "home")
-    running.log = disk.parent / "up.log"
-    running.start()
-    try:
+    platform = Platform(disk / "home")
+    platform.log = disk.parent / "up.log"
+    with platform.running() as running:
         yield running
-    finally:
-        status = running.stop()
-        left = running.processes()
-        for process in left:
-            process.kill()
-    assert status == 0, running.log.read_text()[-4000:]
-    assert not left, f"still running after SIGTERM: {left}"
 
 
 @contextmanager

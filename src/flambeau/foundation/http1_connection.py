@@ -166,12 +166,9 @@ class Connection(asyncio.Protocol):
             if headers:
                 block = _lines(headers) + block
             self._exchange = None
-            server = self._server
-            self._transport.write(b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n\r\n%b" % (server.stamp, block, len(body), body))
-            self._state = _IDLE
-            self._deadline = server.soon(server.limits.idle_seconds)
-            if self._held and not self._advancing:
-                self._resume_held()
+            stamp = self._server.stamp
+            self._transport.write(b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n\r\n%b" % (stamp, block, len(body), body))
+            self._end_exchange(True)
             return
         keep = self._keep_alive and self._may_keep_alive()
         framing = block if status == 204 else b"%bcontent-length: %d\r\n" % (block, len(body))

@@ -85,12 +85,26 @@ def _section(config_map: Mapping[str, Any], key: str, place: str) -> Mapping[str
     text = (config_map.get("data") or {}).get(key)
     if not text:
         return {}
+    return json_object(text, place, f"its key {key}")
+
+
+def json_object(text: str, place: str, what: str) -> dict[str, Any]:
+    """Return a JSON object that somebody wrote into a Secret or ConfigMap.
+
+    Args:
+        text: what they wrote.
+        place: where, for the error.
+        what: of that place, for the error.
+
+    Raises:
+        InvalidInput: it is none.
+    """
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise InvalidInput(f"cannot read {place}: its key {key} is no JSON: {error}", reason="InvalidStorageConfig") from error
+        raise InvalidInput(f"cannot read {place}: {what} is no JSON: {error}", reason="InvalidStorageConfig") from error
     if not isinstance(value, dict):
-        raise InvalidInput(f"cannot read {place}: its key {key} is no JSON object", reason="InvalidStorageConfig")
+        raise InvalidInput(f"cannot read {place}: {what} is no JSON object", reason="InvalidStorageConfig")
     return value
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.storage import credentials as names
+from flambeau.storage.configuration import json_object
 from flambeau.storage.model import Credentials, Setting
 
 PLACEHOLDER_SCHEME = "<scheme-placeholder>://"
@@ -58,7 +58,7 @@ def resolve(spec: StorageSpec, secret: Mapping[str, Any] | None, secret_name: st
     """
     place = f"secret {secret_name}"
     key, text = _entry(spec, secret, place)
-    given = {**_object(text, f"{place} data key {key}"), **spec.parameters}
+    given = {**json_object(text, f"{place} data key {key}", "it"), **spec.parameters}
     kind = str(given.get("type") or "")
     if kind not in TYPES:
         cause = f"the type {kind!r} is not supported" if kind else "no type is given"
@@ -98,16 +98,6 @@ def _entry(spec: StorageSpec, secret: Mapping[str, Any] | None, place: str) -> t
         there = f"its keys are {', '.join(sorted(data))}" if data else "it is not there" if secret is None else "it is empty"
         raise NotFound(f"cannot find the storage key {spec.key} in {place}: {there}", reason="StorageKeyNotFound")
     return "", "{}"
-
-
-def _object(text: str, place: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InvalidInput(f"cannot read {place}: it is no JSON: {error}", reason="InvalidStorageConfig") from error
-    if not isinstance(value, dict):
-        raise InvalidInput(f"cannot read {place}: it is no JSON object", reason="InvalidStorageConfig")
-    return value
 
 
 def _s3_settings(given: Mapping[str, Any], parameters: Mapping[str, str], place: str) -> dict[str, Setting]:

@@ -39,7 +39,7 @@ def form_batch(queued: deque[W], batch_size: int, now: float) -> tuple[list[W], 
     expired: list[W] = []
     while queued and len(batch) < batch_size:
         first = queued[0]
-        if first.deadline is not None and first.deadline <= now:
+        if is_over(first, now):
             expired.append(queued.popleft())
             continue
         if batch and (first.job.method is not batch[0].job.method or first.job.method is Method.DESCRIBE):

@@ -204,7 +204,7 @@ class ModelQueue:
     def next_ahead(self) -> Batch | None:
         """Return a whole batch for the only worker, which works on another still; fewer jobs may get company yet.
 
-        Only where batches are so short that our turn between two of them counts: a job that is given ahead runs even if its client leaves.
+        Only where batches are so short that our turn between two of them counts.
         """
         is_short = 0 < self._batch_seconds < AHEAD_BATCH_SECONDS_MAX
         if not is_short or not self.works_ahead or len(self._queued) < self._batch_size:
@@ -344,17 +344,17 @@ class QueuedBatch:
         self._queue = queue
         self.tickets = tickets
         self.jobs: Sequence[Job] = [ticket.job for ticket in tickets]
-        self.began = began
         self.ahead = 0
         """While its worker works on another batch still: so many of its jobs somebody waits for."""
-        given_at = time.monotonic()
-        for ticket in tickets:
-            ticket.given_at = given_at
+        self._begin(began)
 
     def started(self) -> None:
         """Count its time from now on: the worker had it ahead of time."""
         self._queue._no_longer_ahead(self)
-        self.began = self._queue._loop.time()
+        self._begin(self._queue._loop.time())
+
+    def _begin(self, now: float) -> None:
+        self.began = now
         given_at = time.monotonic()
         for ticket in self.tickets:
             ticket.given_at = given_at

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -118,9 +117,9 @@ class Tally:
         requested, version, last = self._requested, self._version, self._last
         requested.latency_seconds += seconds
         requested.queue_seconds += queue_seconds
-        for histogram, value in ((version.request, seconds), (version.queue, queue_seconds), (version.handler, handler_seconds)):
-            histogram.counts[bisect_left(histogram.bounds, value)] += 1  # Histogram.observe, without three calls for each request
-            histogram.total += value
+        version.request.observe(seconds)
+        version.queue.observe(queue_seconds)
+        version.handler.observe(handler_seconds)
         last.queue_seconds = queue_seconds
         last.transport_seconds = seconds - queue_seconds - handler_seconds
         last.handler_seconds[self._model] = handler_seconds

@@ -37,7 +37,6 @@ _EVENTS = {
     Kind.LOAD_FAILED: Event.LOAD_FAILED,
     Kind.ANSWERS: Event.ANSWERED,
 }
-_PHASES = {State.STARTING: "start", State.LOADING: "load"}
 _ANSWER_OVERHEAD_BYTES = 64 << 10
 """Of one answer besides its body: an error's text, which response_bytes_max does not bound."""
 
@@ -382,11 +381,9 @@ class Worker:
     # What is done about it.
 
     def _step(self, event: Event) -> None:
-        life = self._life
-        for action in machine.step(life, event, self._loop.time(), self._limits):
+        for action in machine.step(self._life, event, self._loop.time(), self._limits):
             self._do(action)
-        if life.deadline is not None:
-            self._overseer.watch(life.deadline)
+        self._watch()
 
     def _watch(self) -> None:
         if self._life.deadline is not None:

@@ -53,6 +53,23 @@ async def test_a_missing_path_names_what_there_is(model: Path, cache: Cache) -> 
     assert caught.value.reason == "PathNotFound"
 
 
+async def test_a_missing_path_of_a_claim_names_the_claim_and_where_it_was_looked_for(tmp_path: Path, cache: Cache) -> None:
+    volumes = tmp_path / "volumes" / "home"
+    (volumes / "weights" / "empty").mkdir(parents=True)
+
+    async def why(uri: str) -> NotFound:
+        with pytest.raises(NotFound) as caught:
+            await fetch(uri, cache=cache, credentials=Credentials(), volumes=volumes)
+        return caught.value
+
+    absent = await why("pvc://weights/m")
+    assert (absent.reason, absent.hint) == ("PathNotFound", f"the nearest directory that exists is {volumes}/weights")
+    assert f"cannot read pvc://weights/m ({volumes}/weights/m): there is no such file or directory" in str(absent)
+    assert f"cannot read pvc://weights/empty ({volumes}/weights/empty): the directory has no files" in str(await why("pvc://weights/empty"))
+    assert f"cannot read pvc://weights ({volumes}/weights): the directory has no files" in str(await why("pvc://weights"))
+    assert "there is no claim other in namespace home" in str(await why("pvc://other/m"))
+
+
 async def test_a_path_below_a_file_is_not_there(model: Path, cache: Cache) -> None:
     with pytest.raises(NotFound, match="no such file or directory"):
         await get(f"file://{model}/empty/deeper", cache)

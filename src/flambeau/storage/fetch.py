@@ -9,6 +9,7 @@ from flambeau.storage import files
 from flambeau.storage.azure import azure_source
 from flambeau.storage.cache import Cache
 from flambeau.storage.download import in_thread
+from flambeau.storage.files import LocalPlace
 from flambeau.storage.gcs import gcs_source
 from flambeau.storage.git import clone
 from flambeau.storage.hdfs import HdfsSource
@@ -56,10 +57,10 @@ async def fetch(
     """
     where = parse_uri(uri)
     if isinstance(where, FileUri | ClaimUri):
-        path = local_path(where, volumes)
-        if path.is_file() and path.name.lower().endswith(ARCHIVE_SUFFIXES):
-            return await bring(await in_thread(_one_file, path), FolderBytes(path.parent), cache, on_progress)
-        return await in_thread(files.use_in_place, path, cache)
+        place = local_place(where, volumes)
+        if place.path.is_file() and place.path.name.lower().endswith(ARCHIVE_SUFFIXES):
+            return await bring(await in_thread(_one_file, place.path), FolderBytes(place.path.parent), cache, on_progress)
+        return await in_thread(files.use_in_place, place, cache)
     if isinstance(where, GitUri):
         return await clone(where, credentials, cache, on_progress)
     source = source_of(where, credentials)
@@ -88,7 +89,7 @@ def source_of(where: Uri, credentials: Credentials) -> Source:
     return WebSource(where, credentials)
 
 
-def local_path(where: FileUri | ClaimUri, volumes: Path | None) -> Path:
+def local_place(where: FileUri | ClaimUri, volumes: Path | None) -> LocalPlace:
     """Return where on this machine a model lies.
 
     Raises:
@@ -96,7 +97,7 @@ def local_path(where: FileUri | ClaimUri, volumes: Path | None) -> Path:
         InvalidInput: it is a claim's, and no namespace is given.
     """
     if isinstance(where, FileUri):
-        return Path(where.path)
+        return LocalPlace(Path(where.path), str(where))
     if volumes is None:
         raise InvalidInput(f"cannot read {where}: no namespace is given whose claim it is", reason="InvalidStorageUri")
     if not (volumes / where.claim).is_dir():
@@ -105,7 +106,8 @@ def local_path(where: FileUri | ClaimUri, volumes: Path | None) -> Path:
             hint=f"create the PersistentVolumeClaim, or put the model into {volumes / where.claim}",
             reason="ClaimNotFound",
         )
-    return volumes / where.claim / where.path
+    path = volumes / where.claim / where.path
+    return LocalPlace(path, f"{where} ({path})")
 
 
 def _one_file(path: Path) -> list[RemoteFile]:

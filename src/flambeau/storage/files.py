@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from flambeau.foundation.errors import Denied, InvalidInput, NotFound, TooLarge, Unavailable
@@ -21,7 +22,16 @@ FILES_MAX = 100_000
 """Below one directory."""
 
 
-def use_in_place(path: Path, cache: Cache) -> Fetched:
+@dataclass(frozen=True, slots=True)
+class LocalPlace:
+    """Where on this machine a model lies."""
+
+    path: Path
+    name: str
+    """What errors call it: its URI, and the path where that says another one."""
+
+
+def use_in_place(place: LocalPlace, cache: Cache) -> Fetched:
     """Return a directory as it is; a single file, as KServe does, in a directory where it stands alone (as a symbolic link).
 
     Blocks on the disk.
@@ -33,50 +43,50 @@ def use_in_place(path: Path, cache: Cache) -> Fetched:
         TooLarge: more than FILES_MAX files.
         Unavailable: the disk refused (DiskError).
     """
-    with _sentences(path):
-        return _single(path, cache) if _is_file(path) else _directory(path)
+    with _sentences(place):
+        return _single(place.path, cache) if _is_file(place) else _directory(place)
 
 
-def survey(path: Path) -> tuple[int, int]:
+def survey(place: LocalPlace) -> tuple[int, int]:
     """Return how many files and bytes there are; raises what ``use_in_place`` raises."""
-    with _sentences(path):
-        found = [status for _, status in _walk(path)] if not _is_file(path) else [path.stat()]
+    with _sentences(place):
+        found = [status for _, status in _walk(place)] if not _is_file(place) else [place.path.stat()]
     return len(found), sum(status.st_size for status in found)
 
 
 @contextmanager
-def _sentences(path: Path) -> Iterator[None]:
+def _sentences(place: LocalPlace) -> Iterator[None]:
     """Turn the operating system's errors into ours."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound(
-            f"cannot read file://{path}: there is no such file or directory on this machine",
-            hint=_nearest(path),
+            f"cannot read {place.name}: there is no such file or directory on this machine",
+            hint=_nearest(place.path),
             reason="PathNotFound",
         ) from error
     except PermissionError as error:
         raise Denied(
-            f"cannot read file://{path}: permission denied for {error.filename or path}",
+            f"cannot read {place.name}: permission denied for {error.filename or place.path}",
             hint="make it readable for the user who runs flambeau",
             reason="StorageAccessDenied",
         ) from error
     except OSError as error:
-        raise Unavailable(f"cannot read file://{path}: {error}", reason="DiskError") from error
+        raise Unavailable(f"cannot read {place.name}: {error}", reason="DiskError") from error
 
 
-def _is_file(path: Path) -> bool:
-    mode = path.stat().st_mode
+def _is_file(place: LocalPlace) -> bool:
+    mode = place.path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise InvalidInput(f"cannot read file://{path}: it is neither a file nor a directory", reason="InvalidStorageUri")
+        raise InvalidInput(f"cannot read {place.name}: it is neither a file nor a directory", reason="InvalidStorageUri")
     return stat.S_ISREG(mode)
 
 
-def _directory(path: Path) -> Fetched:
-    found = list(_walk(path))
+def _directory(place: LocalPlace) -> Fetched:
+    found = list(_walk(place))
     return Fetched(
-        path=path,
-        digest=_digest(path, found),
+        path=place.path,
+        digest=_digest(place.path, found),
         files=len(found),
         bytes=sum(status.st_size for _, status in found),
         from_cache=True,
@@ -95,18 +105,18 @@ def _single(path: Path, cache: Cache) -> Fetched:
     return Fetched(path=folder, digest=digest, files=1, bytes=status.st_size, from_cache=True)
 
 
-def _walk(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(place: LocalPlace) -> Iterator[tuple[str, os.stat_result]]:
     """Yield names and what they are, links followed to files but not to directories."""
     count = 0
-    for folder, _, names in os.walk(path, onerror=_raise):
+    for folder, _, names in os.walk(place.path, onerror=_raise):
         for name in names:
             file = Path(folder, name)
             count += 1
             if count > FILES_MAX:
-                raise TooLarge(f"cannot read file://{path}: there are more than {FILES_MAX} files", hint="name a directory below it")
-            yield str(file.relative_to(path)), file.stat()
+                raise TooLarge(f"cannot read {place.name}: there are more than {FILES_MAX} files", hint="name a directory below it")
+            yield str(file.relative_to(place.path)), file.stat()
     if not count:
-        raise NotFound(f"cannot read file://{path}: the directory has no files", hint="check the storage URI", reason="NoObjects")
+        raise NotFound(f"cannot read {place.name}: the directory has no files", hint="check the storage URI", reason="NoObjects")
 
 
 def _raise(error: OSError) -> None:

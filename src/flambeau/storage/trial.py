@@ -11,7 +11,7 @@ from flambeau.foundation.errors import FlambeauError
 from flambeau.storage import credentials as names
 from flambeau.storage import files
 from flambeau.storage.download import in_thread
-from flambeau.storage.fetch import local_path, source_of
+from flambeau.storage.fetch import local_place, source_of
 from flambeau.storage.git import commit_of
 from flambeau.storage.model import SIZE_UNKNOWN, Credentials
 from flambeau.storage.uri import ClaimUri, FileUri, GitUri, parse_uri
@@ -55,7 +55,7 @@ async def _try(trial: Trial, credentials: Credentials, clock: Clock, volumes: Pa
         if isinstance(where, GitUri):
             trial.facts["commit"] = await commit_of(where, credentials)
         else:
-            trial.files, trial.bytes = await in_thread(files.survey, local_path(where, volumes))
+            trial.files, trial.bytes = await in_thread(files.survey, local_place(where, volumes))
         trial.list_seconds = clock.monotonic() - started
         return
     source = source_of(where, credentials)

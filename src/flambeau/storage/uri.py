@@ -133,7 +133,7 @@ class ClaimUri:
     """Relative to the volume; ``.`` is the whole."""
 
     def __str__(self) -> str:
-        return f"pvc://{self.claim}/{self.path}"
+        return f"pvc://{self.claim}" if self.path == PurePosixPath(".") else f"pvc://{self.claim}/{self.path}"
 
 
 @dataclass(frozen=True, slots=True)

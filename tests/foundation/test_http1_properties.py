@@ -106,7 +106,7 @@ cuts = st.lists(st.integers(min_value=0, max_value=2000), max_size=12)
 
 
 @given(st.lists(requests(), min_size=1, max_size=4), cuts)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_cuts_do_not_matter(pipeline: list[bytes], cuts: list[int]) -> None:
     data = b"".join(pipeline)
     whole = play(data, [])
@@ -115,7 +115,7 @@ def test_cuts_do_not_matter(pipeline: list[bytes], cuts: list[int]) -> None:
 
 
 @given(chunked_requests(), cuts)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_cuts_do_not_matter_to_chunks(data: bytes, cuts: list[int]) -> None:
     whole = play(data, [])
     assert len(whole[0]) == 1
@@ -125,7 +125,7 @@ def test_cuts_do_not_matter_to_chunks(data: bytes, cuts: list[int]) -> None:
 @given(
     st.one_of(requests(), chunked_requests()), st.lists(st.tuples(st.integers(0, 500), st.binary(max_size=3)), min_size=1, max_size=4), cuts
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_damaged_requests_are_answered_or_waited_for(data: bytes, damage: list[tuple[int, bytes]], cuts: list[int]) -> None:
     for place, what in damage:
         at = place % len(data)

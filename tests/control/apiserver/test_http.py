@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flambeau.control.apiserver.bodies import BODY_BYTES_MAX
@@ -210,7 +210,7 @@ def nearly(schema: Mapping[str, Any], depth: int) -> st.SearchStrategy[Any]:
     return st.lists(nearly(items or {}, depth - 1), max_size=2) | _ODD
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(st.sampled_from(KINDS.all()).flatmap(lambda kind: st.tuples(st.just(kind), nearly(kind.schema or {}, 6))))
 async def test_nothing_that_nearly_fits_makes_an_internal_error(cluster: Cluster, case: tuple[Kind, Any]) -> None:
     kind, body = case

@@ -67,7 +67,7 @@ def test_what_is_no_spdy_breaks_the_connection(sent: bytes) -> None:
         list(Spdy().receive(sent))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=64) | st.binary(max_size=40).map(lambda rest: b"\x80\x03\x00\x01\x00\x00\x00" + rest), max_size=8))
 def test_no_bytes_do_worse(pieces: list[bytes]) -> None:
     server = Spdy()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import NoReturn
 
 import httpx2
 import pytest
 
 from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.programs.folder import with_folder
+from flambeau.programs.reload import Reloader
 from flambeau.programs.settings.server import Flags
+from flambeau.serving.repository import Registration, Repository
 from tests.fixtures.archives import ECHO, write_mar
 from tests.fixtures.waiting import until, until_told
 from tests.programs.kit import serving
@@ -129,3 +132,61 @@ async def test_a_stores_models_come_and_go_with_their_archives(tmp_path: Path) -
         # The server, its fork server and the first model's workers are left.
         workers = len((await client.get("/models/first")).json()[0]["workers"])
         await until(lambda: len(served.family()) == 2 + workers)
+
+
+async def test_a_folder_that_goes_and_comes_back_is_watched_again(tmp_path: Path) -> None:
+    folder = tmp_path / "my-model"
+    folder.mkdir()
+    (folder / "handler.py").write_text(handler("'one'"))
+    async with (
+        serving(tmp_path, [str(folder), "--reload", "--disable-token-auth"]) as served,
+        httpx2.AsyncClient(base_url=served.url, timeout=60) as client,
+    ):
+
+        async def says(word: str) -> bool:
+            answer = await client.post("/predictions/my_model", content=b"x")
+            return (answer.status_code, answer.text) == (200, word)
+
+        await until_told(lambda: says("one"))
+        folder.rename(tmp_path / "aside")
+        await until(lambda: "cannot watch for changes" in served.err.read_text())
+        assert await says("one")
+        folder.mkdir()
+        (folder / "handler.py").write_text(handler("'two'"))
+        await until_told(lambda: says("two"))
+        (folder / "handler.py").write_text(handler("'three'"))
+        await until_told(lambda: says("three"))
+
+
+async def test_an_error_that_nobody_foresaw_is_told_and_watching_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[str] = []
+
+    class Failing(Repository):
+        def __init__(self) -> None:
+            pass
+
+        async def replace(self, old: Registration, new: Registration, grace_seconds: float) -> NoReturn:
+            asked.append(old.archive.parent.name)
+            raise ZeroDivisionError("nobody foresaw it")
+
+    def as_written(*_: object) -> NoReturn:
+        raise AssertionError("nothing is read")
+
+    archives = [write_mar(tmp_path / name, "m", ECHO) for name in ("first", "second")]
+    reloader = Reloader(Failing(), [Registration(archive=archive, url="m.mar", configure=as_written) for archive in archives])
+    watching = asyncio.create_task(reloader.run())
+
+    async def both_were_tried_twice() -> bool:
+        for archive in archives:
+            archive.touch()
+        await asyncio.sleep(0.1)  # nobody tells when watching has begun, and changes without a pause never count as over
+        return min(asked.count("first"), asked.count("second")) >= 2
+
+    try:
+        await until_told(both_were_tried_twice)
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+    told = [each for each in caplog.records if "the old model goes on serving: nobody foresaw it" in each.getMessage()]
+    assert len(told) == len(asked)
+    assert told[0].exc_info is not None

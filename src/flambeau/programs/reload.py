@@ -6,8 +6,10 @@ store is served, what is put into it is loaded and what is taken out of it is re
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,8 @@ SETTLE_MILLISECONDS = 300
 """Changes that follow one another within it count as one: editors write a file in several steps."""
 ENDINGS = (".py", ".json", ".yaml", ".yml", ".txt", ".mar", ".gz", ".tgz", ".safetensors", *WEIGHTS)
 """Other files, such as logs that a handler writes into its folder, do not count."""
+LOOK_MILLISECONDS = 1_000
+"""Between two looks whether the watched folders are there: one that was moved away and made anew is another one, which nobody would see."""
 OLD_SECONDS_MAX = 120.0
 """What the old workers may still take for what they had accepted."""
 
@@ -54,7 +58,7 @@ class Reloader:
         self._store = store
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled; what goes wrong is told, and watching goes on."""
         folders = {each.archive if each.archive.is_dir() else each.archive.parent for each in self._registrations}
         if self._store is not None:
             folders.add(self._store.path)
@@ -62,17 +66,53 @@ class Reloader:
             _log.warning("--reload has no effect: no model is loaded at the start")
             return
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it would tell of every change, and we tell of those that count
+        told, missed = "", False
+        while True:
+            try:
+                await self._watch(folders, missed=missed)
+                told = ""
+            except Exception as error:  # a folder that has gone, or what the system refuses, such as too many watches
+                if str(error) != told:
+                    told = str(error)
+                    _log.error("cannot watch for changes: %s; trying again until it can be done, the models go on serving", error)
+            missed = True
+            await asyncio.sleep(LOOK_MILLISECONDS / 1000)
+
+    async def _watch(self, folders: set[Path], *, missed: bool) -> None:
+        """Act on changes until a folder has gone or is another one.
+
+        Args:
+            folders: what is watched, with what lies below.
+            missed: whether there may have been changes that nobody saw.
+        """
         from watchfiles import awatch  # noqa: PLC0415 - 10 ms of every start that only --reload needs
 
-        async for changes in awatch(*folders, debounce=SETTLE_MILLISECONDS, watch_filter=self._counts):
-            changed = sorted({Path(path) for _, path in changes})
-            known = {each.archive for each in self._registrations}
-            if self._store is not None:
+        watched = _identities(folders)
+        changes = awatch(
+            *folders, debounce=SETTLE_MILLISECONDS, watch_filter=self._counts, rust_timeout=LOOK_MILLISECONDS, yield_on_timeout=True
+        )
+        async with aclosing(changes):
+            async for found in changes:
+                changed = sorted({Path(path) for _, path in found})
+                if missed:
+                    changed, missed = [each.archive for each in self._registrations], False
+                if changed:
+                    await self._take(changed)
+                if _identities(folders) != watched:
+                    return
+
+    async def _take(self, changed: list[Path]) -> None:
+        """Do what changes ask for; one that fails keeps no other from being done."""
+        known = {each.archive for each in self._registrations}
+        if self._store is not None:
+            try:
                 await self._follow(self._store)
-            for index, registration in enumerate(self._registrations):
-                own = [path for path in changed if path.is_relative_to(registration.archive)]
-                if own and registration.archive in known:
-                    self._registrations[index] = await self._reload(registration, own)
+            except Exception as error:
+                _log.error("cannot follow the model store %s: %s", self._store.path, error, exc_info=_unforeseen(error))
+        for index, registration in enumerate(self._registrations):
+            own = [path for path in changed if path.is_relative_to(registration.archive)]
+            if own and registration.archive in known:
+                self._registrations[index] = await self._reload(registration, own)
 
     async def _follow(self, store: WholeStore) -> None:
         """Remove the models whose archives have gone, and load those that have come."""
@@ -94,8 +134,8 @@ class Reloader:
             manifest = manifest_of_folder(registration.archive) if registration.manifest is not None else None
             fresh = replace(registration, manifest=manifest)
             model = await self._repository.replace(registration, fresh, OLD_SECONDS_MAX)
-        except FlambeauError as error:
-            _log.error("%s changed, but the old model goes on serving: %s", what, error)
+        except Exception as error:
+            _log.error("%s changed, but the old model goes on serving: %s", what, error, exc_info=_unforeseen(error))
             return registration
         _log.info("%s changed: model %s %s serves it now", what, model.name, model.version)
         return fresh
@@ -105,3 +145,18 @@ class Reloader:
         # Of a folder that is moved only its own path is told.
         is_in_store = self._store is not None and Path(path).parent == self._store.path
         return (is_in_store or path.endswith(ENDINGS)) and not any(part.startswith(".") or part == "__pycache__" for part in parts)
+
+
+def _identities(folders: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """Return what tells a folder from another one of its name.
+
+    Raises:
+        OSError: one is not there.
+    """
+    found = {folder: folder.stat() for folder in folders}
+    return {folder: (status.st_dev, status.st_ino) for folder, status in found.items()}
+
+
+def _unforeseen(error: Exception) -> Exception | None:
+    """Return an error whose place in the code must be told, too: those of ours and the system's say enough."""
+    return None if isinstance(error, FlambeauError | OSError) else error

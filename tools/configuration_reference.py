@@ -69,6 +69,7 @@ _ENVIRONMENT = """
 | `FLAMBEAU_ACCESS_LOG` | `off`: no line per request |
 | `FLAMBEAU_LOG_FORMAT` | of the console: `text`, or `json` for collectors |
 | `FLAMBEAU_LOG_LEVEL` | `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`; beats a log4j file's |
+| `KSERVE_OPENAI_ROUTE_PREFIX` | what stands before OpenAI's paths, `/openai` where it is not set; they are found without it, too |
 | `OMP_NUM_THREADS` | compute threads of a worker; one where it is not set |
 | `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` | `1`: load pickles that hold more than tensors; they can run code |
 | `CUDA_VISIBLE_DEVICES` | the GPUs there are |

@@ -165,19 +165,19 @@ async def test_a_generating_model_answers_as_openai_does(tmp_path: Path) -> None
     transformers_folder.folder(tmp_path / "gpt", "GPT2LMHeadModel")
     words = ["huggingface", "--model_name=gpt", f"--model_dir={tmp_path / 'gpt'}", "--http_port=0", "--enable_grpc=false"]
     async with (
-        serving(tmp_path, words, config=None, word="runtime") as served,
+        serving(tmp_path, words, config=None, environment={"KSERVE_OPENAI_ROUTE_PREFIX": "llm"}, word="runtime") as served,
         httpx2.AsyncClient(base_url=served.url, timeout=60) as client,
     ):
         await ready(client)
-        assert [each["id"] for each in (await client.get("/openai/v1/models")).json()["data"]] == ["gpt"]
-        assert (await client.get("/openai/v1/models/other")).status_code == 404
+        assert [each["id"] for each in (await client.get("/llm/v1/models")).json()["data"]] == ["gpt"]
+        assert (await client.get("/llm/v1/models/other")).status_code == 404
         asked = {"model": "gpt", "prompt": "a good", "max_tokens": 3, "temperature": 0}
-        whole = (await client.post("/openai/v1/completions", json=asked)).json()
+        whole = (await client.post("/llm/v1/completions", json=asked)).json()
         assert whole["usage"] == {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
-        streamed = await client.post("/openai/v1/completions", json={**asked, "stream": True})
+        streamed = await client.post("/llm/v1/completions", json={**asked, "stream": True})
         assert streamed.headers["content-type"] == "text/event-stream"
         assert streamed.text.endswith("data: [DONE]\n\n")
-        refused = await client.post("/openai/v1/completions", json={**asked, "model": "other"})
+        refused = await client.post("/llm/v1/completions", json={**asked, "model": "other"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (404, "404")
         assert "does not exist" in refused.json()["error"]["message"]
         said = (await client.post("/v1/models/gpt:predict", json={"instances": ["a good"]})).json()

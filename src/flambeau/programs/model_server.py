@@ -281,6 +281,7 @@ class ModelServer:
             tokens=tokens,
             cors=doors.cors,
             transforms_max=doors.transforms_max,
+            openai_prefix=doors.openai_prefix,
         )
 
     def _grpc_doors(self, front: HttpFrontend, management: Management) -> GrpcDoors:

@@ -70,6 +70,12 @@ def test_kserves_config_in_a_pod(pod: Path) -> None:
     assert (doors.grpc.inference, doors.grpc.management) == (GrpcDoor("127.4.5.6", 7070, extra_ports=(8081,)), GrpcDoor("127.4.5.6", 7071))
 
 
+@pytest.mark.parametrize(("said", "prefix"), [(None, "/openai"), ("", ""), ("llm", "/llm"), ("/a/b/", "/a/b"), ("/", "")])
+def test_what_stands_before_openais_paths(pod: Path, said: str | None, prefix: str) -> None:
+    environment = {} if said is None else {"KSERVE_OPENAI_ROUTE_PREFIX": said}
+    assert load(pod, environment=environment).doors.openai_prefix == prefix
+
+
 def test_outside_a_pod_the_doors_bind_as_configured(pod: Path) -> None:
     doors = load(pod).doors
     assert doors.inference == Address("0.0.0.0", 8085)

@@ -60,6 +60,12 @@ def test_what_is_described_is_served(operation: Operation) -> None:
             pytest.fail(f"{operation.method} {operation.path} is not allowed")
 
 
+def test_openais_paths_are_described_where_they_are() -> None:
+    described = describe_doors(frozenset({Plane.INFERENCE}), "/llm")["paths"]
+    assert {path for path in described if "completions" in path} == {"/llm/v1/completions", "/llm/v1/chat/completions"}
+    assert "/v1/models/{model_name}:predict" in described
+
+
 def test_names_are_unique() -> None:
     names = [operation.name for operation in OPERATIONS]
     assert len(set(names)) == len(names)

@@ -65,6 +65,16 @@ def test_paths_that_lead_nowhere(path: bytes) -> None:
         route_of(path)
 
 
+@pytest.mark.parametrize("prefix", ["/llm", "/a/b", ""])
+def test_openais_paths_are_below_the_prefix_and_without_it(prefix: str) -> None:
+    chat = Route(Page.INFER, protocol=Protocol.OPENAI, url_path="openai/v1/chat/completions")
+    assert route_of(f"{prefix}/v1/chat/completions".encode(), prefix) == chat
+    assert route_of(b"/v1/chat/completions", prefix) == chat
+    assert route_of(b"/v1/models", prefix) == Route(Page.V1_MODELS, protocol=V1)
+    with pytest.raises(NotFound):
+        route_of(b"/openai/v1/chat/completions", prefix)
+
+
 def test_a_path_that_is_not_text() -> None:
     with pytest.raises(InvalidInput, match="UTF-8"):
         route_of(b"/predictions/%FF")

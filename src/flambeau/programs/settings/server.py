@@ -43,6 +43,7 @@ from flambeau.programs.settings.snapshot import snapshot_directory, snapshot_to_
 from flambeau.programs.settings.sources import Value, Values, effective_values
 from flambeau.serving.archive.allowed_address import AllowedAddress
 from flambeau.serving.archive.aws_signature import AwsKeys
+from flambeau.serving.frontends.routes import OPENAI_PREFIX
 from flambeau.serving.frontends.tokens import KeySettings
 from flambeau.serving.metrics.declared import MetricsSettings
 from flambeau.serving.model import ModelConfig, SequenceHeaders
@@ -52,6 +53,7 @@ CONFIG_FILE_VARIABLE = "TS_CONFIG_FILE"
 TERMINATION_LOG_VARIABLE = "FLAMBEAU_TERMINATION_LOG"
 MODELS_DOOR_VARIABLE = "FLAMBEAU_MODELS_DOOR"
 MORE_MODELS_VARIABLE = "FLAMBEAU_MORE_MODELS"
+OPENAI_PREFIX_VARIABLE = "KSERVE_OPENAI_ROUTE_PREFIX"
 POD_MANAGEMENT_PORT = 8085
 """In a pod, where ``management_address`` is not set: as in KServe's example; one more where predictions are served there."""
 KSERVE_PORT = 8080
@@ -160,6 +162,8 @@ class DoorSettings:
     """NUM_WORKERS: what SageMaker's batch transform is told of."""
     service_name: str | None = None
     """INFERENCE_SERVICE_NAME: a single model answers under this name too."""
+    openai_prefix: str = OPENAI_PREFIX
+    """KSERVE_OPENAI_ROUTE_PREFIX: what stands before OpenAI's paths; empty, or begins with a slash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +322,13 @@ def _doors(values: Values, environment: Mapping[str, str], mounts: Mounts, direc
         grpc=grpc,
         transforms_max=values["NUM_WORKERS"].integer(least=1),
         service_name=environment.get("INFERENCE_SERVICE_NAME") or None,
+        openai_prefix=_openai_prefix(environment),
     )
+
+
+def _openai_prefix(environment: Mapping[str, str]) -> str:
+    steps = environment.get(OPENAI_PREFIX_VARIABLE, OPENAI_PREFIX).strip("/")
+    return f"/{steps}" if steps else ""
 
 
 def _more_models(environment: Mapping[str, str]) -> MoreModels | None:

@@ -22,7 +22,7 @@ from flambeau.serving.frontends.access_log import AccessLog
 from flambeau.serving.frontends.page_request import PageRequest, Rendered, query_pairs
 from flambeau.serving.frontends.pages import Pages, Transforms
 from flambeau.serving.frontends.request_id import request_id
-from flambeau.serving.frontends.routes import Page, Plane, Route, nowhere, route_of
+from flambeau.serving.frontends.routes import OPENAI_PREFIX, Page, Plane, Route, nowhere, route_of
 from flambeau.serving.frontends.status import error_answer, error_body
 from flambeau.serving.frontends.tokens import Tokens
 from flambeau.serving.management import Management
@@ -93,6 +93,7 @@ class HttpFrontend:
         tokens: looks at the keys of requests; None: nobody needs one.
         cors: headers of every answer.
         transforms_max: requests at once that SageMaker's batch transform is told of.
+        openai_prefix: what stands before OpenAI's paths, such as ``/openai``.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class HttpFrontend:
         tokens: Tokens | None = None,
         cors: tuple[tuple[bytes, bytes], ...] = (),
         transforms_max: int = 1,
+        openai_prefix: str = OPENAI_PREFIX,
     ) -> None:
         self.dataplane = dataplane
         self.metrics = metrics
@@ -117,7 +119,17 @@ class HttpFrontend:
         self.cors = cors
         self.torchserve_headers = (*_NO_CACHE, *cors)
         transforms = Transforms(transforms_max, request_bytes_max)
-        self.pages = Pages(dataplane, management, metrics, tokens, workflows=workflows, model_api=model_api, transforms=transforms)
+        self.pages = Pages(
+            dataplane,
+            management,
+            metrics,
+            tokens,
+            workflows=workflows,
+            model_api=model_api,
+            transforms=transforms,
+            openai_prefix=openai_prefix,
+        )
+        self._openai_prefix = openai_prefix
         self.tasks = TaskOwner("http")
         self._routes: dict[bytes, Route] = {}
         self._answer_heads: dict[tuple[bool, str | None], bytes] = {}
@@ -158,7 +170,7 @@ class HttpFrontend:
     def _route(self, path: bytes) -> Route:
         route = self._routes.get(path)
         if route is None:
-            route = route_of(path)
+            route = route_of(path, self._openai_prefix)
             if len(self._routes) >= ROUTES_KEPT_MAX:
                 self._routes.clear()
             self._routes[path] = route

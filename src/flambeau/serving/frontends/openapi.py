@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import flambeau
-from flambeau.serving.frontends.routes import Plane
+from flambeau.serving.frontends.routes import OPENAI_PREFIX, Plane
 
 _INFERENCE = frozenset({Plane.INFERENCE})
 _MANAGEMENT = frozenset({Plane.MANAGEMENT})
 _METRICS = frozenset({Plane.METRICS})
 _ALL = frozenset(Plane)
+_OPENAI_PATH = re.compile(f"^{OPENAI_PREFIX}/v1/")
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 
 _STATUS = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
@@ -113,10 +114,12 @@ OPERATIONS = (
         takes_body=True,
     ),
     *(
-        Operation(_INFERENCE, f"/openai/v1/{path}", "post", name, summary, statuses=(200, *_FAILURES), takes_body=True)
+        Operation(_INFERENCE, f"{OPENAI_PREFIX}/v1/{path}", "post", name, summary, statuses=(200, *_FAILURES), takes_body=True)
         for path, name, summary in _OPENAI
     ),
-    Operation(_INFERENCE, "/openai/v1/models", "get", "listModelsOpenAI", "List the models, as OpenAI's clients ask.", answer=_OBJECT),
+    Operation(
+        _INFERENCE, f"{OPENAI_PREFIX}/v1/models", "get", "listModelsOpenAI", "List the models, as OpenAI's clients ask.", answer=_OBJECT
+    ),
     Operation(
         _INFERENCE | _MANAGEMENT, "/v2/repository/index", "post", "repositoryIndex", "List the models with their states.", answer=_LIST
     ),
@@ -304,9 +307,12 @@ OPERATIONS = (
 """Everything that a door may have; paths are spelled as in TorchServe's description, for generated clients."""
 
 
-def describe_doors(planes: frozenset[Plane]) -> dict[str, Any]:
+def describe_doors(planes: frozenset[Plane], openai_prefix: str = OPENAI_PREFIX) -> dict[str, Any]:
     """Return the description of a door with these planes."""
-    return _document("TorchServe APIs", flambeau.__version__, [operation for operation in OPERATIONS if operation.planes & planes])
+    found = [operation for operation in OPERATIONS if operation.planes & planes]
+    if openai_prefix != OPENAI_PREFIX:
+        found = [replace(each, path=_OPENAI_PATH.sub(f"{openai_prefix}/v1/", each.path)) for each in found]
+    return _document("TorchServe APIs", flambeau.__version__, found)
 
 
 def describe_model(model: str) -> dict[str, Any]:

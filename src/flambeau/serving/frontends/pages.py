@@ -58,6 +58,7 @@ class Pages:
         workflows: what workflows there are.
         model_api: whether models may be registered and unregistered.
         transforms: what SageMaker's batch transform is told.
+        openai_prefix: what stands before OpenAI's paths.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Pages:
         workflows: Workflows,
         model_api: bool,
         transforms: Transforms,
+        openai_prefix: str,
     ) -> None:
+        self._openai_prefix = openai_prefix
         self._dataplane = dataplane
         self._tokens = tokens
         self._metrics = metrics
@@ -102,7 +105,7 @@ class Pages:
             Page.WORKFLOW_PREDICT: flows.predict,
             Page.EXECUTION_PARAMETERS: lambda request: _pretty(transforms.as_json()),
             Page.TOKEN: self._token,
-            Page.API_DESCRIPTION: lambda request: _pretty(describe_doors(request.planes)),
+            Page.API_DESCRIPTION: lambda request: _pretty(describe_doors(request.planes, openai_prefix)),
             Page.METRICS: self._metrics_text,
         }
 
@@ -120,7 +123,7 @@ class Pages:
         """Describe the door's API, or that of a model that is there."""
         route = request.route
         if not route.model:
-            return _pretty(describe_doors(request.planes))
+            return _pretty(describe_doors(request.planes, self._openai_prefix))
         self._dataplane.model(route.model, route.version)
         return _pretty(describe_management(route.model) if route.page is Page.MODEL else describe_model(route.model))
 

@@ -13,6 +13,9 @@ from urllib.parse import unquote_to_bytes
 from flambeau.foundation.errors import InvalidInput, NotAllowed, NotFound
 from flambeau.serving.model import Method, Protocol
 
+OPENAI_PREFIX = "/openai"
+"""What stands before OpenAI's paths where nobody says otherwise."""
+
 
 class Plane(Enum):
     """What a door is for; a door may serve several."""
@@ -132,8 +135,12 @@ class Route:
             )
 
 
-def route_of(path: bytes) -> Route:
+def route_of(path: bytes, openai_prefix: str = OPENAI_PREFIX) -> Route:
     """Return what a raw path asks for.
+
+    Args:
+        path: without the query.
+        openai_prefix: what stands before OpenAI's paths, which are found without it, too.
 
     Raises:
         NotFound: there is no such page.
@@ -143,7 +150,9 @@ def route_of(path: bytes) -> Route:
         segments = [unquote_to_bytes(segment).decode() for segment in path.strip(b"/").split(b"/")]
     except UnicodeDecodeError as error:
         raise InvalidInput("cannot read the path: it is not UTF-8") from error
-    route = _of_segments(segments)
+    steps = openai_prefix.strip("/").split("/")
+    is_openai = [*steps, "v1"] == segments[: len(steps) + 1]
+    route = (_of_openai(segments[len(steps) + 1 :]) if is_openai else None) or _of_segments(segments)
     if route is None:
         raise nowhere()
     return route
@@ -204,8 +213,6 @@ def _of_segments(segments: list[str]) -> Route | None:
             return _of_v1(rest)
         case ["v2", *rest]:
             return _of_v2(rest)
-        case ["openai", "v1", *rest]:
-            return _of_openai(rest)
         case [model, "predict"]:
             return Route(Page.INFER, model, query_is_input=True)
         case [model, version, "predict"]:

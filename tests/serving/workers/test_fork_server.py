@@ -8,7 +8,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flambeau.serving.workers.fork_server import preload
 from flambeau.serving.workers.starter import ForkStarter, worker_environment
 from tests.serving.workers.kit import serving, until, write_model
 
@@ -91,15 +90,6 @@ async def test_a_worker_can_be_let_go_before_the_fork_server_is_ready(tmp_path: 
     async with serving(write_model(tmp_path, SHOWS_ITSELF), forks, ready=False) as served:
         await served.pool.stop(grace_seconds=0.5)
         assert not served.pool.workers()
-
-
-def test_what_is_not_installed_or_broken_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "broken_extension_of_test.py").write_text("raise ImportError('undefined symbol')")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert preload(["json", "no_such_module_at_all", "broken_extension_of_test"]) == ["json"]
-    assert "cannot import broken_extension_of_test" in capfd.readouterr().err
 
 
 def test_the_operators_own_thread_count_stands() -> None:

@@ -11,7 +11,6 @@ import argparse
 import array
 import contextlib
 import gc
-import importlib
 import os
 import selectors
 import signal
@@ -20,18 +19,16 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import orjson
 
 from flambeau.serving.workers import child
 from flambeau.serving.workers.kinship import die_with_parent, name_process
+from flambeau.serving.workers.preload import PRELOADED, preload
 
 MESSAGE_BYTES_MAX = 4096
 """One message; models' specs go over the workers' own links."""
-PRELOADED = ("numpy", "torch", "PIL.Image", "torchvision.transforms", "flambeau.serving.handlers.defaults.vision")
-"""Imported before the first fork, where installed: what picture and tensor handlers would import themselves, 1 to 3 s each time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,20 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server.report({"ready": imported, "seconds": round(time.monotonic() - began, 3)})
     server.serve()
     return 0
-
-
-def preload(names: Sequence[str]) -> list[str]:
-    """Import the modules that are installed; return their names."""
-    imported = []
-    for name in names:
-        try:
-            if find_spec(name.partition(".")[0]) is not None:
-                importlib.import_module(name)
-                imported.append(name)
-        except Exception:
-            # A broken torchvision must not keep models from loading that never use it.
-            print(f"fork server: cannot import {name}: {traceback.format_exc()}", file=sys.stderr, flush=True)
-    return imported
 
 
 class ForkServer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -84,6 +85,7 @@ async def _serve(settings: PlatformSettings) -> None:
             f"KUBECONFIG={settings.home / 'kubeconfig'}",
             flush=True,
         )
+        gc.freeze()  # what is there now stays; a full collection that walks it holds the loop for 60 ms
         await stop.wait()
         _log.info("stopping: draining pods and gateway")
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from flambeau.control.controllers.turns import Turns
 from flambeau.control.controllers.workqueue import RETRY_SECONDS_MAX, WorkQueue, retry_seconds
 from tests.control.controllers.world import VirtualClock
 
@@ -24,7 +25,7 @@ class Bench:
         self.again: float | None = None
         self.running = 0
         self.running_max = 0
-        self.queue: WorkQueue[str] = WorkQueue("test", self.handle, self.clock, parallel_max=2, on_error=self.on_error)
+        self.queue: WorkQueue[str] = WorkQueue("test", self.handle, self.clock, parallel_max=2, turns=Turns(), on_error=self.on_error)
 
     async def handle(self, key: str) -> float | None:
         self.started.append(key)

@@ -70,6 +70,7 @@ async def test_old_ones_go(store: SqliteStore, pod: Object, clock: SteppedClock)
     await record_event(store, clock, pod, "Normal", "Started", "it runs", "agent")
     clock.now += recorder.EVENT_SECONDS_MAX + 1
     await record_event(store, clock, pod, "Normal", "Killing", "it goes", "agent")
+    await recorder.drop_old_events(store, "home", clock.now)
     assert [event["reason"] for event in await events(store)] == ["Killing"]
 
 
@@ -79,6 +80,16 @@ async def test_there_are_only_so_many(store: SqliteStore, pod: Object, clock: St
         await record_event(store, clock, pod, "Normal", f"Reason{number}", "something", "agent")
         clock.now += 1
     assert {event["reason"] for event in await events(store)} == {"Reason2", "Reason3", "Reason4"}
+
+
+async def test_when_it_is_full_some_go_at_once(
+    store: SqliteStore, pod: Object, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "EVENTS_PER_NAMESPACE_MAX", 100)
+    for number in range(101):
+        await record_event(store, clock, pod, "Normal", f"Reason{number}", "something", "agent")
+        clock.now += 1
+    assert {event["reason"] for event in await events(store)} == {f"Reason{number}" for number in range(4, 101)}
 
 
 async def test_a_namespace_that_is_going_takes_none(store: SqliteStore, clock: SteppedClock) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 
+from flambeau.control.controllers.turns import Turns
 from flambeau.control.controllers.workqueue import WorkQueue
 from flambeau.control.resources.kind import Key, Object
-from flambeau.control.store.follow import follow
 from flambeau.control.store.interface import Event, Store
 from flambeau.control.store.recorder import record_event
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import Conflict, FlambeauError, NotFound
-from flambeau.foundation.tasks import TaskOwner
 
 PARALLEL_MAX = 1
 """Objects that one controller handles at once. A pass waits for nothing but the store, whose calls don't give way: several at once finish
@@ -32,45 +30,45 @@ class Source:
 
 
 class Controller:
-    """Follow the sources, reconcile the keys.
+    """Reconcile the keys that changes of the sources concern.
 
     Args:
         name: as events name it, ``inferenceservice-controller``.
         store: where everything is.
         clock: for retries and times.
-        sources: what to follow.
+        sources: what it is to be told of.
         reconcile: make one object so; returns in how many seconds to look again, or None.
+        turns: of all controllers.
     """
 
     def __init__(
-        self, name: str, store: Store, clock: Clock, sources: tuple[Source, ...], reconcile: Callable[[Key], Awaitable[float | None]]
+        self,
+        name: str,
+        store: Store,
+        clock: Clock,
+        sources: tuple[Source, ...],
+        reconcile: Callable[[Key], Awaitable[float | None]],
+        turns: Turns,
     ) -> None:
         self.name = name
         self._store = store
         self._clock = clock
-        self._sources = sources
-        self._queue: WorkQueue[Key] = WorkQueue(name, reconcile, clock, parallel_max=PARALLEL_MAX, on_error=self._tell_error)
-        self._tasks = TaskOwner(name)
+        self.sources = sources
+        self._queue: WorkQueue[Key] = WorkQueue(name, reconcile, clock, parallel_max=PARALLEL_MAX, turns=turns, on_error=self._tell_error)
 
-    def start(self) -> None:
-        """Begin; every object there is gets looked at once."""
-        for source in self._sources:
-            self._tasks.keep(f"follow {source.kind}", partial(self._follow, source))
+    def hear(self, source: Source, event: Event) -> None:
+        """Take note of a change; what it concerns is looked at soon."""
+        try:
+            keys = tuple(source.keys(event))
+        except Exception:  # one object that nobody foresaw must not keep the others from being looked at
+            _log.exception("%s: cannot tell whom a change of %s concerns", self.name, _key_of(source.kind, event.object))
+            return
+        for key in keys:
+            self._queue.add(key)
 
     async def stop(self) -> None:
         """End; what was begun is begun again at the next start."""
-        await self._tasks.close()
         await self._queue.close()
-
-    async def _follow(self, source: Source) -> None:
-        async for event in follow(self._store, source.kind, clock=self._clock):
-            try:
-                keys = tuple(source.keys(event))
-            except Exception:  # one object that nobody foresaw must not keep the others from being looked at
-                _log.exception("%s: cannot tell whom a change of %s concerns", self.name, _key_of(source.kind, event.object))
-                continue
-            for key in keys:
-                self._queue.add(key)
 
     async def _tell_error(self, key: Key, error: Exception, pause: float) -> None:
         """Tell a failure where people look: in the log, and as an event of the object; a lost race is no news."""

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from flambeau.control.controllers.turns import Turns
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.tasks import TaskOwner
 
@@ -30,15 +31,24 @@ class WorkQueue(Generic[K]):
         handle: what to do for a key.
         clock: for retries.
         parallel_max: keys handled at once.
+        turns: of everybody who handles keys on this event loop.
         on_error: told about each failure, with the key and the pause before the next try.
     """
 
     def __init__(
-        self, name: str, handle: Handle[K], clock: Clock, *, parallel_max: int, on_error: Callable[[K, Exception, float], Awaitable[None]]
+        self,
+        name: str,
+        handle: Handle[K],
+        clock: Clock,
+        *,
+        parallel_max: int,
+        turns: Turns,
+        on_error: Callable[[K, Exception, float], Awaitable[None]],
     ) -> None:
         self._handle = handle
         self._clock = clock
         self._parallel_max = parallel_max
+        self._turns = turns
         self._on_error = on_error
         self._waiting: dict[K, None] = {}
         self._running: set[K] = set()
@@ -63,6 +73,7 @@ class WorkQueue(Generic[K]):
 
     async def _run(self, key: K) -> None:
         try:
+            await self._turns.next()
             again = await self._try(key)
             if again is not None:
                 self._later[key] = self._tasks.start(f"later {key}", self._add_later(key, again))

@@ -153,6 +153,11 @@ class Database:
         )
         return [document for (document,) in self._rows(query, owner_uid, kind, namespace)]
 
+    def count(self, kind: str, namespace: str) -> int:
+        """Return how many objects of a kind a namespace contains."""
+        (number,) = self._rows("SELECT count(*) FROM objects WHERE kind = ? AND namespace = ?", kind, namespace)[0]
+        return int(number)
+
     def keys_in(self, namespace: str) -> list[Key]:
         """Return what a namespace contains."""
         return [Key(*row) for row in self._rows("SELECT kind, namespace, name FROM objects WHERE namespace = ?", namespace)]

@@ -6,8 +6,8 @@
 - ``resourceVersion`` grows over the whole store, one step per write. A write that changes nothing is no write: same version, no event.
 - ``generation`` grows when anything outside ``metadata`` and ``status`` changes.
 - Objects handed out are copies: changing one changes nothing.
-- An acknowledged write survives kill -9 at any later instant. What was wished for survives loss of power, too; a status and an event may
-  not: they tell what was seen, and are seen again.
+- An acknowledged write survives kill -9 at any later instant. What was wished for survives loss of power, too. A status and an event may
+  not: they tell what was seen, and are seen again. Nor may what has a controlling owner: that makes it again.
 - Deletion: with finalizers left, the object gets ``deletionTimestamp`` and goes when the last finalizer is removed by an update; without,
   it goes at once. When an object goes, those that name it in ``ownerReferences`` (by uid) are deleted the same way, in the same step.
 - A namespace that is deleted takes its objects with it. Creating in a namespace that isn't there, or is going, is refused.
@@ -70,6 +70,10 @@ class Store(Protocol):
 
         What is owned is found by an index: it costs the same however many objects there are.
         """
+        ...
+
+    async def count(self, kind: str, namespace: str) -> int:
+        """Return how many objects of a kind id a namespace has; none of them is read."""
         ...
 
     async def create(self, obj: Object) -> Object:

@@ -16,6 +16,9 @@ EVENT_SECONDS_MAX = 3600
 EVENTS_PER_NAMESPACE_MAX = 500
 """Beyond these the oldest go."""
 
+_AT_ONCE = 25
+"""One in so many of a namespace's events goes when it is full: to know which are the oldest means to read them all."""
+
 
 async def record_event(
     store: Store, clock: Clock, involved: Object, type: events.EventType, reason: str, message: str, component: str
@@ -44,7 +47,8 @@ async def record_event(
         return
     except NotFound:
         pass
-    await _make_room(store, key.namespace, now)
+    if await store.count(EVENT.id, key.namespace) >= EVENTS_PER_NAMESPACE_MAX:
+        await drop_old_events(store, key.namespace, now)
     try:
         await store.create(event)
     except Conflict:
@@ -53,11 +57,16 @@ async def record_event(
         return
 
 
-async def _make_room(store: Store, namespace: str, now: float) -> None:
-    """Delete the events of a namespace that are too old or too many."""
+async def drop_old_events(store: Store, namespace: str, now: float) -> None:
+    """Delete the events of a namespace that were not repeated for an hour, and the oldest of too many.
+
+    Raises:
+        Unavailable: the store cannot write.
+    """
     listing = await store.list(EVENT.id, namespace)
     by_age = sorted(listing.items, key=_last_time)
-    excess = len(by_age) - EVENTS_PER_NAMESPACE_MAX + 1
+    full = len(by_age) >= EVENTS_PER_NAMESPACE_MAX
+    excess = len(by_age) - EVENTS_PER_NAMESPACE_MAX + max(1, EVENTS_PER_NAMESPACE_MAX // _AT_ONCE) if full else 0
     for number, event in enumerate(by_age):
         if number < excess or _last_time(event) < now - EVENT_SECONDS_MAX:
             await _delete_if_there(store, EVENT.key(event))

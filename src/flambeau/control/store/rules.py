@@ -116,6 +116,12 @@ def owner_uids(obj: Object) -> set[str]:
     return {str(reference["uid"]) for reference in references if isinstance(reference, dict) and reference.get("uid")}
 
 
+def has_controller(obj: Object) -> bool:
+    """Tell whether another object controls this one."""
+    references: list[Any] = obj["metadata"].get("ownerReferences") or []
+    return any(isinstance(reference, dict) and reference.get("controller") is True for reference in references)
+
+
 def _in_storage_form(obj: Object, kind: Kind) -> Object:
     """All served versions share one form; a cluster-scoped object has no namespace."""
     obj["apiVersion"] = kind.api_version

@@ -85,6 +85,10 @@ class SqliteStore:
         documents = database.documents(id, namespace) if owner is None else database.documents_of(owner, id, namespace)
         return Listing(tuple(rules.decode(document) for document in documents), self._version)
 
+    async def count(self, kind: str, namespace: str) -> int:
+        """Return how many objects of a kind id a namespace has."""
+        return self._open_database.count(self._kinds.by_id(kind).id, namespace)
+
     async def create(self, obj: Object) -> Object:
         """Write a new object; see ``interface.Store.create``."""
         kind = self._kinds.by_object(obj)
@@ -95,7 +99,7 @@ class SqliteStore:
             self._check_namespace(key)
         new = rules.created(obj, kind, name=key.name, uid=str(uuid.uuid4()), now=self._clock.wall())
         self._check_owners(key, rules.owner_uids(new))
-        with self._step(synced=kind is not EVENT) as step:
+        with self._step(synced=_is_wish(kind, new)) as step:
             return self._write(step, key, new, previous=None)
 
     async def update(self, obj: Object, *, status: bool = False) -> Object:
@@ -110,7 +114,7 @@ class SqliteStore:
         if rules.encode(new) == rules.encode(current):
             return current
         self._check_owners(key, rules.owner_uids(new) - rules.owner_uids(current))
-        with self._step(synced=not status and kind is not EVENT) as step:
+        with self._step(synced=not status and _is_wish(kind, new)) as step:
             if rules.is_being_deleted(new) and self._may_go(key, new):
                 return self._remove(step, key, new)
             return self._write(step, key, new, previous=current)
@@ -120,7 +124,7 @@ class SqliteStore:
         current = self._current(key)
         if uid is not None and uid != current["metadata"]["uid"]:
             raise Conflict(f"cannot delete {key}: its uid is {current['metadata']['uid']}, not {uid}")
-        with self._step(synced=key.kind != EVENT.id) as step:
+        with self._step(synced=_is_wish(self._kinds.by_id(key.kind), current)) as step:
             return self._delete(step, key, current)
 
     @asynccontextmanager
@@ -243,6 +247,11 @@ class SqliteStore:
         for uid in uids:
             if not self._open_database.has_uid(uid):
                 raise NotFound(f"cannot write {key}: its owner with uid {uid} is not there")
+
+
+def _is_wish(kind: Kind, obj: Object) -> bool:
+    """Tell whether somebody wished for an object: what is told, or made by a controller for its owner, comes again without a wish."""
+    return kind is not EVENT and not rules.has_controller(obj)
 
 
 def _named_key(obj: Object, kind: Kind) -> Key:

@@ -17,6 +17,7 @@ from flambeau.control.controllers.inference_graph.template import (
 from flambeau.control.controllers.loop import Controller, Source, itself, owner
 from flambeau.control.controllers.names import GRAPHS, REVISIONS, SERVICES
 from flambeau.control.controllers.site import site_now
+from flambeau.control.controllers.turns import Turns
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import Event, Store
@@ -46,7 +47,7 @@ class InferenceGraphReconciler:
         self._gateway = gateway
         self._known: set[Key] = set()
 
-    def controller(self) -> Controller:
+    def controller(self, turns: Turns) -> Controller:
         """Return the controller that keeps all InferenceGraphs."""
         sources = (
             itself(GRAPHS),
@@ -54,7 +55,7 @@ class InferenceGraphReconciler:
             Source(SERVICES, self._of_namespace),
             Source(_CONFIGURATION.kind, self._of_configuration),
         )
-        return Controller(NAME, self._store, self._clock, sources, self.reconcile)
+        return Controller(NAME, self._store, self._clock, sources, self.reconcile, turns)
 
     def _of_namespace(self, event: Event) -> Iterable[Key]:
         return [key for key in self._known if key.namespace == event.object["metadata"]["namespace"]]

@@ -23,6 +23,7 @@ from flambeau.control.controllers.names import (
     STOP_ANNOTATION,
 )
 from flambeau.control.controllers.site import is_of_ingress, site_now
+from flambeau.control.controllers.turns import Turns
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.events import EventType
 from flambeau.control.resources.kind import Key, Object
@@ -53,7 +54,7 @@ class InferenceServiceReconciler:
         self._site = site
         self._known: set[Key] = set()
 
-    def controller(self) -> Controller:
+    def controller(self, turns: Turns) -> Controller:
         """Return the controller that keeps all InferenceServices."""
         sources = (
             itself(SERVICES),
@@ -64,7 +65,7 @@ class InferenceServiceReconciler:
             Source(CLUSTER_RUNTIMES, self._all_known),
             Source(INGRESS_CONFIG.kind, lambda event: self._all_known(event) if is_of_ingress(event) else ()),
         )
-        return Controller(NAME, self._store, self._clock, sources, self.reconcile)
+        return Controller(NAME, self._store, self._clock, sources, self.reconcile, turns)
 
     def _all_known(self, _: Event) -> Sequence[Key]:
         """A runtime may concern every service: which one each uses is decided anew."""

@@ -6,6 +6,7 @@ from flambeau.control.controllers.loop import Controller, itself, owner
 from flambeau.control.controllers.names import POD_AUTOSCALERS, PODS, REVISIONS
 from flambeau.control.controllers.revision.desired import changes, pod_for, replicas
 from flambeau.control.controllers.revision.status import revision_status
+from flambeau.control.controllers.turns import Turns
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import Store
@@ -28,10 +29,10 @@ class RevisionReconciler:
         self._store = store
         self._clock = clock
 
-    def controller(self) -> Controller:
+    def controller(self, turns: Turns) -> Controller:
         """Return the controller that keeps all Revisions."""
         sources = (itself(REVISIONS), owner(PODS, "Revision", REVISIONS), owner(POD_AUTOSCALERS, "Revision", REVISIONS))
-        return Controller(NAME, self._store, self._clock, sources, self.reconcile)
+        return Controller(NAME, self._store, self._clock, sources, self.reconcile, turns)
 
     async def reconcile(self, key: Key) -> None:
         """Bring one revision's pods closer to what they should be.

@@ -23,6 +23,7 @@ from flambeau.control.controllers.routing.directory import Service, Snapshot, wi
 from flambeau.control.controllers.routing.http_routes import parent_statuses
 from flambeau.control.controllers.routing.status import Ingress, ingress
 from flambeau.control.controllers.site import is_of_ingress, read_ingress
+from flambeau.control.controllers.turns import Turns
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import find
@@ -80,13 +81,13 @@ class RoutingReconciler:
         self._warned: dict[Key, tuple[str, ...]] = {}
         self._seen: Object = {}  # the backends of the gateway's status, as they were told
 
-    def controller(self) -> Controller:
+    def controller(self, turns: Turns) -> Controller:
         """Return the controller of the routes: one key, since the document is written as a whole."""
         sources = (
             *(Source(kind, lambda _: (_EVERYTHING,)) for kind in _KINDS),
             Source(INGRESS_CONFIG.kind, lambda event: (_EVERYTHING,) if is_of_ingress(event) else ()),
         )
-        return Controller(NAME, self._store, self._clock, sources, self.reconcile)
+        return Controller(NAME, self._store, self._clock, sources, self.reconcile, turns)
 
     async def reconcile(self, _: Key) -> float | None:
         """Write the document if it changed, ring until it is confirmed, tell services and pods.

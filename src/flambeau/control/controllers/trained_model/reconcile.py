@@ -11,6 +11,7 @@ from flambeau.control.controllers.names import COMPONENT_LABEL, PODS, REVISION_L
 from flambeau.control.controllers.site import site_now
 from flambeau.control.controllers.trained_model.desired import Judged, judge, wanted_of
 from flambeau.control.controllers.trained_model.status import model_status
+from flambeau.control.controllers.turns import Turns
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import mapping_at, mappings_at
@@ -41,10 +42,10 @@ class TrainedModelReconciler:
         self._clock = clock
         self._site = site
 
-    def controller(self) -> Controller:
+    def controller(self, turns: Turns) -> Controller:
         """Return the controller that keeps all TrainedModels."""
         sources = (Source(MODELS, _services_of_model), itself(SERVICES), Source(PODS, _service_of_pod))
-        return Controller(NAME, self._store, self._clock, sources, self.reconcile)
+        return Controller(NAME, self._store, self._clock, sources, self.reconcile, turns)
 
     async def reconcile(self, key: Key) -> None:
         """Bring the TrainedModels of one InferenceService closer to what they say.

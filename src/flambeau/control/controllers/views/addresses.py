@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from flambeau.foundation.errors import Unavailable
 
-_ADDRESSES = 255 * 254
+ADDRESSES = 255 * 254
 """127.255.0.1 to 127.255.254.254; pods have theirs below 127.255."""
 
 
@@ -22,9 +22,9 @@ def address_for(namespace: str, name: str, taken: Collection[str]) -> str:
         Unavailable: all are taken.
     """
     start = zlib.crc32(f"{namespace}/{name}".encode())
-    for step in range(_ADDRESSES):
-        third, fourth = divmod((start + step) % _ADDRESSES, 254)
+    for step in range(ADDRESSES):
+        third, fourth = divmod((start + step) % ADDRESSES, 254)
         address = f"127.255.{third}.{fourth + 1}"
         if address not in taken:
             return address
-    raise Unavailable(f"all {_ADDRESSES} cluster addresses are taken", reason="NoClusterAddress")
+    raise Unavailable(f"all {ADDRESSES} cluster addresses are taken", reason="NoClusterAddress")

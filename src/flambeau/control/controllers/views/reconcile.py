@@ -6,7 +6,8 @@ import asyncio
 
 from flambeau.control.controllers.loop import Controller, itself, owner
 from flambeau.control.controllers.names import GRAPHS, REVISIONS, SERVICES
-from flambeau.control.controllers.views.addresses import address_for
+from flambeau.control.controllers.turns import Turns
+from flambeau.control.controllers.views.addresses import ADDRESSES, address_for
 from flambeau.control.controllers.views.desired import Reach, View, graph_views, names_of, revision_view, service_views
 from flambeau.control.resources.deployment import DEPLOYMENT
 from flambeau.control.resources.kind import Key, Kind, Object
@@ -37,8 +38,10 @@ class ViewReconciler:
         self._gateway_port = gateway_port
         self._naming = asyncio.Lock()
         """One service at a time is written, so that no address is given twice."""
+        self._taken: set[str] = set()
+        """Cluster addresses: those that Services had when they were all read last, and those given since."""
 
-    def controller(self) -> Controller:
+    def controller(self, turns: Turns) -> Controller:
         """Return the controller of all views."""
         sources = (
             itself(SERVICES),
@@ -50,7 +53,7 @@ class ViewReconciler:
             owner(DEPLOYMENT.id, "Revision", REVISIONS),
             owner(KNATIVE_SERVICE.id, "InferenceService", SERVICES),
         )
-        return Controller(NAME, self._store, self._clock, sources, self.reconcile)
+        return Controller(NAME, self._store, self._clock, sources, self.reconcile, turns)
 
     async def reconcile(self, key: Key) -> None:
         """Bring the views of one InferenceService, InferenceGraph or Revision up to date.
@@ -82,10 +85,13 @@ class ViewReconciler:
         """Return the cluster address of each of a service's names: the one that it has, or a new one."""
         namespace, names = service["metadata"]["namespace"], names_of(service)
         found = {name: address for name in names if (address := await self._address(namespace, name))}
-        if len(found) < len(names):  # only now: to know which are taken means to read every Service
-            taken = {find(each, "spec", "clusterIP") for each in (await self._store.list(SERVICE.id)).items}
+        if len(found) < len(names):
+            if not 0 < len(self._taken) < ADDRESSES // 2:  # many of those may be free again
+                self._taken = {str(find(each, "spec", "clusterIP")) for each in (await self._store.list(SERVICE.id)).items}
             for name in names:
-                found[name] = found.get(name) or address_for(namespace, name, {*taken, *found.values()})
+                if name not in found:
+                    found[name] = address_for(namespace, name, self._taken)
+                    self._taken.add(found[name])
         return found
 
     async def _address(self, namespace: str, name: str) -> str:

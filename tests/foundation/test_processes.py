@@ -1,5 +1,6 @@
 """A started process is known again by pid, start time and token, and by nothing less."""
 
+import asyncio
 import dataclasses
 import os
 import signal
@@ -9,9 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from flambeau.foundation.processes import ProcessRecord, start_detached
+from flambeau.foundation.processes import OUTPUT_BYTES_MAX, Finished, ProcessRecord, run_to_end, start_detached
 
 
 @pytest.fixture
@@ -66,3 +68,59 @@ def test_a_broken_file_is_no_record(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     assert ProcessRecord.load(path) is None
     assert ProcessRecord.load(tmp_path / "absent") is None
+
+
+def script(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+async def test_a_command_tells_how_it_ended_and_what_it_printed() -> None:
+    code = "import os, sys; print('one'); print(os.environ['WORD'], file=sys.stderr); sys.exit(3)"
+    ended = await run_to_end(script(code), environment={**os.environ, "WORD": "two"}, seconds_max=30)
+    assert ended == Finished(3, "one\n", "two\n")
+
+
+async def test_both_outputs_are_appended_to_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"before\n")
+    code = "import os, sys; print(os.getcwd(), flush=True); print('two', file=sys.stderr)"
+    ended = await run_to_end(script(code), environment=os.environ, seconds_max=30, directory=tmp_path, log=log)
+    assert (ended, log.read_text()) == (Finished(0), f"before\n{tmp_path}\ntwo\n")
+
+
+async def test_what_a_command_prints_is_bounded() -> None:
+    ended = await run_to_end(script(f"print('x' * {2 * OUTPUT_BYTES_MAX})"), environment=os.environ, seconds_max=30)
+    assert (ended.code, len(ended.output)) == (0, OUTPUT_BYTES_MAX)
+
+
+_STARTS_ANOTHER = """
+import pathlib, subprocess, sys
+other = subprocess.Popen(["sleep", "60"])
+pathlib.Path(sys.argv[1] + ".new").write_text(str(other.pid))
+pathlib.Path(sys.argv[1] + ".new").rename(sys.argv[1])
+other.wait()
+"""
+
+
+async def test_a_command_that_is_cancelled_ends_with_whatever_it_started(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    running = asyncio.create_task(run_to_end([*script(_STARTS_ANOTHER), str(note)], environment=os.environ, seconds_max=60))
+    async with asyncio.timeout(20):
+        while not note.exists():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.01)
+    other = psutil.Process(int(note.read_text()))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await asyncio.to_thread(psutil.wait_procs, [other], 10)
+    assert not other.is_running() or other.status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_command_that_is_too_slow_is_killed() -> None:
+    with pytest.raises(TimeoutError):
+        await run_to_end(["sleep", "60"], environment=os.environ, seconds_max=0.05)
+
+
+async def test_a_command_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        await run_to_end(["/nonexistent/command"], environment={}, seconds_max=1)

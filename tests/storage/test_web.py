@@ -390,8 +390,8 @@ else:
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(git, "LOOK_SECONDS", 0.01)
     cache = Cache(tmp_path / "cache", 10_000_000)
-    with pytest.raises(TooLarge, match="larger than the model cache") as caught:
-        await fetch("https://example.com/m.git", cache=cache, credentials=NOBODY)
+    with WebStore() as store, pytest.raises(TooLarge, match="larger than the model cache") as caught:
+        await fetch(f"{store.url}/m.git", cache=cache, credentials=NOBODY)
     assert caught.value.reason == "ModelTooLarge"
     assert not list(cache.folder("staging").iterdir())
 

@@ -1,11 +1,12 @@
 """Processes that outlive the one who started them, and how to know them again.
 
 A process is known by its pid, its start time and a token in its environment: a pid alone may belong to somebody else by now. Used by
-the agent for pods and by ``up`` for the gateway.
+the agent for pods and by ``up`` for the gateway. And commands that are run to their end (``run_to_end``).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -22,6 +23,9 @@ import psutil
 from flambeau.foundation.files import write_atomically
 
 TOKEN_VARIABLE = "FLAMBEAU_PROCESS_TOKEN"  # noqa: S105 - a name, not a secret
+OUTPUT_BYTES_MAX = 1 << 20
+"""Of each output of a command, kept; more is read and dropped."""
+_BLOCK_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,63 @@ def start_detached(
     except (psutil.Error, OSError):
         start_time = 0.0  # it has ended already; the caller's wait() tells how
     return process, ProcessRecord(pid=process.pid, start_time=start_time, token=token)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a command ended, and what it printed."""
+
+    code: int
+    """Negative for a signal."""
+    output: str = ""
+    errors: str = ""
+
+
+async def run_to_end(
+    command: Sequence[str], *, environment: Mapping[str, str], seconds_max: float, directory: Path | None = None, log: Path | None = None
+) -> Finished:
+    """Run a command to its end; whatever it started ends with it.
+
+    Args:
+        command: an argument vector; no shell.
+        environment: the whole environment.
+        seconds_max: how long it may take.
+        directory: working directory; None for ours.
+        log: both outputs are appended to it; None: they are returned, each up to OUTPUT_BYTES_MAX.
+
+    Raises:
+        OSError: the program cannot be started.
+        TimeoutError: it did not end in time, and was killed.
+
+    Cancel: it is killed.
+    """
+    with contextlib.ExitStack() as files:
+        output = asyncio.subprocess.PIPE if log is None else files.enter_context(log.open("ab"))
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=directory,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    try:
+        async with asyncio.timeout(seconds_max):
+            printed = await asyncio.gather(_bounded(process.stdout), _bounded(process.stderr))
+            code = await process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    return Finished(code, *printed)
+
+
+async def _bounded(stream: asyncio.StreamReader | None) -> str:
+    kept = b""
+    while stream is not None and (block := await stream.read(_BLOCK_BYTES)):
+        kept += block[: OUTPUT_BYTES_MAX - len(kept)]
+    return kept.decode(errors="replace")
 
 
 def _start_time(pid: int) -> float:

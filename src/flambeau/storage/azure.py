@@ -37,6 +37,7 @@ def azure_source(uri: AzureUri, credentials: Credentials) -> ObjectSource:
         ca_bundle=ca_bundle(credentials),
         identity=identity,
         warnings=credentials.warnings,
+        also_asked=tuple(filter(None, (login.get("authority_host"),))),
         ca_hint="name its CA in the ConfigMap that inferenceservice-config's caBundleConfigMapName names",
         plain_hint=f"write {names.AZURE_ENDPOINT} with http://",
     )

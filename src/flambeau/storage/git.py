@@ -9,21 +9,25 @@ import asyncio
 import base64
 import os
 import shutil
-import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flambeau.foundation.errors import Denied, FlambeauError, NotFound, TooLarge, Unavailable
+from flambeau.foundation.processes import run_to_end
 from flambeau.storage import credentials as names
 from flambeau.storage.cache import Cache, disk_error
 from flambeau.storage.connection import ca_bundle
 from flambeau.storage.download import in_thread, obtain
 from flambeau.storage.model import Credentials, Fetched, OnProgress
+from flambeau.storage.pinning import addresses_of
+from flambeau.storage.place import address_of, port_of
 from flambeau.storage.unpacked import FolderBytes, Gone, files_of, known_files
 from flambeau.storage.uri import GitUri
+from flambeau.storage.web_client import Site, WebClient
 
 ANSWER_SECONDS_MAX = 30.0
 CLONE_SECONDS_MAX = 3600.0
@@ -33,6 +37,8 @@ SLOW_BYTES_PER_SECOND = 1000
 SLOW_SECONDS_MAX = 20
 """A clone that is slower than SLOW_BYTES_PER_SECOND for so long is ended."""
 MESSAGE_CHARACTERS_MAX = 300
+_QUESTION = "/info/refs?service=git-upload-pack"
+"""The first thing that git asks a repository."""
 _COMMIT_CHARACTERS = 40
 
 
@@ -54,9 +60,9 @@ async def clone(uri: GitUri, credentials: Credentials, cache: Cache, on_progress
         with cache.staging() as staging:
             folder = staging.place("repository/.").parent
             branch = ("--branch", uri.revision) if uri.revision else ()
-            command = ("clone", "--quiet", "--depth", "1", "--single-branch", "--no-tags", *branch, "--", uri.url, str(folder))
+            options = ("--quiet", "--depth", "1", "--single-branch", "--no-tags", *branch)
             async with _bounded(folder, cache.bytes_max, uri):
-                await _git(command, uri, credentials, seconds_max=CLONE_SECONDS_MAX)
+                await _git("clone", options, (str(folder),), uri, credentials, seconds_max=CLONE_SECONDS_MAX)
             found = await in_thread(files_of, folder, identity)
             fetched = await obtain(found, FolderBytes(folder), cache, on_progress)
             await in_thread(cache.remember, identity, found)
@@ -99,7 +105,7 @@ def _bytes_in(folder: Path) -> int:
 async def commit_of(uri: GitUri, credentials: Credentials) -> str:
     """Return the commit that a revision names now; raises what ``clone`` raises."""
     wanted = uri.revision or "HEAD"
-    listing = await _git(("ls-remote", "--", uri.url, wanted, f"{wanted}^{{}}"), uri, credentials, seconds_max=ANSWER_SECONDS_MAX)
+    listing = await _git("ls-remote", (), (wanted, f"{wanted}^{{}}"), uri, credentials, seconds_max=ANSWER_SECONDS_MAX)
     commits = {name: commit for commit, _, name in (line.partition("\t") for line in listing.splitlines())}
     # Git lists whatever ends in the name, such as the branch of/main for main. A branch goes before a tag, as in a clone, and the commit
     # that an annotated tag leads to before the tag itself.
@@ -110,43 +116,61 @@ async def commit_of(uri: GitUri, credentials: Credentials) -> str:
     return commit
 
 
-async def _git(arguments: tuple[str, ...], uri: GitUri, credentials: Credentials, *, seconds_max: float) -> str:
+async def _git(
+    command: str, options: Sequence[str], arguments: Sequence[str], uri: GitUri, credentials: Credentials, *, seconds_max: float
+) -> str:
+    """Let git do something with a repository; return what it printed.
+
+    Cancel: it is killed, with its helpers that do the talking.
+    """
     program = shutil.which("git")
     if program is None:
         raise Unavailable(f"cannot read {uri}: git is not installed on this machine", hint="install git", reason="GitNotInstalled")
+    url = await _settled(uri, credentials)
+    words = (program, command, *options, "--", url, *arguments)
     with _certificates(credentials) as bundle:
-        code, output, errors = await _run((program, *arguments), _environment(credentials, bundle), uri, seconds_max)
-    if code:
-        raise _failed(errors, uri, credentials)
-    return output
+        environment = _environment(credentials, bundle, await _pin(url))
+        try:
+            ended = await run_to_end(words, environment=environment, seconds_max=seconds_max)
+        except TimeoutError as error:  # is an OSError, too
+            raise Unavailable(f"cannot read {uri}: git did not end within {seconds_max:.0f} s", reason="EndpointUnreachable") from error
+        except OSError as error:
+            raise Unavailable(f"cannot start git: {error}", reason="GitNotInstalled") from error
+    if ended.code:
+        raise _failed(ended.errors, uri, credentials)
+    return ended.output
 
 
-async def _run(command: tuple[str, ...], environment: dict[str, str], uri: GitUri, seconds_max: float) -> tuple[int, str, str]:
-    """Run a command to its end; return its exit status and what it printed.
+async def _settled(uri: GitUri, credentials: Credentials) -> str:
+    """Return where a repository's address leads: git follows redirects wherever they go, so they are followed here, and git follows none.
 
-    Cancel: it is killed.
+    With a password, none are followed at all: git would take it along to another host.
     """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
+    if credentials.get(names.GIT_PASSWORD):
+        return uri.url
+    client = WebClient(Site(kind="the git server", url=uri.url, ca_bundle=ca_bundle(credentials)))
+    where = await client.settled(f"{uri.url}{_QUESTION}", str(uri))
+    if not where.endswith(_QUESTION):
+        raise Unavailable(
+            f"cannot read {uri}: it redirects to {address_of(where)}, which is no git repository",
+            hint="check the repository's address",
+            reason="EndpointRefused",
         )
-    except OSError as error:
-        raise Unavailable(f"cannot start git: {error}", reason="GitNotInstalled") from error
+    return where.removesuffix(_QUESTION)
+
+
+async def _pin(url: str) -> str:
+    """Return the addresses that git is to connect to, as curl has it; empty where the host is not known here, but perhaps to a proxy.
+
+    Raises:
+        Unavailable: as ``pinning.addresses_of``.
+    """
+    host, port = urlsplit(url).hostname or "", port_of(url)
     try:
-        async with asyncio.timeout(seconds_max):
-            output, errors = await process.communicate()
-    except TimeoutError as error:
-        raise Unavailable(f"cannot read {uri}: git did not end within {seconds_max:.0f} s", reason="EndpointUnreachable") from error
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)  # git has helpers that do the talking
-            await process.wait()
-    return process.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace")
+        addresses = await addresses_of(host, port)
+    except OSError:
+        return ""
+    return f"{host}:{port}:{','.join(f'[{each}]' if ':' in each else each for each in addresses)}"
 
 
 @contextmanager
@@ -162,12 +186,13 @@ def _certificates(credentials: Credentials) -> Iterator[str]:
         yield file.name
 
 
-def _environment(credentials: Credentials, bundle: str) -> dict[str, str]:
+def _environment(credentials: Credentials, bundle: str, pin: str) -> dict[str, str]:
     """Return git's environment: nobody is asked for a password, no helper gives one, and only the web is talked to."""
     own = {name: os.environ[name] for name in ("PATH", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY") if name in os.environ}
     settings = {
         "credential.helper": "",
         "core.hooksPath": "/dev/null",
+        "http.followRedirects": "false",
         "http.lowSpeedLimit": str(SLOW_BYTES_PER_SECOND),
         "http.lowSpeedTime": str(SLOW_SECONDS_MAX),
     }
@@ -175,7 +200,8 @@ def _environment(credentials: Credentials, bundle: str) -> dict[str, str]:
     if password:
         login = base64.b64encode(f"{user}:{password}".encode()).decode()
         settings["http.extraHeader"] = f"Authorization: Basic {login}"  # in the environment, so that no process list shows it
-        settings["http.followRedirects"] = "false"  # git would take the header along to another host
+    if pin:
+        settings["http.curloptResolve"] = pin
     if bundle:
         settings["http.sslCAInfo"] = bundle
     numbered = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(settings)}

@@ -21,6 +21,7 @@ from flambeau.foundation.files import is_safe_relative
 from flambeau.storage.model import RemoteFile
 from flambeau.storage.object_errors import translate, unsafe_key
 from flambeau.storage.parallel import for_each
+from flambeau.storage.pinning import check
 from flambeau.storage.place import Place
 from flambeau.storage.uri import AzureUri, GcsUri, S3Uri
 
@@ -89,6 +90,7 @@ class ObjectSource:
         """
         uri = self._uri
         directory = uri.prefix.rstrip("/")
+        await self._check()
         try:
             found = await self._list(uri, directory)
             if found:
@@ -100,6 +102,11 @@ class ObjectSource:
         except FOREIGN as error:
             raise translate(error, self._place, str(uri)) from error
         raise await self._nothing(uri, directory)
+
+    async def _check(self) -> None:
+        """Look at the addresses that requests go to: obstore resolves them by itself, and nothing can be pinned there."""
+        for url in (self._place.base_url, *self._place.also_asked):
+            await check(url)
 
     async def read(self, file: RemoteFile, offset: int) -> AsyncGenerator[bytes, None]:
         """Yield an object's bytes from an offset, as long as it is still the one that was listed.
@@ -114,6 +121,7 @@ class ObjectSource:
             options["range"] = {"offset": offset}
         if file.etag:
             options["if_match"] = file.etag
+        await self._check()
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
                 result = await obstore.get_async(self._downloads, file.key, options=options)  # type: ignore[arg-type]

@@ -29,6 +29,8 @@ class Place:
     identity: str
     """Who asks, for people: the Secret and the beginning of the key id."""
     warnings: tuple[str, ...] = ()
+    also_asked: tuple[str, ...] = ()
+    """Where else requests go that somebody named: who gives out tokens."""
     ca_hint: str
     """What to do where the certificate is not trusted."""
     plain_hint: str
@@ -55,5 +57,10 @@ class Place:
 
 def address_of(url: str) -> str:
     """Return ``host:port`` of a URL."""
+    return f"{urlsplit(url).hostname}:{port_of(url)}"
+
+
+def port_of(url: str) -> int:
+    """Return the port that a URL leads to."""
     parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    return parts.port or (443 if parts.scheme == "https" else 80)

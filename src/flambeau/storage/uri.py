@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from flambeau.foundation.errors import InvalidInput
+from flambeau.storage.destinations import is_forbidden
 
 SCHEMES = ("s3://", "gs://", "https://", "http://", "hf://", "pvc://", "hdfs://", "webhdfs://", "file://")
 """What ``fetch`` can read, as people write it. Azure's blobs and git repositories are ``https://``."""
@@ -205,8 +205,9 @@ def _parse_web(uri: str) -> AzureUri | GitUri | WebUri:
         raise _wrong(shown, "it contains a user's name or password", "put credentials into a Secret with https-host and headers")
     if not host or " " in uri or "\\" in uri:
         raise _wrong(uri, "it is no web address", "write https://HOST/PATH")
-    if is_link_local(host):
-        raise _wrong(uri, "it names a link-local address, where a machine's own credentials are told", "name the web server's own address")
+    if is_forbidden(host):
+        cause = "it names a link-local or metadata address, where a machine's own credentials are told"
+        raise _wrong(uri, cause, "name the web server's own address")
     if azure := _AZURE_HOST.fullmatch(host):
         rest = unquote(parts.path).lstrip("/")
         return AzureUri(azure.group(1), *_bucket_and_prefix(uri, rest, "https://ACCOUNT.blob.core.windows.net/CONTAINER/PREFIX"))
@@ -253,15 +254,6 @@ def _parse_claim(uri: str) -> ClaimUri:
 
 def _parse_file(uri: str) -> FileUri:
     return FileUri(_absolute(uri, uri.removeprefix("file://")))
-
-
-def is_link_local(host: str) -> bool:
-    """Tell whether a host is an address such as 169.254.169.254, where clouds tell machines their credentials: no model is there."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_link_local
 
 
 _PARSERS: Mapping[str, Callable[[str], Uri]] = {

@@ -18,8 +18,8 @@ import httpx2
 
 from flambeau.foundation.errors import Conflict, Denied, FlambeauError, InvalidInput, NotFound, Unavailable
 from flambeau.storage.model import RemoteFile
+from flambeau.storage.pinning import PinnedTransport, check, proxy_for
 from flambeau.storage.place import address_of
-from flambeau.storage.uri import is_link_local
 
 CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 15.0
@@ -139,33 +139,56 @@ class WebClient:
             Conflict: 412 or 416, the file is not what it was (ObjectChanged).
             Unavailable: anything else (EndpointUnreachable, TlsFailure, EndpointUnavailable, EndpointRefused).
         """
-        timeout = httpx2.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS_MAX)
+        async with self._followed(url, what, headers) as (answer, where):
+            if answer.status_code not in (200, 206):
+                raise self._answered(answer, where, what)
+            yield answer
+
+    async def settled(self, url: str, what: str) -> str:
+        """Return where an address leads in the end, whatever is answered there.
+
+        Raises:
+            Unavailable: it can't be asked, or redirects where nothing is fetched from (EndpointUnreachable, TlsFailure, EndpointRefused).
+        """
+        async with self._followed(url, what, None) as (_, where):
+            return where
+
+    @asynccontextmanager
+    async def _followed(self, url: str, what: str, headers: Mapping[str, str] | None) -> AsyncIterator[tuple[httpx2.Response, str]]:
+        """Open the first answer that is no redirect, with the address that gave it."""
         try:
-            async with httpx2.AsyncClient(verify=self._trust, timeout=timeout) as client:
-                for _ in range(REDIRECTS_MAX + 1):
-                    own = self.site.headers if _origin(url) == _origin(self.site.url) else {}
-                    plain = {"Accept-Encoding": "identity", "User-Agent": "flambeau"}
-                    async with client.stream("GET", url, headers={**plain, **own, **(headers or {})}) as answer:
-                        if answer.status_code in _REDIRECTS and answer.headers.get("location"):
-                            url = self._next(url, answer.headers["location"], what)
-                            continue
-                        if answer.status_code not in (200, 206):
-                            raise self._answered(answer, url, what)
-                        yield answer
-                        return
-                raise self._refused(what, f"it redirects more than {REDIRECTS_MAX} times")
+            for _ in range(REDIRECTS_MAX + 1):
+                own = self.site.headers if _origin(url) == _origin(self.site.url) else {}
+                plain = {"Accept-Encoding": "identity", "User-Agent": "flambeau"}
+                async with (
+                    await self._client(url) as client,
+                    client.stream("GET", url, headers={**plain, **own, **(headers or {})}) as answer,
+                ):
+                    if answer.status_code in _REDIRECTS and answer.headers.get("location"):
+                        url = self._next(url, answer.headers["location"], what)
+                        continue
+                    yield answer, url
+                    return
+            raise self._refused(what, f"it redirects more than {REDIRECTS_MAX} times")
         except httpx2.TimeoutException as error:
             raise self._unreachable(what, url, "no answer in time") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise self._failed(what, url, error) from error
+
+    async def _client(self, url: str) -> httpx2.AsyncClient:
+        """Return a client for one address: it connects to what was checked, or to the proxy that the environment names."""
+        timeout = httpx2.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS_MAX)
+        proxy = proxy_for(url)
+        if proxy is None:
+            return httpx2.AsyncClient(transport=PinnedTransport(self._trust), timeout=timeout, trust_env=False)
+        await check(url)
+        return httpx2.AsyncClient(proxy=proxy, verify=self._trust, timeout=timeout, trust_env=False)
 
     def _next(self, url: str, location: str, what: str) -> str:
         target = urljoin(url, location)
         schemes = urlsplit(url).scheme, urlsplit(target).scheme
         if schemes[1] not in ("http", "https") or schemes == ("https", "http"):
             raise self._refused(what, f"it redirects to {schemes[1] or 'nothing'}:, which is not followed")
-        if is_link_local(urlsplit(target).hostname or ""):
-            raise self._refused(what, "it redirects to a link-local address, which is not followed")
         return target
 
     def _answered(self, answer: httpx2.Response, url: str, what: str) -> FlambeauError:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +14,7 @@ from flambeau.control.agent.images import command_for
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import Store
 from flambeau.foundation.errors import InvalidInput, NotFound, Unavailable
+from flambeau.foundation.processes import run_to_end
 from flambeau.storage.model import Credentials
 
 RUN_SECONDS_MAX = 6 * 3600.0
@@ -54,32 +52,20 @@ async def run_fetcher(
         raise InvalidInput(f"ClusterStorageContainer {name} runs a model server's image", reason="InvalidStorageConfig")
     given = {name: setting.value for name, setting in credentials.settings.items()}
     try:
-        with log.open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
-                *command.argv,
-                uri,
-                str(folder),
-                cwd=folder,
-                env={**environment.inherited(os.environ), **given, **own},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        ended = await run_to_end(
+            (*command.argv, uri, str(folder)),
+            environment={**environment.inherited(os.environ), **given, **own},
+            seconds_max=RUN_SECONDS_MAX,
+            directory=folder,
+            log=log,
+        )
+    except TimeoutError as error:  # is an OSError, too
+        raise Unavailable(f"ClusterStorageContainer {name} did not end within {RUN_SECONDS_MAX:.0f} s", reason="FetcherFailed") from error
     except OSError as error:
         raise Unavailable(f"cannot start {command.argv[0]} of ClusterStorageContainer {name}: {error}", reason="FetcherFailed") from error
-    try:
-        async with asyncio.timeout(RUN_SECONDS_MAX):
-            code = await process.wait()
-    except TimeoutError as error:
-        raise Unavailable(f"ClusterStorageContainer {name} did not end within {RUN_SECONDS_MAX:.0f} s", reason="FetcherFailed") from error
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    if code != 0:
+    if ended.code != 0:
         last = logs.last_lines(log, MESSAGE_LINES).replace("\n", " / ")
-        raise Unavailable(f"ClusterStorageContainer {name} ended with exit code {code}: {last}", reason="FetcherFailed")
+        raise Unavailable(f"ClusterStorageContainer {name} ended with exit code {ended.code}: {last}", reason="FetcherFailed")
 
 
 async def _read(store: Store, pod: Object, kind: str, name: str) -> Object | None:

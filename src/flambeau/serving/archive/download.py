@@ -25,6 +25,7 @@ import httpx2
 from flambeau.foundation.errors import Conflict, FlambeauError, InvalidInput, NotFound
 from flambeau.serving.archive.allowed_address import AllowedAddress
 from flambeau.serving.archive.aws_signature import AwsKeys, signed_headers
+from flambeau.storage.destinations import is_forbidden
 
 ARCHIVE_BYTES_MAX = 64 * 1024**3
 """As much as an archive may expand to."""
@@ -138,7 +139,7 @@ async def _checked_address(url: str, host: str, port: int, rule: AllowedAddress)
     for *_, place in found:
         address = ipaddress.ip_address(str(place[0]).partition("%")[0])
         plain = getattr(address, "ipv4_mapped", None) or address
-        if plain.is_link_local or plain.is_multicast or plain.is_unspecified or (not plain.is_global and not rule.names(host)):
+        if is_forbidden(str(address)) or plain.is_unspecified or (not plain.is_global and not rule.names(host)):
             raise NotFound(
                 f"Given URL {url} does not match any allowed URL(s)",
                 hint=f"{host} has a private address, which an expression of allowed_urls must name; link-local ones are never fetched",

@@ -10,6 +10,7 @@ import grpc
 from grpc import aio
 
 from flambeau.gateway.document import Endpoint
+from flambeau.serving.frontends.grpc_messages import message
 
 
 class GrpcReplica(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untyped here
@@ -20,6 +21,8 @@ class GrpcReplica(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is unty
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.cancelled = asyncio.Event()
         self.produced = 0
+        self.factor = 2
+        """What the model multiplies by."""
         self.endpoint = Endpoint("127.0.0.1", 1, name)
         self._server = aio.server(options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)])
 
@@ -39,6 +42,17 @@ class GrpcReplica(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is unty
         if hasattr(self, f"_stream_{method}"):
             return grpc.stream_stream_rpc_method_handler(getattr(self, f"_stream_{method}"))
         return grpc.unary_unary_rpc_method_handler(getattr(self, f"_{method}"))
+
+    async def _ModelInfer(self, request: bytes, context: Any) -> bytes:
+        asked = message("inference.ModelInferRequest").FromString(request)
+        answer = message("inference.ModelInferResponse")(model_name=self.name, id=f"{id(asked)}")
+        answer.parameters["a"].bool_param = answer.parameters["b"].bool_param = True
+        values = [self.factor * each for each in asked.inputs[0].contents.int64_contents]
+        answer.outputs.add(name="o", datatype="INT64", shape=[len(values)]).contents.int64_contents.extend(values)
+        return bytes(answer.SerializeToString())
+
+    async def _ServerLive(self, request: bytes, context: Any) -> bytes:
+        return b""
 
     async def _echo(self, request: bytes, context: Any) -> bytes:
         await context.send_initial_metadata((("x-from", self.name),))

@@ -15,42 +15,9 @@ from flambeau.gateway.document import Backend, Destination, Document, Host, Matc
 from flambeau.gateway.table import Table
 from tests.fixtures.waiting import until
 from tests.gateway.conftest import NAME, World
-from tests.gateway.grpc_replica import GrpcReplica
+from tests.gateway.grpc_caller import SECONDS_MAX, Caller
 
-SECONDS_MAX = 30.0
 BIG = b"m" * 3_000_000
-
-
-class Caller:
-    """Channels to the gateway by authority, and servers behind it."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self._channels: dict[str, aio.Channel] = {}
-        self._replicas: list[GrpcReplica] = []
-
-    async def replica(self, name: str = "torchserve/pod-a") -> GrpcReplica:
-        replica = await GrpcReplica(name).start()
-        self._replicas.append(replica)
-        return replica
-
-    def channel(self, host: str = "m") -> aio.Channel:
-        if host not in self._channels:
-            options = [("grpc.default_authority", host), ("grpc.max_receive_message_length", -1)]
-            self._channels[host] = aio.insecure_channel(f"127.0.0.1:{self.world.port}", options=options)
-        return self._channels[host]
-
-    def unary(self, method: str, request: bytes = b"", *, host: str = "m", timeout: float = SECONDS_MAX, **more: Any) -> Any:
-        return self.channel(host).unary_unary(f"/test.Service/{method}")(request, timeout=timeout, **more)
-
-    def stream(self, method: str, requests: Any = None, *, timeout: float = SECONDS_MAX) -> Any:
-        return self.channel().stream_stream(f"/test.Service/{method}")(requests, timeout=timeout)
-
-    async def close(self) -> None:
-        for channel in self._channels.values():
-            await channel.close()
-        for replica in self._replicas:
-            await replica.stop()
 
 
 @pytest.fixture

@@ -113,6 +113,10 @@ class Answer:
     """None: it was too long to be kept, or broke off."""
     seconds: float
 
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first value of a header; ``name`` in lower case."""
+        return next((value for known, value in self.headers if known.lower() == name), None)
+
 
 class Budget:
     """Bytes that may be kept at once."""

@@ -18,7 +18,9 @@ from flambeau.gateway.forward import Forward
 from flambeau.gateway.table import Route
 
 if TYPE_CHECKING:
+    from flambeau.gateway.grpc_call import Call
     from flambeau.gateway.proxy import Gateway
+    from flambeau.gateway.upstream import Service
 
 COPIES_MAX = 128
 """Copies on their way at once."""
@@ -26,32 +28,62 @@ _OWN_NAMES = frozenset(("id", "model_name", "model_version"))
 """What a V2 answer says of itself; two models that agree still differ in it."""
 
 
-def send_copy(
-    gateway: Gateway, name: str, route: Route, head: Head, body: bytes, on_answer: Callable[[Answer | None], None], peer: str
-) -> None:
-    """Send a whole request to a backend, at a time when nobody waits for it.
+class Copy:
+    """A copy of one request, for another backend.
 
     Args:
         gateway: whose backend it is.
         name: of the backend.
         route: how the real request goes: target, authority and timeout hold for the copy as well.
         head: of the real request.
-        body: of the real request.
-        on_answer: called once, with None if there was no room or no such backend.
         peer: who asked.
     """
-    service = gateway.services.get(name)
-    if service is None or gateway.copies_under_way >= COPIES_MAX or gateway.refusal(service) is not None:
-        gateway.copies_dropped += 1
-        on_answer(None)
-        return
 
-    def answered(answer: Answer) -> None:
-        gateway.copies_under_way -= 1
-        on_answer(answer)
+    def __init__(self, gateway: Gateway, name: str, route: Route, head: Head, peer: str) -> None:
+        self._gateway = gateway
+        self._name = name
+        self._route = route
+        self._head = head
+        self._peer = peer
 
-    gateway.copies_under_way += 1
-    send_whole(gateway, Forward(gateway, service, route, whole_head(head, body), Nobody(gateway.budget, answered, peer)), body)
+    @property
+    def what(self) -> str:
+        """What is asked, for people."""
+        return f"{self._head.method} {self._head.path.decode('latin-1')}"
+
+    def send(self, body: bytes | None, on_answer: Callable[[Answer | None], None]) -> None:
+        """Send the whole request, at a time when nobody waits for it.
+
+        Args:
+            body: of the real request; None: it was too long to be kept.
+            on_answer: called once, with None if there was no room or no such backend.
+        """
+        gateway, service = self._gateway, self._gateway.services.get(self._name)
+        if body is None or service is None or gateway.copies_under_way >= COPIES_MAX or gateway.refusal(service) is not None:
+            gateway.copies_dropped += 1
+            on_answer(None)
+            return
+
+        def answered(answer: Answer) -> None:
+            gateway.copies_under_way -= 1
+            on_answer(answer)
+
+        gateway.copies_under_way += 1
+        self._begin(service, body, answered)
+
+    def content(self, answer: Answer) -> object:
+        """Return what an answer says, without what it says of its own model."""
+        try:
+            content = orjson.loads(answer.body or b"")
+        except orjson.JSONDecodeError:
+            return answer.body
+        if isinstance(content, dict):
+            return {name: value for name, value in content.items() if name not in _OWN_NAMES}
+        return content
+
+    def _begin(self, service: Service, body: bytes, on_answer: Callable[[Answer], None]) -> None:
+        gateway, client = self._gateway, Nobody(self._gateway.budget, on_answer, self._peer)
+        send_whole(gateway, Forward(gateway, service, self._route, whole_head(self._head, body), client), body)
 
 
 def whole_head(head: Head, body: bytes) -> Head:
@@ -61,7 +93,7 @@ def whole_head(head: Head, body: bytes) -> Head:
     return whole
 
 
-def send_whole(gateway: Gateway, passage: Forward, body: bytes) -> None:
+def send_whole(gateway: Gateway, passage: Forward | Call, body: bytes) -> None:
     """Begin a request of the gateway's own, whose client is Nobody."""
     gateway.dispatch(passage)
     if body:
@@ -72,19 +104,12 @@ def send_whole(gateway: Gateway, passage: Forward, body: bytes) -> None:
 class MirrorTap(Tap):
     """Send a copy whose answer is dropped."""
 
-    def __init__(self, gateway: Gateway, head: Head, route: Route, name: str, peer: str) -> None:
-        self._gateway = gateway
-        self._head = head
-        self._route = route
-        self._name = name
-        self._peer = peer
+    def __init__(self, copy: Copy) -> None:
+        self._copy = copy
 
     def on_request(self, body: bytes | None) -> None:
         """Send the copy."""
-        if body is None:
-            self._gateway.copies_dropped += 1
-        else:
-            send_copy(self._gateway, self._name, self._route, self._head, body, lambda answer: None, self._peer)
+        self._copy.send(body, lambda answer: None)
 
 
 class Comparison:
@@ -102,60 +127,43 @@ class Comparison:
         self.last = ""
         """The last difference."""
 
-    def compare(self, what: str, real: Answer | None, shadow: Answer | None) -> None:
+    def compare(self, copy: Copy, real: Answer | None, shadow: Answer | None) -> None:
         """Count a pair of answers."""
         if real is None or shadow is None or real.body is None or shadow.body is None:
             self.dropped += 1
             return
         self.real_seconds += real.seconds
         self.shadow_seconds += shadow.seconds
-        found = difference(real, shadow)
+        found = difference(copy, real, shadow)
         if found:
             self.different += 1
-            self.last = f"{what}: {found}"
+            self.last = f"{copy.what}: {found}"
         else:
             self.same += 1
 
 
-def difference(real: Answer, shadow: Answer) -> str:
+def difference(copy: Copy, real: Answer, shadow: Answer) -> str:
     """Return how two answers differ; empty if they say the same."""
     if real.status != shadow.status:
         return f"status {real.status}, the shadow's {shadow.status}"
-    if real.body == shadow.body or _content(real.body) == _content(shadow.body):
+    if real.body == shadow.body or copy.content(real) == copy.content(shadow):
         return ""
     return f"the bodies differ ({len(real.body or b'')} bytes, the shadow's {len(shadow.body or b'')})"
-
-
-def _content(body: bytes | None) -> object:
-    try:
-        content = orjson.loads(body or b"")
-    except orjson.JSONDecodeError:
-        return body
-    if isinstance(content, dict):
-        return {name: value for name, value in content.items() if name not in _OWN_NAMES}
-    return content
 
 
 class ShadowTap(Tap):
     """Send a copy, and compare its answer with the real one when both are there."""
 
-    def __init__(self, gateway: Gateway, comparison: Comparison, head: Head, route: Route, name: str, peer: str) -> None:
-        self._gateway = gateway
+    def __init__(self, comparison: Comparison, copy: Copy) -> None:
         self._comparison = comparison
-        self._head = head
-        self._route = route
-        self._name = name
-        self._peer = peer
+        self._copy = copy
         self._real: Answer | None = None
         self._shadow: Answer | None = None
         self._awaited = 2
 
     def on_request(self, body: bytes | None) -> None:
         """Send the copy."""
-        if body is None:
-            self._take_shadow(None)
-        else:
-            send_copy(self._gateway, self._name, self._route, self._head, body, self._take_shadow, self._peer)
+        self._copy.send(body, self._take_shadow)
 
     def on_answer(self, answer: Answer | None) -> None:
         """Take the real answer."""
@@ -169,5 +177,4 @@ class ShadowTap(Tap):
     def _compare(self) -> None:
         self._awaited -= 1
         if self._awaited == 0:
-            what = f"{self._head.method} {self._head.path.decode('latin-1')}"
-            self._comparison.compare(what, self._real, self._shadow)
+            self._comparison.compare(self._copy, self._real, self._shadow)

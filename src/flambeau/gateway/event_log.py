@@ -6,9 +6,7 @@ Nothing is sent twice. Source: specification 6.8.
 
 from __future__ import annotations
 
-import datetime
 import ssl
-import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +16,9 @@ import orjson
 
 from flambeau.foundation.ask import ask
 from flambeau.foundation.errors import InvalidInput, Unavailable
-from flambeau.foundation.http1 import Head
 from flambeau.foundation.tasks import TaskOwner
-from flambeau.gateway.clients import Answer, Budget, Tap
-from flambeau.gateway.document import Logger
+from flambeau.gateway.clients import Budget
+from flambeau.gateway.events import Event
 
 QUEUE_EVENTS_MAX = 100
 """Events that wait for one collector."""
@@ -31,10 +28,6 @@ SEND_SECONDS_MAX = 10.0
 """For one event, from connecting to the collector's answer."""
 HEADER_CHARACTERS_MAX = 8192
 """Longest attribute: chosen headers or annotations as JSON."""
-
-_TYPES = "org.kubeflow.serving.inference."
-_REQUEST = f"{_TYPES}request"
-_RESPONSE = f"{_TYPES}response"
 
 Inside = Callable[[str, str, Sequence[tuple[str, str]], bytes], Awaitable[int | None]]
 
@@ -69,14 +62,6 @@ def collector_of(url: str) -> Collector:
         raise InvalidInput(f"the logger's url {url!r} is no http or https URL without user name and password")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Collector(parts.hostname, port or (443 if parts.scheme == "https" else 80), target, parts.scheme == "https")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One copy."""
-
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 class EventLog:
@@ -127,10 +112,10 @@ class EventLog:
             self._senders -= 1
 
     async def _post(self, event: Event) -> None:
-        to = self.collector
-        status = await self._inside(to.host, to.target, event.headers, event.body)
+        to, headers = self.collector, _headers(event)
+        status = await self._inside(to.host, to.target, headers, event.body)
         if status is None:
-            status = await self._ask(event)
+            status = await self._ask(headers, event.body)
         if status is None:
             return
         if status < 300:
@@ -139,19 +124,19 @@ class EventLog:
             self.failed += 1
             self.last_failure = f"{to.authority} answered {status}"
 
-    async def _ask(self, event: Event) -> int | None:
+    async def _ask(self, attributes: tuple[tuple[str, str], ...], body: bytes) -> int | None:
         """Send an event to the outside; None where nobody answers, which is noted."""
         to = self.collector
         if to.tls and self._tls is None:
             self._tls = ssl.create_default_context()
-        headers = (("Host", to.authority), ("User-Agent", "flambeau"), *event.headers)
+        headers = (("Host", to.authority), ("User-Agent", "flambeau"), *attributes)
         try:
             answer = await ask(
                 (to.host, to.port),
                 to.target,
                 method="POST",
                 headers=headers,
-                body=event.body,
+                body=body,
                 tls=self._tls if to.tls else None,
                 timeout_seconds=SEND_SECONDS_MAX,
             )
@@ -162,67 +147,25 @@ class EventLog:
         return answer.status
 
 
-def is_event(head: Head) -> bool:
-    """Tell whether a request is an event of a logger, which is never logged itself: a collector's logger would log for ever."""
-    return (head.get(b"ce-type") or b"").startswith(_TYPES.encode())
-
-
-class LogTap(Tap):
-    """Make events of one request and its answer.
-
-    Args:
-        logger: what is wanted.
-        head: of the request.
-        send: takes the events.
-        lost: called for each that can't be made, because the body was too long.
-    """
-
-    def __init__(self, logger: Logger, head: Head, send: Callable[[Event], None], lost: Callable[[], None]) -> None:
-        self._logger = logger
-        self._head = head
-        self._send = send
-        self._lost = lost
-        incoming = (head.get(b"ce-id") or b"").decode("latin-1")
-        self._id = incoming if 0 < len(incoming) <= 256 and incoming.isprintable() else str(uuid.uuid4())
-
-    def on_request(self, body: bytes | None) -> None:
-        """Send the request's event."""
-        if self._logger.requests:
-            self._emit(_REQUEST, self._head.get(b"content-type"), body)
-
-    def on_answer(self, answer: Answer | None) -> None:
-        """Send the answer's event, if it went well, as the original has it."""
-        if self._logger.responses and answer is not None and answer.status == 200:
-            kind = next((value for name, value in answer.headers if name.lower() == b"content-type"), None)
-            self._emit(_RESPONSE, kind, answer.body)
-
-    def _emit(self, type: str, content_type: bytes | None, body: bytes | None) -> None:
-        if body is None:
-            self._lost()
-            return
-        logger = self._logger
-        kind = (content_type or b"application/json").decode("latin-1")
-        attributes = [
-            ("ce-specversion", "1.0"),
-            ("ce-id", self._id),
-            ("ce-source", f"/{logger.namespace}/{logger.service}"),
-            ("ce-type", type),
-            ("ce-time", datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")),
-            ("ce-inferenceservicename", logger.service),
-            ("ce-namespace", logger.namespace),
-            ("ce-component", logger.component),
-            ("ce-endpoint", ""),
-            ("Content-Type", kind),
-        ]
-        if logger.headers:
-            chosen: dict[str, list[str]] = {}
-            for name, value in self._head.headers:
-                if name.lower().decode("latin-1") in logger.headers:
-                    chosen.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-            attributes.append(("ce-metadata", _json(chosen)))
-        if logger.annotations:
-            attributes.append(("ce-annotations", _json(dict(logger.annotations))))
-        self._send(Event(_sendable(attributes), body))
+def _headers(event: Event) -> tuple[tuple[str, str], ...]:
+    logger = event.logger
+    attributes = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", event.id),
+        ("ce-source", event.source),
+        ("ce-type", event.type),
+        ("ce-time", event.time),
+        ("ce-inferenceservicename", logger.service),
+        ("ce-namespace", logger.namespace),
+        ("ce-component", logger.component),
+        ("ce-endpoint", ""),
+        ("Content-Type", event.content_type),
+    ]
+    if event.metadata or logger.headers:
+        attributes.append(("ce-metadata", _json(event.metadata)))
+    if logger.annotations:
+        attributes.append(("ce-annotations", _json(dict(logger.annotations))))
+    return _sendable(attributes)
 
 
 def _json(value: object) -> str:

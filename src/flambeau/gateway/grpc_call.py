@@ -8,73 +8,43 @@ themselves.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flambeau.foundation.http1 import ANSWERED, Exchange, Head
-from flambeau.gateway import answers, grpc_answers
-from flambeau.gateway.effects import Reply, changed_head
-from flambeau.gateway.http2_front import Stream
+from flambeau.gateway import grpc_answers
 from flambeau.gateway.http2_head import call_headers
 from flambeau.gateway.http2_link import Codes, Flow, HeaderList, Link
-from flambeau.gateway.passage import Passage, fresh_id
-from flambeau.gateway.table import Detour, Miss, MissReason, Route
-from flambeau.gateway.treatment import delayed
+from flambeau.gateway.passage import Client, Passage, fresh_id
+from flambeau.gateway.table import Route
 from flambeau.gateway.upstream import Replica, Service
 
 if TYPE_CHECKING:
     from flambeau.gateway.proxy import Gateway
 
 
-def begin_call(gateway: Gateway, head: Head, stream: Stream) -> Exchange:
-    """Begin a call, or refuse it.
+class CallClient(Client, Protocol):
+    """Who asked: a stream, or what stands in its place."""
 
-    Of what rules do beside leading somewhere, faults and changes of the request's headers are done to calls.
-    """
-    found = gateway.route(head)
-    if not isinstance(found, Route):
-        status = (
-            answers.miss_status(found) if isinstance(found, Miss) else found.redirect.code if isinstance(found, Detour) else found.status
-        )
-        why = _told(found) if isinstance(found, Miss) else f"the route answers {status} itself, which is nothing for gRPC ({found.source})"
-        stream.send_head(grpc_answers.error_head(grpc_answers.code_of(status), why), end=True)
-        return ANSWERED
-    effects = found.effects
-    if effects is None:
-        return _begin(gateway, head, stream, found)
-    if effects.request:
-        head = changed_head(head, effects.request)
-    fault = effects.fault
-    if fault is not None and fault.abort_status and gateway.draw() * 100 < fault.abort_percent:
-        stream.send_head(grpc_answers.error_head(grpc_answers.code_of(fault.abort_status), "fault filter abort"), end=True)
-        return ANSWERED
-    if fault is not None and fault.delay_seconds and gateway.draw() * 100 < fault.delay_percent:
-        return delayed(gateway, stream, fault.delay_seconds, lambda _: _begin(gateway, head, stream, found))
-    return _begin(gateway, head, stream, found)
+    def send_head(self, headers: HeaderList, *, end: bool = False) -> None:
+        """Send an answer's head as it is; ``end``: it is all there is."""
+
+    def finish(self, trailers: HeaderList = ()) -> None:
+        """End a started answer."""
+
+    def abort(self, code: Codes = Codes.INTERNAL_ERROR) -> None:
+        """Break the answer off."""
 
 
-def _refuse(found: Detour | Reply | Miss, stream: Stream) -> None:
-    if isinstance(found, Miss):
-        code, why = grpc_answers.code_of(answers.miss_status(found)), _told(found)
-    else:
-        code, why = grpc_answers.UNIMPLEMENTED, f"the route answers by itself, which is nothing for gRPC ({found.source})"
-    stream.send_head(grpc_answers.error_head(code, why), end=True)
-
-
-def _begin(gateway: Gateway, head: Head, stream: Stream, found: Route) -> Exchange:
-    service = gateway.services[found.backend.name]
+def forward_call(gateway: Gateway, service: Service, route: Route, head: Head, client: CallClient) -> Exchange:
+    """Give a call to a replica of its backend, or refuse it."""
     why = gateway.refusal(service)
     if why is not None:
         service.numbers.count(503, 0.0)
-        stream.send_head(grpc_answers.error_head(grpc_answers.UNAVAILABLE, why), end=True)
+        client.send_head(grpc_answers.error_head(grpc_answers.UNAVAILABLE, why), end=True)
         return ANSWERED
-    call = Call(gateway, service, found, head, stream)
+    call = Call(gateway, service, route, head, client)
     gateway.dispatch(call)
     return call
-
-
-def _told(miss: Miss) -> str:
-    known = miss.hosts if miss.reason is MissReason.UNKNOWN_HOST else miss.rules
-    return miss.message + (f"; there are: {', '.join(known)}" if known else "")
 
 
 class Call(Passage):
@@ -82,12 +52,12 @@ class Call(Passage):
 
     __slots__ = ("_connecting", "_ended", "_flow", "_head", "_pending", "_trailers")
 
-    client: Stream
+    client: CallClient
 
-    def __init__(self, gateway: Gateway, service: Service, route: Route, head: Head, stream: Stream) -> None:
-        super().__init__(gateway, service, route, stream)
+    def __init__(self, gateway: Gateway, service: Service, route: Route, head: Head, client: CallClient) -> None:
+        super().__init__(gateway, service, route, client)
         self._head = head
-        self._pending: list[bytes] = []  # what came before the connection to the replica: at most a stream's window
+        self._pending: list[bytes] = []  # what came before the connection to the replica: at most a stream's window, or a copy
         self._ended = False
         self._flow: Flow | None = None
         self._trailers: HeaderList = ()

@@ -23,7 +23,7 @@ from flambeau.gateway.clients import Budget, Nobody
 from flambeau.gateway.document import Document
 from flambeau.gateway.effects import Reply
 from flambeau.gateway.forward import Forward, Known
-from flambeau.gateway.grpc_call import begin_call
+from flambeau.gateway.grpc_door import begin_call
 from flambeau.gateway.headers import post_head
 from flambeau.gateway.http2_front import Front, Stream
 from flambeau.gateway.metrics import Numbers, Reading

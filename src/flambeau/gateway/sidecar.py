@@ -1,4 +1,4 @@
-"""What stands beside a backend's replicas for its requests of HTTP: logger, batcher, shadow.
+"""What stands beside a backend's replicas: logger, batcher, shadow.
 
 In the original an agent in each pod does this; here the gateway does, so that pods stay as they are, a batch gathers over all replicas,
 and who asks a pod directly is neither logged nor batched.
@@ -13,9 +13,12 @@ from flambeau.foundation.errors import InvalidInput
 from flambeau.foundation.http1 import Exchange, Head
 from flambeau.gateway.batcher import Batcher, is_batchable
 from flambeau.gateway.clients import Tap, Tapped
-from flambeau.gateway.copies import Comparison, ShadowTap
+from flambeau.gateway.copies import Comparison, Copy, ShadowTap
 from flambeau.gateway.document import Backend
-from flambeau.gateway.event_log import EventLog, LogTap, collector_of, is_event
+from flambeau.gateway.event_log import EventLog, collector_of
+from flambeau.gateway.events import CallLogTap, LogTap, is_event, is_inference_call
+from flambeau.gateway.grpc_call import CallClient, forward_call
+from flambeau.gateway.grpc_copies import CallCopy, TappedCall
 from flambeau.gateway.headers import asked_protocol
 from flambeau.gateway.passage import Client
 from flambeau.gateway.table import Route
@@ -61,14 +64,25 @@ class Sidecar:
         taps: list[Tap] = []
         if self.log is not None and backend.logger is not None and head.method == "POST" and not is_event(head):
             taps.append(LogTap(backend.logger, head, self.log.offer, self._lost_event))
-        if backend.shadow is not None and self._gateway.draw() * 100 < backend.shadow.percent:
-            names = backend.shadow.backends
-            name = names[int(self._gateway.draw() * len(names))]
-            taps.append(ShadowTap(self._gateway, self.comparison, head, route, name, client.peer))
+        if shadow := self._drawn_shadow():
+            taps.append(ShadowTap(self.comparison, Copy(self._gateway, shadow, route, head, client.peer)))
         if not taps:
             return self._serve(route, head, client)
         tapped = Tapped(client, taps, self._gateway.budget)
         tapped.exchange = self._serve(route, head, tapped)
+        return tapped
+
+    def begin_call(self, route: Route, head: Head, client: CallClient) -> Exchange:
+        """Begin a gRPC call."""
+        taps: list[Tap] = []
+        if self.log is not None and self._service.backend.logger is not None and is_inference_call(head):
+            taps.append(CallLogTap(self._service.backend.logger, head, self.log.offer, self._lost_event))
+        if shadow := self._drawn_shadow():
+            taps.append(ShadowTap(self.comparison, CallCopy(self._gateway, shadow, route, head, client.peer)))
+        if not taps:
+            return forward_call(self._gateway, self._service, route, head, client)
+        tapped = TappedCall(client, taps, self._gateway.budget)
+        tapped.exchange = forward_call(self._gateway, self._service, route, head, tapped)
         return tapped
 
     def status(self) -> dict[str, Any]:
@@ -94,6 +108,13 @@ class Sidecar:
         """Let what gathered go on: the backend is gone."""
         if self.batcher is not None:
             self.batcher.close()
+
+    def _drawn_shadow(self) -> str:
+        """Return the backend that gets a copy of this request; empty if none does."""
+        shadow, draw = self._service.backend.shadow, self._gateway.draw
+        if shadow is None or draw() * 100 >= shadow.percent:
+            return ""
+        return shadow.backends[int(draw() * len(shadow.backends))]
 
     def _serve(self, route: Route, head: Head, client: Client) -> Exchange:
         if self.batcher is not None and is_batchable(head):

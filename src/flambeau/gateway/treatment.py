@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flambeau.foundation.http1 import ANSWERED, Exchange, Head
 from flambeau.gateway import answers
 from flambeau.gateway.clients import Edited, Tap, Tapped
-from flambeau.gateway.copies import MirrorTap
+from flambeau.gateway.copies import Copy, MirrorTap
 from flambeau.gateway.effects import Effects, Reply, changed_head, location
 from flambeau.gateway.headers import asked_protocol
 from flambeau.gateway.passage import Client
@@ -136,7 +136,7 @@ def _go(gateway: Gateway, head: Head, client: Client, found: Route | Detour | Re
     taps: list[Tap] = []
     if effects.mirrors and asked_protocol(head) is None:
         taps += [
-            MirrorTap(gateway, head, found, mirror.backend, client.peer)
+            MirrorTap(Copy(gateway, mirror.backend, found, head, client.peer))
             for mirror in effects.mirrors
             if gateway.draw() * 100 < mirror.percent
         ]

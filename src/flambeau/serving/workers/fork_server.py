@@ -23,6 +23,7 @@ from typing import Any
 
 import orjson
 
+from flambeau.foundation.memory import give_back_code
 from flambeau.serving.workers import child
 from flambeau.serving.workers.kinship import die_with_parent, name_process
 from flambeau.serving.workers.preload import PRELOADED, preload
@@ -73,9 +74,17 @@ class ForkServer:
             self._control.send(orjson.dumps(message))
 
     def serve(self) -> None:
-        """Serve until the front is gone; the workers then die with this process."""
+        """Serve until the front is gone; the workers then die with this process.
+
+        Between requests it holds no code: a worker maps what it runs itself, and all that it shares with us are objects.
+        """
+        waits = False
         while True:
-            for key, _ in self._selector.select():
+            events = self._selector.select(None if waits else 0)
+            waits = not events
+            if waits:
+                give_back_code()
+            for key, _ in events:
                 if key.data is not None:
                     self._reap(key.data)
                 elif not self._request():

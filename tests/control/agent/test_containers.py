@@ -167,6 +167,62 @@ async def _has_words(file: Path, wanted: str) -> bool:
     return wanted in file.read_text().split()
 
 
+async def test_sidecars_of_a_pod_that_ends_are_ended_after_the_containers_last_first(world: World, tmp_path: Path) -> None:
+    await world.agent()
+    words = tmp_path / "words"
+    told = {name: [sys.executable, "-c", TELLER, str(words), name] for name in ("side", "near")}
+    pod = world.pod("job", f"open({str(words)!r}, 'a').write('main\\n')", restartPolicy="OnFailure")
+    written = {"exec": {"command": ["grep", "-q", "near", str(words)]}, "periodSeconds": 1}
+    pod["spec"]["initContainers"] = [
+        {"name": "side", "image": "i", "command": told["side"], "restartPolicy": "Always"},
+        {"name": "near", "image": "i", "command": told["near"], "restartPolicy": "Always", "startupProbe": written},
+    ]
+    await world.store.create(pod)
+    pod = await world.until("job", lambda pod: (pod.get("status") or {}).get("phase") == "Succeeded")
+    assert words.read_text().split()[-3:] == ["main", "end-near", "end-side"]
+    for name in ("side", "near"):
+        shown = status_of(pod, name, "initContainerStatuses")
+        assert (shown["state"]["terminated"]["exitCode"], shown["restartCount"]) == (0, 0)
+    assert "Normal Killing" in await world.events()
+    await world.agents[0].stop(kill_pods=False)
+    await world.agent()
+    await world.store.delete(Key("pods", "ns", "job"))
+    await world.until_gone("job")
+    assert not await _has_event(world, "Normal Adopted")
+
+
+async def test_how_sidecars_end_says_nothing_about_the_pod_and_ordinary_containers_live_on(world: World) -> None:
+    await world.agent()
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    for name, script, phase in (("good", "print('done')", "Succeeded"), ("bad", "raise SystemExit(4)", "Failed")):
+        pod = world.pod(name, script, restartPolicy="Never", terminationGracePeriodSeconds=1)
+        pod["spec"]["initContainers"] = [
+            {"name": "side", "image": "i", "command": [sys.executable, "-c", stubborn], "restartPolicy": "Always"}
+        ]
+        await world.store.create(pod)
+        pod = await world.until(name, lambda pod, phase=phase: (pod.get("status") or {}).get("phase") == phase)  # type: ignore[misc]
+        assert status_of(pod, "side", "initContainerStatuses")["state"]["terminated"]["exitCode"] in (137, 143)
+    pod = add(world.pod("both", "print('done')", restartPolicy="Never"), "side", SLEEPER)
+    await world.store.create(pod)
+    pod = await world.until("both", lambda pod: "terminated" in status_of(pod, "kserve-container").get("state", {}))
+    assert pod["status"]["phase"] == "Running"
+    assert process_of(world, pod, "side").is_alive()
+
+
+async def test_a_container_that_ended_for_good_is_not_run_again_by_the_next_agent(world: World, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    script = f"open({str(runs)!r}, 'a').write('x'); raise SystemExit(3)"
+    await world.orphan(add(world.pod("p", script, restartPolicy="Never"), "side", SLEEPER))
+    before = await world.get("p")
+    await world.agent()
+    await world.eventually(lambda: _has_event(world, "Normal Adopted"))
+    process_of(world, before, "side").signal(signal.SIGKILL)
+    pod = await world.until("p", lambda pod: pod["status"]["phase"] == "Failed")
+    first, last = (status_of(each, "kserve-container")["state"]["terminated"] for each in (before, pod))
+    assert (last["exitCode"], last["message"]) == (3, first["message"])
+    assert runs.read_text() == "x"
+
+
 async def test_sidecars_are_adopted_with_the_others(world: World) -> None:
     pod = add(world.pod("p"), "side", SLEEPER)
     sidecar = {**pod["spec"]["containers"].pop(), "restartPolicy": "Always"}

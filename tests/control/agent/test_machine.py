@@ -19,6 +19,7 @@ from flambeau.control.agent.machine import (
     Phase,
     ProbeFailed,
     ProbeSucceeded,
+    Retired,
     Spawned,
     SpawnFailed,
     State,
@@ -160,3 +161,22 @@ def test_the_restart_policy_decides_what_is_started_again(policy: str, code: int
     for event in (Begun(), Spawned(1), Exited(code, None, "Error", "ended")):
         state, _ = step(state, event, 0.0)
     assert state.phase is phase
+
+
+@pytest.mark.parametrize(
+    ("events", "phase", "acts"),
+    [
+        ((Begun(), Spawned(1)), Phase.ENDING, [Act.CANCEL_PROBE, Act.TERMINATE]),
+        (UP, Phase.ENDING, [Act.CANCEL_PROBE, Act.TERMINATE]),
+        ((*UP, NOT_ALIVE), Phase.ENDING, [Act.CANCEL_PROBE, Act.TERMINATE]),
+        ((*UP, CRASH), Phase.ENDED, []),
+        ((*UP, Deleted(1)), Phase.DRAINING, []),
+    ],
+)
+def test_a_retired_sidecar_ends_for_good(events: tuple[Happening, ...], phase: Phase, acts: list[Act]) -> None:
+    state, done = play(*events, Retired(7.0))
+    assert (state.phase, done) == (phase, acts)
+    if phase is Phase.ENDING:
+        assert state.deadline == 7.0
+        assert play(*events, Retired(7.0), Passed())[1] == [Act.KILL]
+        assert play(*events, Retired(7.0), CRASH)[0].phase is Phase.ENDED

@@ -55,10 +55,11 @@ async def main(home):
     while True:
         listing = await store.list("pods")
         for pod in listing.items:
-            for each in (pod.get("status") or {}).get("conditions") or []:
-                if each["type"] == "Ready" and each["status"] == "True":
-                    print("ready", flush=True)
-                    await asyncio.sleep(600)
+            status = pod.get("status") or {}
+            is_ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or [])
+            if is_ready or any("terminated" in each["state"] for each in status.get("containerStatuses") or []):
+                print("ready", flush=True)
+                await asyncio.sleep(600)
         await asyncio.sleep(0.02)
 
 asyncio.run(main(Path(sys.argv[1])))
@@ -89,7 +90,7 @@ class World:
         return agent
 
     async def orphan(self, pod: Object) -> Object:
-        """Let an agent in a process of its own make a pod ready, and kill it with kill -9; return the pod."""
+        """Let an agent in a process of its own make a pod ready, or one of its containers end, and kill it with kill -9; return the pod."""
         stored = await self.store.create(pod)
         self.store.close()
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}

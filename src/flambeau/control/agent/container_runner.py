@@ -122,6 +122,10 @@ class ContainerRunner:
         self._tasks = tools.tasks
         self.started = asyncio.Event()
         """Set once it runs, and its startup probe, if it has one, has succeeded."""
+        self.ended = asyncio.Event()
+        """Set once it has ended for good while its pod lives."""
+        if state.phase is Phase.ENDED:
+            self.ended.set()
         self._mailbox = Mailbox()
         self._leader: Leader | None = None
         self._probing: asyncio.Task[None] | None = None
@@ -173,6 +177,8 @@ class ContainerRunner:
             self.state, actions = machine.step(before, pending.pop(0), self._clock.monotonic())
             if before.phase is Phase.READY is not self.state.phase:
                 await self._host.show(at_once=True)  # first of all the pod has to look unready, so that nothing more is sent to it
+            if self.state.phase is Phase.ENDED:
+                self.ended.set()
             for action in actions:
                 produced = await self._act(action)
                 if produced is not None:

@@ -168,6 +168,13 @@ class Condemned:
 
 
 @dataclass(frozen=True, slots=True)
+class Retired:
+    """The containers that this one lives beside have ended for good: it is to end, too."""
+
+    grace_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Passed:
     """The state's deadline passed."""
 
@@ -196,6 +203,7 @@ Happening = (
     | ProbeFailed
     | Exited
     | Condemned
+    | Retired
     | Passed
     | Deleted
     | Dropped
@@ -265,18 +273,20 @@ class State:
 
 
 def initial(
-    now: float, *, source: str, prepares: bool = False, restart_policy: str = "Always", ended: bool = False, restarts: int = 0
+    now: float, *, source: str, prepares: bool = False, restart_policy: str = "Always", ended: Exit | None = None, restarts: int = 0
 ) -> State:
-    """Return the state of a container that nobody has looked at yet; ``ended``: it ended for good before this agent came."""
+    """Return the state of a container that nobody has looked at yet; ``ended``: how it ended for good before this agent came."""
     return State(
-        Phase.ENDED if ended else Phase.PENDING,
+        Phase.ENDED if ended is not None else Phase.PENDING,
         now,
         None,
         source,
         prepares or bool(source),
         restart_policy,
-        fetched=ended,
+        fetched=ended is not None,
+        started=None if ended is None else ended.started,
         restarts=restarts,
+        last_exit=ended,
     )
 
 
@@ -303,7 +313,7 @@ def step(state: State, event: Happening, now: float) -> tuple[State, tuple[Actio
     return replace(following, story=(*state.story, line)[-_STORY_MAX:]), actions
 
 
-_LATE = (InputsChanged, ProbeSucceeded, ProbeFailed, Condemned, Fetched, FetchFailed, Dropped, Passed, Deleted)
+_LATE = (InputsChanged, ProbeSucceeded, ProbeFailed, Condemned, Retired, Fetched, FetchFailed, Dropped, Passed, Deleted)
 """Events that may arrive after what they were about has ended (a probe's answer, a second look at a deletion); they change nothing then."""
 
 _Step = tuple[State, tuple[Action, ...]]
@@ -444,6 +454,18 @@ def _condemn(state: State, event: Happening, now: float) -> _Step:
     return following, (Act.CANCEL_PROBE, Tell("Warning", event.reason, event.message), Act.KILL if at_once else Act.TERMINATE)
 
 
+def _retire(state: State, event: Happening, now: float) -> _Step:
+    assert isinstance(event, Retired)
+    following = replace(_enter(state, Phase.ENDING, now, event.grace_seconds), restart_policy="Never", fault=None, killed=False)
+    told = Tell("Normal", "Killing", "stopping a sidecar: the containers beside it have ended")
+    return following, (Act.CANCEL_PROBE, told, Act.TERMINATE)
+
+
+def _stay_ended(state: State, _: Happening, now: float) -> _Step:
+    """Start no sidecar again that ended by itself just before."""
+    return replace(_enter(state, Phase.ENDED, now, None), restart_policy="Never"), ()
+
+
 def _force_end(state: State, _: Happening, now: float) -> _Step:
     """Kill what ignores SIGTERM, as often as it takes: nothing is started beside a process that is still there."""
     return replace(_enter(state, Phase.ENDING, now, KILL_SECONDS_MAX), killed=True), (Act.KILL,)
@@ -511,15 +533,19 @@ _TABLE: dict[tuple[Phase, type], Callable[[State, Happening, float], _Step]] = {
     (Phase.RUNNING, Exited): _lose_process,
     (Phase.RUNNING, Deleted): _stop,
     (Phase.RUNNING, Condemned): _condemn,
+    (Phase.RUNNING, Retired): _retire,
     (Phase.READY, ProbeFailed): _become_unready,
     (Phase.READY, Condemned): _condemn,
+    (Phase.READY, Retired): _retire,
     (Phase.READY, Exited): _lose_process,
     (Phase.READY, Deleted): _drain,
     (Phase.BACKOFF, Passed): _try_again,
     (Phase.BACKOFF, InputsChanged): _retry_if_fetching_failed,
+    (Phase.BACKOFF, Retired): _stay_ended,
     (Phase.BACKOFF, Deleted): _end,
     (Phase.ENDING, Exited): _lose_process,
     (Phase.ENDING, Passed): _force_end,
+    (Phase.ENDING, Retired): _retire,
     (Phase.ENDING, Deleted): _stop,
     (Phase.ENDED, Deleted): _end,
     (Phase.DRAINING, Dropped): _stop,

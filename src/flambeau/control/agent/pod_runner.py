@@ -17,6 +17,7 @@ from flambeau.control.agent.machine import Exit, Happening, Phase, State, Tell
 from flambeau.control.agent.process import Leader, describe
 from flambeau.control.agent.status import Facts, is_asked, model_source, pod_status, process_containers, server_container, sidecars
 from flambeau.control.resources.kind import Key, Object
+from flambeau.control.resources.lookup import find
 from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER, INITIALIZER_CONTAINER, is_sidecar
 from flambeau.control.resources.pod_ports import http_port
 from flambeau.control.store.interface import Store, modify
@@ -24,6 +25,7 @@ from flambeau.control.store.recorder import record_event
 from flambeau.foundation.clock import Clock
 from flambeau.foundation.errors import FlambeauError, NotFound, Unavailable
 from flambeau.foundation.tasks import TaskOwner
+from flambeau.foundation.timestamps import parse_rfc3339
 from flambeau.storage.cache import Cache
 
 COMPONENT = "flambeau-agent"
@@ -90,7 +92,7 @@ class PodRunner:
             source=model_source(self._pod) if is_server else "",
             prepares=is_server and bool(self._pod["spec"].get("initContainers")),
             restart_policy="Always" if is_sidecar(container) else self._pod["spec"].get("restartPolicy") or "Always",
-            ended=(self._pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"),
+            ended=_ended_before(self._pod, container["name"], self._around.clock),
             restarts=_restarts(self._pod, container["name"]),
         )
 
@@ -148,6 +150,7 @@ class PodRunner:
             self.observe(self._pod)
             await self._begin()
             runs = {name: self._tasks.start(f"{name}/run", container.run()) for name, container in self._containers.items()}
+            self._tasks.start("retirement", self._retire_sidecars())
             await _ended([run for name, run in runs.items() if name not in self._sidecars], runs.values())
             for name in reversed(self._sidecars):
                 self._containers[name].put(machine.Deleted(self.grace_seconds))
@@ -157,6 +160,15 @@ class PodRunner:
             await self.show()
         finally:
             await self._tasks.close()
+
+    async def _retire_sidecars(self) -> None:
+        """End the sidecars once the other containers have ended for good, the last one first; a pod of a server never comes so far."""
+        for name, container in self._containers.items():
+            if name not in self._sidecars:
+                await container.ended.wait()
+        for name in reversed(self._sidecars):
+            self._containers[name].put(machine.Retired(self.grace_seconds))
+            await self._containers[name].ended.wait()
 
     async def _begin(self) -> None:
         self._directory.create()
@@ -379,6 +391,19 @@ def _restarts(pod: Object, container: str) -> int:
     status = pod.get("status") or {}
     statuses = (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))
     return next((int(status.get("restartCount") or 0) for status in statuses if status["name"] == container), 0)
+
+
+def _ended_before(pod: Object, container: str, clock: Clock) -> Exit | None:
+    """Return how a container ended for good, as an earlier agent wrote it into the status; None where it did not."""
+    status = pod.get("status") or {}
+    statuses = (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))
+    told = next((find(each, "state", "terminated") for each in statuses if each["name"] == container), None)
+    if not told:
+        return None
+    started, finished = (parse_rfc3339(told[name]) - clock.wall() + clock.monotonic() for name in ("startedAt", "finishedAt"))
+    signal_number = told.get("signal")
+    code = None if signal_number else int(told["exitCode"])
+    return Exit(code, signal_number, told["reason"], told.get("message", ""), started, finished)
 
 
 def _was_ready(pod: Object) -> bool:

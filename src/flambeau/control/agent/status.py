@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,7 @@ def pod_status(pod: Mapping[str, Any], states: Mapping[str, State], facts: Facts
     """
     server = states[server_container(pod)["name"]]
     status: Object = {
-        "phase": _phase(states.values()),
+        "phase": _phase(pod, states),
         "conditions": _conditions(pod, states, facts, now),
         "containerStatuses": [_container(container, states, facts) for container in pod["spec"]["containers"]],
         "startTime": (pod.get("status") or {}).get("startTime") or rfc3339(now),
@@ -83,11 +83,12 @@ def pod_status(pod: Mapping[str, Any], states: Mapping[str, State], facts: Facts
     return status
 
 
-def _phase(states: Collection[State]) -> str:
-    if all(state.phase is Phase.ENDED for state in states):
-        well = all(state.last_exit is None or state.last_exit.code == 0 for state in states)
-        return "Succeeded" if well else "Failed"
-    return "Running" if any(state.started is not None for state in states) else "Pending"
+def _phase(pod: Mapping[str, Any], states: Mapping[str, State]) -> str:
+    """Return the pod's phase: it ends when all have ended; whether well, sidecars have no say in."""
+    if all(state.phase is Phase.ENDED for state in states.values()):
+        exits = [states[each["name"]].last_exit for each in pod["spec"]["containers"] if each["name"] in states]
+        return "Succeeded" if all(each is None or each.code == 0 for each in exits) else "Failed"
+    return "Running" if any(state.started is not None for state in states.values()) else "Pending"
 
 
 def _conditions(pod: Mapping[str, Any], states: Mapping[str, State], facts: Facts, now: float) -> list[Object]:

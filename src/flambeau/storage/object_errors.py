@@ -27,13 +27,14 @@ _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 _WRONG_REGION = {"AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException"}
 
 
-def translate(error: Exception, place: Place, what: str) -> FlambeauError:
+def translate(error: Exception, place: Place, what: str, doing: str = "read") -> FlambeauError:
     """Return the error of ours for one of obstore's.
 
     Args:
         error: its text carries a Rust debug dump below the first blank line; causes are read from it, none of it is shown.
         place: where the request went and as whom.
         what: the object or prefix, as a URI.
+        doing: ``read`` or ``write``.
     """
     text = str(error)
     if isinstance(error, TimeoutError):
@@ -43,7 +44,7 @@ def translate(error: Exception, place: Place, what: str) -> FlambeauError:
     status = _STATUS.search(text)
     if status is None:
         return _transport(text, place, what)
-    return _answered(int(status.group(1)), text, place, what)
+    return _answered(int(status.group(1)), text, place, what, doing)
 
 
 def unreachable(place: Place, what: str, cause: str) -> Unavailable:
@@ -55,44 +56,44 @@ def unreachable(place: Place, what: str, cause: str) -> Unavailable:
     )
 
 
-def _answered(status: int, text: str, place: Place, what: str) -> FlambeauError:
+def _answered(status: int, text: str, place: Place, what: str, doing: str) -> FlambeauError:
     code = _group(_CODE, text) or ""
     message = _group(_MESSAGE, text) or ""
     if code in _WRONG_REGION:
         return InvalidInput(
-            f"cannot read {what}: the region {place.region} is wrong: {message or code}",
+            f"cannot {doing} {what}: the region {place.region} is wrong: {message or code}",
             hint="set the Secret's annotation serving.kserve.io/s3-region",
             reason="WrongRegion",
         )
     if code in _NO_BUCKET:
         return NotFound(
-            f"cannot read {what}: there is no bucket {place.bucket} at {place.endpoint}",
+            f"cannot {doing} {what}: there is no bucket {place.bucket} at {place.endpoint}",
             hint="check the storage URI and the endpoint",
             reason="BucketNotFound",
         )
     if status in (401, 403):
-        return _denied(status, code, place, what)
+        return _denied(status, code, place, what, doing)
     if status == 404:
-        return NotFound(f"cannot read {what}: not found at {place.endpoint}", reason="NoObjects")
+        return NotFound(f"cannot {doing} {what}: not found at {place.endpoint}", reason="NoObjects")
     described = f"HTTP {status} {code}".strip() + (f": {message}" if message else "")
     if status in (429, 500, 502, 503, 504):
-        return Unavailable(f"cannot read {what}: {place.address} answered {described}", reason="EndpointUnavailable")
+        return Unavailable(f"cannot {doing} {what}: {place.address} answered {described}", reason="EndpointUnavailable")
     return Unavailable(
-        f"cannot read {what}: {place.address} answered {described}",
+        f"cannot {doing} {what}: {place.address} answered {described}",
         hint=f"is {place.endpoint} ({place.endpoint_source}) an endpoint of {place.store}? it was asked as {place.identity}",
         reason="EndpointRefused",
     )
 
 
-def _denied(status: int, code: str, place: Place, what: str) -> Denied:
+def _denied(status: int, code: str, place: Place, what: str, doing: str) -> Denied:
     if code in _WRONG_IDENTITY:
         cause = "the access key or the secret key is wrong"
         hint = f"check the keys in {place.identity.split(',')[0]}"
     else:
         cause = "access is refused"
-        hint = "the identity needs to list the bucket and to read its objects"
+        hint = f"the identity needs to {'list the bucket and to read its objects' if doing == 'read' else 'write objects there'}"
     return Denied(
-        f"cannot read {what}: {cause} (HTTP {status}{f' {code}' if code else ''}; {place.identity}; "
+        f"cannot {doing} {what}: {cause} (HTTP {status}{f' {code}' if code else ''}; {place.identity}; "
         f"endpoint {place.endpoint}{f', region {place.region}' if place.region else ''})",
         hint="; ".join((hint, *place.warnings)),
         reason="StorageAccessDenied",

@@ -1,4 +1,4 @@
-"""Read models from an object store: what lies under a URI, and its bytes from an offset. Nothing here touches the disk.
+"""Read models from an object store: what lies under a URI, and its bytes from an offset; write small files. Nothing here touches the disk.
 
 A URI is an object or a directory, never a bare prefix: ``s3://models/mnist`` does not match ``mnist2/``. What differs between the stores
 is how a client is made: ``s3``, ``gcs`` and ``azure`` do that. obstore's exceptions end here and there.
@@ -135,6 +135,20 @@ class ObjectSource:
             ) from error
         except FOREIGN as error:
             raise translate(error, self._place, what) from error
+
+    async def put(self, key: str, content: bytes) -> None:
+        """Write an object, in place of one that may be there.
+
+        Raises:
+            Denied, NotFound, Unavailable: see ``object_errors``.
+        """
+        what = f"{self._place.root}/{key}"
+        await self._check()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                await obstore.put_async(self._questions, key, content, use_multipart=False)
+        except FOREIGN as error:
+            raise translate(error, self._place, what, "write") from error
 
     async def _list(self, uri: ObjectUri, directory: str) -> list[dict[str, Any]]:
         """Return what is below ``directory/``, page by page, each with its own deadline."""

@@ -82,3 +82,16 @@ async def test_work_that_never_ends_is_begun_again(caplog: pytest.LogCaptureFixt
     await owner.close()
     assert begun == [0, 1, 2]
     assert ["failed" in caplog.messages[0], "ended" in caplog.messages[1], len(caplog.messages)] == [True, True, 2]
+
+
+async def test_settle_waits_so_long_and_cancels_nobody() -> None:
+    owner = TaskOwner("room")
+    await owner.settle(10)
+    go_on = asyncio.Event()
+    task = owner.start("waits", go_on.wait())
+    await owner.settle(0.01)
+    assert not task.done()
+    go_on.set()
+    await owner.settle(10)
+    assert task.done()
+    await owner.close()

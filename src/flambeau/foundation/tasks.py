@@ -75,6 +75,11 @@ class TaskOwner:
         if self._on_failure is not None:
             self._on_failure(task.get_name(), error)
 
+    async def settle(self, seconds: float) -> None:
+        """Wait for the tasks that run now, at most so long; none is cancelled."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
     async def close(self, grace_seconds: float = 10.0) -> None:
         """Cancel every task and wait for them.
 

@@ -183,11 +183,34 @@ class Endpoint:
     """Where it speaks HTTP/2 in plain text, for gRPC; 0: on the same port."""
 
 
+class FileFormat(StrEnum):
+    """How copies stand in a file."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+@dataclass(frozen=True, slots=True)
+class LogStore:
+    """How copies become files in a bucket or folder."""
+
+    path: str = ""
+    """Below the component's own folder."""
+    format: FileFormat = FileFormat.JSON
+    batch_size: int = 1
+    """Copies per file at most."""
+    batch_seconds: float = 0.0
+    """The longest wait for a file to fill; 0: as long as the gateway itself allows."""
+    credentials: str = ""
+    """The file that holds them (``storage.credential_files``); empty: none are needed, or none could be found."""
+
+
 @dataclass(frozen=True, slots=True)
 class Logger:
-    """Where copies of requests and answers go, as CloudEvents."""
+    """Where copies of requests and answers go: as CloudEvents to a collector, or as files."""
 
     url: str
+    """Of a collector, or of a bucket or folder."""
     requests: bool = True
     responses: bool = True
     headers: tuple[str, ...] = ()
@@ -197,6 +220,8 @@ class Logger:
     service: str = ""
     namespace: str = ""
     component: str = ""
+    store: LogStore | None = None
+    """None: a collector."""
 
 
 @dataclass(frozen=True, slots=True)

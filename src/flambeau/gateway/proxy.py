@@ -43,6 +43,8 @@ POST_SECONDS_MAX = 10.0
 """For a request of the gateway's own."""
 LEAVING_LOOK_SECONDS = 0.005
 """Between two looks at what former replicas still answer."""
+WRITE_SECONDS_MAX = 5.0
+"""For loggers' files when the gateway ends."""
 SWEEP_SECONDS = 0.1
 """Deadlines are looked at this often, all at once."""
 
@@ -64,6 +66,8 @@ class Gateway:
         self.misses = Numbers()
         self.draw = draw
         self.tasks = TaskOwner("gateway")
+        self.writers = TaskOwner("writers")
+        """Of loggers' files: they may go on for a while when the gateway ends."""
         self.wakers: set[Callable[[str], None]] = set()
         """Called with a backend's name when a request begins to wait for its first replica."""
         self.budget = Budget()
@@ -83,7 +87,7 @@ class Gateway:
         self._sweep()
 
     async def close(self) -> None:
-        """Cut what still runs, close idle connections, end tasks."""
+        """Cut what still runs, close idle connections, write what loggers' files are to hold, end tasks."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         for held in self.delayed:
@@ -93,7 +97,11 @@ class Gateway:
             passage.on_abort()
         for service in self.services.values():
             service.retire()
+            if service.sidecar is not None:
+                service.sidecar.flush()
         await self.tasks.close()
+        await self.writers.settle(WRITE_SECONDS_MAX)
+        await self.writers.close()
 
     def serve(self, table: Table) -> None:
         """Serve another table from now on; requests under way keep what they have."""

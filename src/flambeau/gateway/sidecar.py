@@ -16,6 +16,7 @@ from flambeau.gateway.clients import Tap, Tapped
 from flambeau.gateway.copies import Comparison, Copy, ShadowTap
 from flambeau.gateway.document import Backend
 from flambeau.gateway.event_log import EventLog, collector_of
+from flambeau.gateway.event_store import EventStore
 from flambeau.gateway.events import CallLogTap, LogTap, is_event, is_inference_call
 from flambeau.gateway.grpc_call import CallClient, forward_call
 from flambeau.gateway.grpc_copies import CallCopy, TappedCall
@@ -44,6 +45,8 @@ class Sidecar:
         self._gateway = gateway
         self._service = service
         self.log = _log(gateway, backend, before)
+        if before is not None and before.log is not None and before.log is not self.log:
+            before.log.flush()
         self.comparison: Comparison = before.comparison if before is not None else Comparison()
         kept = before.batcher if before is not None else None
         if kept is not None and kept.settings != backend.batcher:
@@ -108,6 +111,12 @@ class Sidecar:
         """Let what gathered go on: the backend is gone."""
         if self.batcher is not None:
             self.batcher.close()
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the logger has gathered."""
+        if self.log is not None:
+            self.log.flush()
 
     def _drawn_shadow(self) -> str:
         """Return the backend that gets a copy of this request; empty if none does."""
@@ -126,14 +135,19 @@ class Sidecar:
             self.log.dropped += 1
 
 
-def _log(gateway: Gateway, backend: Backend, before: Sidecar | None) -> EventLog | None:
-    if backend.logger is None:
+def _log(gateway: Gateway, backend: Backend, before: Sidecar | None) -> EventLog | EventStore | None:
+    logger, known = backend.logger, before.log if before is not None else None
+    if logger is None:
         return None
+    if logger.store is not None:
+        if isinstance(known, EventStore) and (known.url, known.settings) == (logger.url, logger.store):
+            return known
+        return EventStore(logger, gateway.writers, gateway.budget)
     try:
-        collector = collector_of(backend.logger.url)
+        collector = collector_of(logger.url)
     except InvalidInput as error:  # one backend's mistake holds up nobody's routes
         _logger.error("backend %s is not logged: %s", backend.name, error)
         return None
-    if before is not None and before.log is not None and before.log.collector == collector:
-        return before.log
+    if isinstance(known, EventLog) and known.collector == collector:
+        return known
     return EventLog(collector, gateway.tasks, gateway.budget, gateway.post_inside)

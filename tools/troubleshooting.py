@@ -17,7 +17,7 @@ the answer at the gateway repeats it. A revision that fails takes no requests fr
 the attempt. Everything is tried again with growing pauses: a corrected Secret or a started server needs no further word.
 """
 _TITLES = {"YAML": "YAML", "secrets": "Secrets", "canary": "Canaries"}
-_PLACES = {Told.REFUSED: "at apply", Told.READY: "Ready", Told.ANSWER: "in the answer"}
+_PLACES = {Told.REFUSED: "at apply", Told.READY: "Ready", Told.CANARY: "CanaryPredictorReady", Told.ANSWER: "in the answer"}
 
 
 def reference() -> str:

@@ -24,6 +24,7 @@ class Told(StrEnum):
 
     REFUSED = "refused at apply"
     READY = "condition Ready"
+    CANARY = "condition CanaryPredictorReady"
     ANSWER = "answer at the gateway"
 
 
@@ -42,6 +43,10 @@ class Failure:
     reason: str = ""
     """The condition's reason, where it is one to search for."""
     predictor: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    """What the spec has beside the predictor."""
+    good: Mapping[str, Any] = field(default_factory=dict)
+    """The spec that is applied first and goes on answering."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     document: Mapping[str, Any] | None = None
     """What is applied, where it isn't an InferenceService with this predictor."""
@@ -52,22 +57,24 @@ class Failure:
     answer: tuple[str, int] = ("", 0)
     """Host and status, for what is told by an answer."""
 
+    def first(self) -> dict[str, Any]:
+        """Return what is applied before, and serves."""
+        return self._isvc(copy.deepcopy(dict(self.good)))
+
     def manifest(self) -> dict[str, Any]:
         """Return what is applied."""
         if self.document is not None:
             return copy.deepcopy(dict(self.document))
-        metadata: dict[str, Any] = {"name": self.name, "namespace": NAMESPACE}
-        if self.annotations:
-            metadata["annotations"] = dict(self.annotations)
         predictor = copy.deepcopy(dict(self.predictor))
         if self.account:
             predictor["serviceAccountName"] = self.account
-        return {
-            "apiVersion": "serving.kserve.io/v1beta1",
-            "kind": "InferenceService",
-            "metadata": metadata,
-            "spec": {"predictor": predictor},
-        }
+        return self._isvc({"predictor": predictor, **copy.deepcopy(dict(self.beside))})
+
+    def _isvc(self, spec: dict[str, Any]) -> dict[str, Any]:
+        metadata: dict[str, Any] = {"name": self.name, "namespace": NAMESPACE}
+        if self.annotations:
+            metadata["annotations"] = dict(self.annotations)
+        return {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": metadata, "spec": spec}
 
 
 def model(uri: str = MODEL_URI, format: str = "pytorch", **fields: Any) -> dict[str, Any]:
@@ -85,6 +92,7 @@ _LISTEN = (
     "h.do_GET = lambda s: (s.send_response({status}), s.send_header('content-length', '0'), s.end_headers()); "
     "http.server.HTTPServer((os.environ['FLAMBEAU_POD_IP'], int(os.environ['PORT'])), h).serve_forever()"
 )
+WELL = _LISTEN.format(status=200)
 UNWELL = _LISTEN.format(status=500)
 
 
@@ -234,6 +242,7 @@ _SCALING = (
         answer=(f"asleep-and-broken.{NAMESPACE}.svc.cluster.local", 503),
     ),
 )
+_STABLE = {**model(), "name": "v1", "serviceAccountName": "right"}
 _CANARY = (
     Failure(
         "much-canary",
@@ -243,6 +252,69 @@ _CANARY = (
         "a percentage",
         Told.REFUSED,
         predictor={**model(), "canaryTrafficPercent": 120},
+    ),
+    Failure(
+        "canary-ends",
+        "canary",
+        "a new revision (`canaryTrafficPercent`) whose process ends, while the last good one serves",
+        ("canary-ends-predictor-00002", "the new weights are missing", "canary-ends-predictor-00001 keeps serving"),
+        "it gets no requests; correct it, or go back with `flambeau rollout undo NAME`",
+        predictor={**program("raise SystemExit('the new weights are missing')"), "canaryTrafficPercent": 20},
+        good={"predictor": program(WELL)},
+    ),
+    Failure(
+        "update-ends",
+        "canary",
+        "an update without a share whose process ends, while the last good revision serves",
+        ("update-ends-predictor-00002", "the new code is broken", "update-ends-predictor-00001 keeps serving"),
+        "the same",
+        predictor=program("raise SystemExit('the new code is broken')"),
+        good={"predictor": program(WELL)},
+    ),
+    Failure(
+        "variant-ends",
+        "canary",
+        "a canary of `spec.canary` whose process ends",
+        ("the stable predictor answers instead of v2", "the second weights are missing"),
+        "it gets no requests, and Ready stays True; correct it, or take it out of `spec.canary`",
+        Told.CANARY,
+        reason="CanariesNotReady",
+        predictor=_STABLE,
+        beside={
+            "canary": [{"predictor": {**program("raise SystemExit('the second weights are missing')"), "name": "v2"}, "trafficPercent": 20}]
+        },
+        good={"predictor": _STABLE},
+        annotations={"serving.kserve.io/deploymentMode": "Standard"},
+    ),
+)
+_COMPONENTS = (
+    Failure(
+        "transformer-ends",
+        "components",
+        "a transformer whose process ends; its predictor is well",
+        ("transformer: kserve-container exited with status 1", "cannot import the features"),
+        "correct it: requests come in through it, so nothing is answered without it",
+        predictor=program(WELL),
+        beside={"transformer": program("raise SystemExit('cannot import the features')")},
+    ),
+    Failure(
+        "explainer-ends",
+        "components",
+        "an explainer whose process ends; its predictor is well",
+        ("explainer: kserve-container exited with status 1", "no background data"),
+        "correct it, or take `explainer` out of the spec",
+        predictor=program(WELL),
+        beside={"explainer": program("raise SystemExit('no background data')")},
+    ),
+    Failure(
+        "new-transformer-ends",
+        "components",
+        "an update of a transformer whose process ends, while the last good one serves",
+        ("new-transformer-ends-transformer-00002", "the new features are missing", "new-transformer-ends-transformer-00001 keeps serving"),
+        "correct it, or apply the old one",
+        predictor=program(WELL),
+        beside={"transformer": program("raise SystemExit('the new features are missing')")},
+        good={"predictor": program(WELL), "transformer": program(WELL)},
     ),
 )
 _STORAGE = (
@@ -586,6 +658,7 @@ FAILURES = (
     *_YAML,
     *_SCALING,
     *_CANARY,
+    *_COMPONENTS,
     *_STORAGE,
     *_SECRETS,
     *_RUNTIME,

@@ -194,6 +194,10 @@ class Platform:
             f"{self.gateway}{path}", content=content, headers={"Host": host, "Content-Type": "application/json", **(headers or {})}
         )
 
+    def ask(self, path: str, *, host: str) -> httpx2.Response:
+        """Read a page through the gateway."""
+        return self._client.get(f"{self.gateway}{path}", headers={"Host": host})
+
 
 def host_of(name: str, namespace: str = "torchserve") -> str:
     """Return the host a cluster's clients use."""

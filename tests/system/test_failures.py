@@ -15,7 +15,7 @@ import pytest
 from tests.fixtures.s3 import S3Server
 from tests.system.deploy import BUCKET, EXAMPLE, Model, manifest, pack, secret
 from tests.system.failures import FAILURES, NAMESPACE, Failure, Told
-from tests.system.harness import Platform, until
+from tests.system.harness import Platform, host_of, until
 from tools.troubleshooting import DOCUMENT, reference
 
 TOLD_SECONDS_MAX = 60.0
@@ -100,7 +100,9 @@ def failing(platform: Platform, bucket: S3Server, model: Model, tmp_path_factory
     with socket.socket() as silent:  # takes connections into its backlog and never says a word
         silent.bind(("127.0.0.1", 0))
         silent.listen(64)
-        documents = list(accounts(bucket, silent.getsockname()[1]))
+        first = [*accounts(bucket, silent.getsockname()[1]), *(json.dumps(failure.first()) for failure in FAILURES if failure.good)]
+        platform.flambeau("apply", "-f", "-", stdin="\n---\n".join(first))
+        documents = []
         for failure in FAILURES:
             if failure.told is not Told.REFUSED:
                 document = failure.manifest()
@@ -108,24 +110,43 @@ def failing(platform: Platform, bucket: S3Server, model: Model, tmp_path_factory
                     uri = upload(bucket, model, tmp_path_factory.mktemp(failure.name), failure)
                     document["spec"]["predictor"]["model"] = {"modelFormat": {"name": "pytorch"}, "storageUri": uri}
                 documents.append(json.dumps(document))
+        good = [failure.name for failure in FAILURES if failure.good]
+        until(lambda: all(is_ready(platform, name) for name in good), seconds=TOLD_SECONDS_MAX, what="those that are good at first")
         platform.flambeau("apply", "-f", "-", stdin="\n---\n".join(documents))
         yield platform
 
 
+def is_ready(platform: Platform, name: str) -> bool:
+    return platform.condition(name, NAMESPACE).get("status") == "True"
+
+
+@rows(Told.CANARY)
+def test_a_failing_canary_is_told_in_a_condition_of_its_own(failing: Platform, failure: Failure) -> None:
+    check_condition(failing, failure, "CanaryPredictorReady")
+    assert is_ready(failing, failure.name)
+
+
 @rows(Told.READY)
 def test_it_is_told_in_the_ready_condition(failing: Platform, failure: Failure) -> None:
+    check_condition(failing, failure, "Ready")
+
+
+def check_condition(failing: Platform, failure: Failure, type: str) -> None:
     seen: list[str] = []
 
     def told() -> bool:
-        condition = failing.condition(failure.name, NAMESPACE)
+        condition = failing.condition(failure.name, NAMESPACE, type)
         seen[:] = [f"{condition.get('status')} {condition.get('reason')}: {condition.get('message')}"]
         return condition.get("status") in ("False", "Unknown") and all(word in seen[0] for word in (*failure.words, failure.reason))
 
     try:
-        until(told, seconds=TOLD_SECONDS_MAX, what=f"Ready condition with {failure.words}")
+        until(told, seconds=TOLD_SECONDS_MAX, what=f"{type} condition with {failure.words}")
     except AssertionError as error:
         raise AssertionError(f"{error}; it says: {seen}") from None
     assert "not-the-secret" not in seen[0]
+    if failure.good:
+        answer = failing.ask("/", host=host_of(failure.name, NAMESPACE))
+        assert answer.status_code == 200, answer.text
 
 
 @rows(Told.REFUSED)

@@ -141,7 +141,7 @@ async def test_a_revision_that_fails_is_told_and_the_next_one_replaces_it(world:
     (broken,) = await world.pods_of(SECOND)
     await world.say(broken, ready=False, reason="StorageAccessDenied", message="cannot read s3://models/mnist: wrong key")
     service = await world.until("mnist", lambda service: told(service, "Ready")[0] == "False")
-    message = f"cannot read s3://models/mnist: wrong key; {FIRST} keeps serving"
+    message = f"{SECOND}: cannot read s3://models/mnist: wrong key; {FIRST} keeps serving"
     assert told(service, "Ready") == ("False", "StorageAccessDenied", message)
     assert told(service, "IngressReady")[0] == "True"
     await world.apply("mnist", model=env("mended"))

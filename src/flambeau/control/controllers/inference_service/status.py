@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flambeau.control.controllers.hosts import Site, internal_url
 from flambeau.control.controllers.inference_service.desired import Plan, is_serving, is_stopped
-from flambeau.control.controllers.inference_service.parts import Part, memory
+from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, memory
 from flambeau.control.controllers.inference_service.traffic import to_status
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.inference_service_check import deployment_mode
@@ -142,7 +142,7 @@ def _conditions(view: View, now: float) -> list[Object]:
         ready = _ready(each, latest, route)
         told |= {f"{word}ConfigurationReady": (latest, _INFO), route_condition(each.part.component): (route, _INFO)}
         told[f"{word}Ready"] = (ready, None)
-        components.append((latest, route, ready))
+        components.append((latest, route, _in_service(each, ready)))
     told["LatestDeploymentReady"] = (_first_untrue(latest for latest, _, _ in components), _INFO)
     told["RoutesReady"] = (_first_untrue(route for _, route, _ in components), _INFO)
     if view.canaries:
@@ -223,9 +223,17 @@ def _ready(view: PartView, latest: Told, route: Told) -> Told:
     if route.status != "True":
         return latest
     serving = " and ".join(target.revision for target in view.plan.split.targets if target.percent > 0)
-    return Told(
-        latest.status, latest.reason, f"{latest.message}; {serving} keeps serving" if latest.message else f"{serving} keeps serving"
-    )
+    failing = "" if view.refusal is not None else f"{view.plan.latest_created}: "
+    what = f"{failing}{latest.message}; " if latest.message else ""
+    return Told(latest.status, latest.reason, f"{what}{serving} keeps serving")
+
+
+def _in_service(view: PartView, ready: Told) -> Told:
+    """Return how a component stands for whoever does not know which one is told about: with its name where it is not the predictor."""
+    word = view.part.component
+    if word == PREDICTOR or not ready.message or ready.message.startswith((view.part.base, f"the {word}")):
+        return ready
+    return replace(ready, message=f"{word}: {ready.message}")
 
 
 def model_status(view: PartView, old: Object, now: float) -> Object:

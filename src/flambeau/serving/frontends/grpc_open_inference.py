@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from flambeau.foundation.errors import Denied, InvalidInput
 from flambeau.serving.frontends.grpc_asked import Models
-from flambeau.serving.frontends.grpc_messages import message, wire_form
+from flambeau.serving.frontends.grpc_messages import message, read_apart, wire_form
 from flambeau.serving.frontends.grpc_service import Call, Service
 from flambeau.serving.frontends.repository import ModelRepository
 from flambeau.serving.frontends.routes import Plane
@@ -47,7 +48,8 @@ class OpenInferenceService:
             "RepositoryModelLoad": self._repository_model_load,
             "RepositoryModelUnload": self._repository_model_unload,
         }
-        return Service(NAMES, methods, Plane.INFERENCE, frozenset({"ServerLive", "ServerReady"}), _MANAGING)
+        readers = {"ModelInfer": partial(read_apart, message("inference.ModelInferRequest"), "raw_input_contents")}
+        return Service(NAMES, methods, Plane.INFERENCE, frozenset({"ServerLive", "ServerReady"}), _MANAGING, readers)
 
     async def _server_live(self, request: Any, call: Call) -> Any:
         return message("inference.ServerLiveResponse")(live=True)
@@ -66,9 +68,10 @@ class OpenInferenceService:
         found = self._dataplane.model_metadata(_named(request.name), request.version or None)
         return message("inference.ModelMetadataResponse")(**found)
 
-    async def _model_infer(self, request: Any, call: Call) -> Any:
-        name, raw = _named(request.model_name), bool(request.raw_input_contents)
-        body, json_bytes = binary_form(request)
+    async def _model_infer(self, read: tuple[Any, list[bytes] | list[memoryview]], call: Call) -> Any:
+        request, raw = read
+        name = _named(request.model_name)
+        body, json_bytes = binary_form(request, raw)
         headers = tuple((name, value) for name, value in call.headers if name != HEADER_LENGTH)
         job = Job(
             id=call.id,
@@ -81,7 +84,7 @@ class OpenInferenceService:
         answer = await self._models.ask(name, request.model_version or None, job, call.deadline).whole()
         response = message("inference.ModelInferResponse")()
         length = next((int(value) for name, value in answer.headers if name == HEADER_LENGTH), len(answer.body))
-        return wire_form(response, "raw_output_contents", fill_response(response, answer.body, length, raw=raw))
+        return wire_form(response, "raw_output_contents", fill_response(response, answer.body, length, raw=bool(raw)))
 
     async def _repository_index(self, request: Any, call: Call) -> Any:
         return message("inference.RepositoryIndexResponse")(models=self._repository.index(ready=request.ready))

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -109,6 +109,8 @@ class Service:
     """Need no key: probers have none, and get no more than yes or no."""
     managing_methods: frozenset[str] = frozenset()
     """Need the management's key."""
+    readers: Mapping[str, Callable[[bytes], Any]] = field(default_factory=dict)
+    """Method -> what makes its request of the bytes that came, where that is not the message alone."""
 
 
 class Wrapper:
@@ -162,6 +164,7 @@ class Wrapper:
             finally:
                 noted.end()
 
+        read = service.readers.get(method.name) or grpc_messages.message(method.input_type.full_name).FromString
         make = {
             (False, False): grpc.unary_unary_rpc_method_handler,
             (False, True): grpc.unary_stream_rpc_method_handler,
@@ -169,7 +172,7 @@ class Wrapper:
         }[method.client_streaming, method.server_streaming]
         return make(
             streamed if method.server_streaming else whole,
-            request_deserializer=grpc_messages.message(method.input_type.full_name).FromString,
+            request_deserializer=read,
             response_serializer=lambda response: response if isinstance(response, bytes) else response.SerializeToString(),
         )
 

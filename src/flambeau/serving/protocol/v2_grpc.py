@@ -7,34 +7,38 @@ travel raw only. Pure.
 from __future__ import annotations
 
 import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from flambeau.foundation.errors import Internal, InvalidInput
+from flambeau.serving.protocol.protobuf_wire import head_of, taken_out
 from flambeau.serving.protocol.v2_binary import packed_strings, unpacked_strings
 from flambeau.serving.protocol.v2_tensor import DATATYPES, Datatype, Described, described, out_of_range, refuse_inputs_over, wrong_count
 
+_FLOATS = ("f", "d")
+"""Numbers that protobuf writes as their bytes; 150,000 taken one by one hold the front for 5 ms, and put in for 2."""
 
-def binary_form(request: Any) -> tuple[bytes, int]:
+
+def binary_form(request: Any, raw: Sequence[bytes | memoryview]) -> tuple[bytes, int]:
     """Return a request's body in binary form, and the length of the JSON before the tensors.
 
     Args:
-        request: a ModelInferRequest.
+        request: a ModelInferRequest, but for its raw_input_contents.
+        raw: those.
 
     Raises:
         InvalidInput: an input's name, datatype, shape and contents don't fit each other.
         TooLarge: more inputs, dimensions or elements than allowed.
     """
-    raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
         raise InvalidInput(f"the request has {len(request.inputs)} inputs, raw_input_contents has {len(raw)} elements")
     refuse_inputs_over(len(request.inputs))
-    inputs, contents = [], []
+    inputs: list[dict[str, object]] = []
+    contents: list[bytes | memoryview] = []
     for index, tensor in enumerate(request.inputs):
-        content = raw[index] if raw else None
-        head, content = _input_of(tensor, index, content)
+        head, content = _input_of(tensor, index, raw[index] if raw else None)
         inputs.append(head)
         contents.append(content)
     outputs = [{"name": output.name, "parameters": {**_plain(output.parameters), "binary_data": True}} for output in request.outputs]
@@ -82,7 +86,7 @@ def fill_response(response: Any, body: bytes, json_bytes: int, *, raw: bool) -> 
         raise Internal(f"the model's answer is not of V2's form: {type(error).__name__}: {error}") from error
 
 
-def _input_of(tensor: Any, index: int, raw: bytes | None) -> tuple[dict[str, object], bytes]:
+def _input_of(tensor: Any, index: int, raw: bytes | memoryview | None) -> tuple[dict[str, object], bytes | memoryview]:
     """Return an input's description for the JSON, and its bytes."""
     head: dict[str, object] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
     if raw is None:
@@ -93,7 +97,7 @@ def _input_of(tensor: Any, index: int, raw: bytes | None) -> tuple[dict[str, obj
     return head, raw
 
 
-def _packed(contents: Any, said: Described) -> bytes:
+def _packed(contents: Any, said: Described) -> bytes | memoryview:
     """Return typed contents as bytes."""
     datatype = said.datatype
     if not datatype.contents:
@@ -103,6 +107,10 @@ def _packed(contents: Any, said: Described) -> bytes:
         raise wrong_count(said, len(values), hint=f"elements of {datatype.name} belong into {datatype.contents}")
     if not datatype.code:
         return packed_strings(values)
+    if datatype.code in _FLOATS:
+        found = taken_out(contents.SerializeToString(), _number_of(contents, datatype))
+        if found is not None and found[1]:
+            return found[1][0]
     try:
         return array.array(datatype.code, values).tobytes()
     except OverflowError as error:
@@ -115,8 +123,15 @@ def _fill(contents: Any, datatype: Datatype, content: memoryview) -> None:
     if not datatype.code:
         values.extend(unpacked_strings(content))
         return
+    if datatype.code in _FLOATS:
+        contents.MergeFromString(b"".join((head_of(_number_of(contents, datatype), len(content)), content)))
+        return
     numbers = array.array(datatype.code, bytes(content))
     values.extend(map(bool, numbers) if datatype.name == "BOOL" else numbers)
+
+
+def _number_of(contents: Any, datatype: Datatype) -> int:
+    return int(contents.DESCRIPTOR.fields_by_name[datatype.contents].number)
 
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, object]:

@@ -33,6 +33,30 @@ def test_frames_survive_any_cutting_of_the_stream(frames: list[tuple[Kind, bytes
     assert got == [Frame(kind, text, b"".join(bodies)) for kind, text, bodies in frames]
 
 
+@pytest.mark.parametrize("piece", [1000, 20_000, 10_000_000])
+def test_the_child_reads_small_and_big_frames_however_they_come(piece: int) -> None:
+    ours, theirs = socket_pair()
+    ours.setblocking(True)
+    sizes = [0, 10, 16_000, 300_000, 5, 5, 16_384, 0, 100_000, 3]
+    frames = [(Kind.BATCH, b"t" * number, [bytes([number]) * size]) for number, size in enumerate(sizes)]
+    stream = b"".join(b"".join(frame_buffers(*frame)) for frame in frames)
+
+    def send() -> None:
+        for start in range(0, len(stream), piece):
+            ours.sendall(stream[start : start + piece])
+        ours.close()
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    link = ChildLink(theirs)
+    for kind, text, [body] in frames:
+        assert link.receive() == Frame(kind, text, body)
+    sending.join()
+    assert link.has_frame()  # the end
+    assert link.receive() is None
+    link.close()
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_whatever_do_worse_than_a_broken_frame(data: bytes) -> None:
     try:

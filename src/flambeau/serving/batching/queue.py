@@ -41,7 +41,12 @@ RETRY_AFTER_SECONDS = 1.0
 """What an overloaded queue asks of clients before its own pace is known."""
 RETRY_AFTER_SECONDS_MAX = 30.0
 AHEAD_BATCH_SECONDS_MAX = 0.01
-"""The only worker has its next batch ahead of time where the last took less."""
+"""The only worker has its next batch ahead of time where one takes less."""
+AHEAD_SECONDS = 0.001
+"""It has more than one where all together take less: our turn between two then costs more than the batch."""
+AHEAD_BATCHES_MAX = 32
+_WEIGHT = 0.25
+"""Of the last batch in what one takes. Answers that come together are handled one right after the other: only the mean is right."""
 
 UNAVAILABLE = "ServiceUnavailableException"
 INTERNAL = "InternalServerException"
@@ -148,7 +153,7 @@ class ModelQueue:
         self._queued.append(ticket)
         if deadline is not None:
             self._alarm.set_by(deadline)
-        if not has_idle or len(self._queued) >= self._batch_size:
+        if has_idle and len(self._queued) >= self._batch_size:
             self._pool.work_waits()
         elif not self._offering:
             # At the end of this turn: what arrived together goes together. No clock is involved.
@@ -188,6 +193,13 @@ class ModelQueue:
 
     def next_batch(self, worker: int) -> Batch | None:
         """Return a worker's next batch, or None."""
+        batch = self._next()
+        if batch is not None:
+            batch.begin_now()
+        return batch
+
+    def _next(self) -> QueuedBatch | None:
+        """Return the first jobs in the queue as a batch; those that are over are answered."""
         if not self._queued:
             return None
         now = self._loop.time()
@@ -196,24 +208,30 @@ class ModelQueue:
             self._time_out(ticket, now)
         if not tickets:
             return None
-        return self._given(tickets, now)
+        return self._given(tickets)
 
     works_ahead = True
     """Whether the only worker may have a batch ahead of time."""
 
-    def next_ahead(self) -> Batch | None:
-        """Return a whole batch for the only worker, which works on another still; fewer jobs may get company yet.
+    def next_ahead(self, have: int) -> list[Batch]:
+        """Return whole batches for the only worker, which works on another still; fewer jobs may get company yet.
 
-        Only where batches are so short that our turn between two of them counts.
+        Only where batches are so short that our turn between two of them counts. Several go together when half of them are done.
         """
-        is_short = 0 < self._batch_seconds < AHEAD_BATCH_SECONDS_MAX
-        if not is_short or not self.works_ahead or len(self._queued) < self._batch_size:
-            return None
-        batch = self.next_batch(0)
-        if isinstance(batch, QueuedBatch):
+        seconds, batches = self._batch_seconds, list[Batch]()
+        if not 0 < seconds < AHEAD_BATCH_SECONDS_MAX or not self.works_ahead:
+            return batches
+        wanted = min(AHEAD_BATCHES_MAX, max(1, int(AHEAD_SECONDS / seconds)))
+        if have > wanted // 2:
+            return batches
+        while have + len(batches) < wanted and len(self._queued) >= self._batch_size:
+            batch = self._next()
+            if batch is None:
+                break
             batch.ahead = len(batch.tickets)
             self._ahead += batch.ahead
-        return batch
+            batches.append(batch)
+        return batches
 
     def _cancel_ahead(self, ticket: Ticket) -> None:
         """Let the worker leave out a job that it has ahead of time."""
@@ -270,9 +288,9 @@ class ModelQueue:
         batches = self._size / self._batch_size / max(1, len(self._running))
         return min(max(batches * self._batch_seconds, RETRY_AFTER_SECONDS), RETRY_AFTER_SECONDS_MAX)
 
-    def _given(self, tickets: list[Ticket], now: float) -> QueuedBatch:
-        """Return tickets as a batch that runs from now on."""
-        batch = QueuedBatch(self, tickets, now)
+    def _given(self, tickets: list[Ticket]) -> QueuedBatch:
+        """Return tickets as a batch that a worker has from now on."""
+        batch = QueuedBatch(self, tickets)
         self._running.add(batch)
         return batch
 
@@ -291,7 +309,8 @@ class ModelQueue:
         """Hand out a batch's answers; the worker has its next batch already."""
         self._running.discard(batch)
         self._no_longer_ahead(batch)
-        self._batch_seconds = self._loop.time() - batch.began
+        seconds = time.monotonic() - batch.began
+        self._batch_seconds += (seconds - self._batch_seconds) * (_WEIGHT if self._batch_seconds else 1.0)
         size = len(batch.tickets)
         self.batches_by_size[size] = self.batches_by_size.get(size, 0) + 1
         for ticket, answer in zip(batch.tickets, answers, strict=True):
@@ -340,22 +359,23 @@ class QueuedBatch:
 
     __slots__ = ("_queue", "ahead", "began", "jobs", "tickets")
 
-    def __init__(self, queue: ModelQueue, tickets: list[Ticket], began: float) -> None:
+    def __init__(self, queue: ModelQueue, tickets: list[Ticket]) -> None:
         self._queue = queue
         self.tickets = tickets
         self.jobs: Sequence[Job] = [ticket.job for ticket in tickets]
         self.ahead = 0
         """While its worker works on another batch still: so many of its jobs somebody waits for."""
-        self._begin(began)
+        self.began = 0.0
+        """When its worker began it, on ``time.monotonic``."""
 
     def started(self) -> None:
-        """Count its time from now on: the worker had it ahead of time."""
+        """Learn that the worker, which had it ahead of time, works on it now."""
         self._queue._no_longer_ahead(self)
-        self._begin(self._queue._loop.time())
+        self.begin_now()
 
-    def _begin(self, now: float) -> None:
-        self.began = now
-        given_at = time.monotonic()
+    def begin_now(self) -> None:
+        """Count its time from now on."""
+        self.began = given_at = time.monotonic()
         for ticket in self.tickets:
             ticket.given_at = given_at
 

@@ -108,7 +108,11 @@ class SequenceQueue(ModelQueue):
                     self._time_out(ticket, now)
                 else:
                     tickets.append(ticket)
-        return self._given(tickets, now) if tickets else None
+        if not tickets:
+            return None
+        batch = self._given(tickets)
+        batch.begin_now()
+        return batch
 
     def take_back(self, batch: Batch) -> None:
         """Let a batch's jobs wait again, each first of its sequence."""

@@ -15,7 +15,7 @@ from flambeau.serving.model import Answer, Job, ModelSpec
 from flambeau.serving.workers.child_logs import FORMATTER
 from flambeau.serving.workers.continuous import CLIENT_GONE
 from flambeau.serving.workers.execution import Parts, SendPart, answer_of, item_of
-from flambeau.serving.workers.link import ChildLink, Kind
+from flambeau.serving.workers.link import ChildLink, Frame, Kind
 from flambeau.serving.workers.messages import Progress, jobs_of, metrics_buffers, numbered_answers_message, numbers_of, parts_message
 
 _log = logging.getLogger(__name__)
@@ -58,8 +58,11 @@ class Asynchronous:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def _receive(self) -> None:
-        """Take one frame; the front writes frames whole, so that its rest is on its way."""
-        frame = self._link.receive()
+        """Take the frames that have come; the front writes frames whole, so that the rest of one is on its way."""
+        while not self._stop.is_set() and self._link.has_frame():
+            self._take(self._link.receive())
+
+    def _take(self, frame: Frame | None) -> None:
         if frame is None or frame.kind is Kind.STOP:
             self._stop.set()
         elif frame.kind is Kind.CANCEL:

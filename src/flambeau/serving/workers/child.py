@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
@@ -157,6 +158,8 @@ def _mode_of(link: ChildLink, service: Service, spec: ModelSpec) -> Mode:
     return BatchByBatch(link, service, spec)
 
 
+LOOK_SECONDS = 0.001
+"""While batches wait already, the link is looked at so often: it takes as long as a small batch."""
 _NOBODYS = Answer(503, None, b"")
 """The answer of a job that its client left before it began."""
 
@@ -174,6 +177,14 @@ class BatchByBatch:
         self._link = link
         self._service = service
         self._spec = spec
+        self._waiting: deque[Frame] = deque()
+        """Batches that have come ahead of time; the front sees to it that they are few."""
+        self._begun = 0
+        """Batches that were begun: the number of the first that waits."""
+        self._looked_at = 0.0
+        """When the link was seen to be empty."""
+        self._gone: dict[int, set[int]] = {}
+        """By the number of a batch that waits: places of jobs for which nobody waits any more."""
 
     def answer(self, job: Job) -> Answer:
         """Answer one request; its parts go nowhere."""
@@ -183,34 +194,49 @@ class BatchByBatch:
         """Answer batches until the front says stop or is gone."""
         link, service, spec = self._link, self._service, self._spec
         parts = PartSender(link)
-        frame = link.receive()
-        while frame is not None and frame.kind is not Kind.STOP:
-            if frame.kind is Kind.CANCEL:  # too late: that batch is done
-                frame = link.receive()
-                continue
-            assert frame.kind is Kind.BATCH, f"a loaded worker cannot have {frame.kind.name}"
-            jobs = jobs_of(frame.text, frame.body)
-            gone, following = self._gone()
-            places = [place for place in range(len(jobs)) if place not in gone]
-            FORMATTER.jobs = wanted = [jobs[place] for place in places]
-            send = partial(_send_as, parts.send, places) if gone else parts.send
+        while (frame := self._next_batch()) is not None:
+            wanted = jobs_of(frame.text, frame.body)
+            gone = self._gone.pop(self._begun, ())
+            self._begun += 1
+            send: SendPart = parts.send
+            if gone:
+                places = [place for place in range(len(wanted)) if place not in gone]
+                wanted, send = [wanted[place] for place in places], partial(_send_as, parts.send, places)
+            FORMATTER.jobs = wanted
             answers = run_batch(service, spec, wanted, time.perf_counter, send) if wanted else []
             parts.flush()
             FORMATTER.jobs = ()
             for place in sorted(gone):
                 answers.insert(place, _NOBODYS)
+            # Before the next batch begins: by its answers the front knows which batches a worker that died had begun.
             link.send(Kind.ANSWERS, *answers_message(answers), before=metrics_buffers(service.take_updates()))
-            frame = following or link.receive()
 
-    def _gone(self) -> tuple[set[int], Frame | None]:
-        """Return the places of the jobs just received for which nobody waits any more, and what came after that."""
-        gone: set[int] = set()
-        while self._link.has_frame():
+    def _next_batch(self) -> Frame | None:
+        """Return the next batch, when everything that has come meanwhile is known (or nearly); None: leave."""
+        while self._may_have_come():
             frame = self._link.receive()
-            if frame is None or frame.kind is not Kind.CANCEL:
-                return gone, frame
-            gone.update(numbers_of(frame.text))
-        return gone, None
+            if frame is None or frame.kind is Kind.STOP:
+                return None
+            if frame.kind is Kind.CANCEL:
+                number, *places = numbers_of(frame.text)
+                if number >= self._begun:
+                    self._gone.setdefault(number, set()).update(places)
+                continue
+            assert frame.kind is Kind.BATCH, f"a loaded worker cannot have {frame.kind.name}"
+            self._waiting.append(frame)
+        return self._waiting.popleft()
+
+    def _may_have_come(self) -> bool:
+        """Return whether to take a frame, or to wait for one, before the next batch begins."""
+        if not self._waiting:
+            return True
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return False
+        if self._link.has_frame():
+            return True
+        self._looked_at = now
+        return False
 
 
 def _send_as(send: SendPart, places: Sequence[int], index: int, head: Answer | None, body: bytes) -> None:

@@ -24,6 +24,10 @@ BODY_BYTES_MAX = 1 << 32
 """Bodies of one frame towards a worker, which trusts the front."""
 _VECTORS_MAX = 512
 """Buffers of one sendmsg; Linux takes 1024."""
+_READ_BYTES = 16 << 10
+"""What a worker reads at once: dozens of small batches, or the beginning of a big one, whose rest is read to where it stays."""
+_LEFT_BYTES = 256 << 10
+"""What the front reads at once of what a dead worker left."""
 
 # Kind, padding, text bytes, body bytes.
 _HEADER = struct.Struct("<BxxxIQ")
@@ -50,8 +54,8 @@ class Kind(IntEnum):
     METRICS = 9
     """Worker: what the handler measured; comes before the answers of the batch that it is about."""
     CANCEL = 10
-    """Front: numbers of jobs for which nobody waits any more. To a worker that has several jobs, at any time; to others right after a batch
-    that they have ahead: places in that batch."""
+    """Front: numbers of jobs for which nobody waits any more. To a worker that answers batch by batch: a batch's number, and a place in it.
+    It may come too late, when the batch is done."""
 
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -105,16 +109,15 @@ class FrameReader:
                 yield frame
         start, end = 0, len(data)
         self._wanted = _HEADER.size
-        while end - start >= _HEADER.size:
+        while (text_at := start + _HEADER.size) <= end:
             kind, text_size, body_size = _checked_header(data, start, self._body_bytes_max)
-            size = _HEADER.size + text_size + body_size
-            if end - start < size:
-                self._wanted = size
-                break
-            text_at = start + _HEADER.size
             body_at = text_at + text_size
-            start += size
-            yield Frame(kind, data[text_at:body_at], data[body_at:start])
+            frame_end = body_at + body_size
+            if frame_end > end:
+                self._wanted = frame_end - start
+                break
+            start = frame_end
+            yield Frame(kind, data[text_at:body_at], data[body_at:frame_end])
         self._parts = [data[start:]] if start < end else []
         self._held = end - start
 
@@ -139,13 +142,13 @@ class FrameReader:
 def _checked_header(data: bytes, start: int, body_bytes_max: int) -> tuple[Kind, int, int]:
     kind, text_size, body_size = _HEADER.unpack_from(data, start)
     known = _KINDS.get(kind)
+    if known is not None and text_size <= TEXT_BYTES_MAX and body_size <= body_bytes_max:
+        return known, text_size, body_size
     if known is None:
         raise BrokenFrame(f"a frame of kind {kind} came over the worker's link")
     if text_size > TEXT_BYTES_MAX:
         raise BrokenFrame(f"a {known.name} frame with {text_size} bytes of text came, at most {TEXT_BYTES_MAX} are allowed")
-    if body_size > body_bytes_max:
-        raise BrokenFrame(f"a {known.name} frame with {body_size} bytes of bodies came, at most {body_bytes_max} are allowed")
-    return known, text_size, body_size
+    raise BrokenFrame(f"a {known.name} frame with {body_size} bytes of bodies came, at most {body_bytes_max} are allowed")
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
@@ -211,9 +214,12 @@ class FrontLink(asyncio.Protocol):
         Returns:
             False if the worker's end is gone and nothing of the frame was written.
         """
+        return self.write(frame_buffers(kind, text, bodies))
+
+    def write(self, buffers: Sequence[bytes | memoryview]) -> bool:
+        """Write whole frames, as ``frame_buffers`` makes them, one after the other; see ``send``."""
         if self._closed or self._transport is None:
             return False
-        buffers: Sequence[bytes | memoryview] = frame_buffers(kind, text, bodies)
         if self._transport.get_write_buffer_size() == 0:
             # Straight to the socket: uvloop would write at the end of its turn, after the last batch's answers were handed out.
             try:
@@ -226,14 +232,16 @@ class FrontLink(asyncio.Protocol):
             self._transport.writelines(buffers)
         return True
 
-    def has_unread(self) -> bool:
-        """Return whether bytes of the worker have come that nobody has read yet."""
-        if self._closed:
-            return False
-        try:
-            return bool(self._socket.recv(1, socket.MSG_PEEK))
-        except OSError:
-            return False
+    def read_what_is_left(self) -> None:
+        """Hand on the frames that the worker wrote before its process ended, if they are unread still."""
+        while not self._closed:
+            try:
+                data = self._socket.recv(_LEFT_BYTES)
+            except OSError:  # nothing is left, and another process holds the worker's end open; or the end has been reset
+                return
+            if not data:
+                return
+            self.data_received(data)
 
     def close(self) -> None:
         """Close the front's end; the worker sees the end of the stream and leaves."""
@@ -253,6 +261,9 @@ class ChildLink:
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
+        self._held = b""
+        self._at = 0
+        """Up to where ``_held`` has been handed on."""
 
     def receive(self) -> Frame | None:
         """Wait for the next frame; None when the front has closed its end.
@@ -260,28 +271,45 @@ class ChildLink:
         Raises:
             BrokenFrame: the front sent what is no frame.
         """
-        header = self._exactly(_HEADER.size)
-        if header is None:
-            return None
-        kind, text_size, body_size = _checked_header(header, 0, BODY_BYTES_MAX)
-        rest = self._exactly(text_size + body_size)
-        if rest is None:
-            return None
-        return Frame(kind, rest[:text_size], memoryview(rest)[text_size:])
-
-    def _exactly(self, size: int) -> bytes | None:
-        """Read so many bytes; None if the stream ends before."""
-        parts: list[bytes] = []
-        while size:
+        while True:
+            held, at = self._held, self._at
+            if len(held) - at >= _HEADER.size:
+                kind, text_size, body_size = _checked_header(held, at, BODY_BYTES_MAX)
+                text_at = at + _HEADER.size
+                body_at = text_at + text_size
+                end = body_at + body_size
+                if end > len(held):
+                    return self._big(kind, held[at:], text_size, end - at)
+                self._at = end
+                return Frame(kind, held[text_at:body_at], memoryview(held)[body_at:end])
             try:
-                data = self._socket.recv(size, socket.MSG_WAITALL)
+                data = self._socket.recv(_READ_BYTES)
             except ConnectionError:
                 return None
             if not data:
                 return None
-            parts.append(data)
-            size -= len(data)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            self._hold(data)
+
+    def _hold(self, data: bytes) -> None:
+        self._held = self._held[self._at :] + data if self._at < len(self._held) else data
+        self._at = 0
+
+    def _big(self, kind: Kind, begun: bytes, text_size: int, size: int) -> Frame | None:
+        """Read the rest of a frame to where it stays; None if the stream ends before."""
+        self._held, self._at = b"", 0
+        whole = bytearray(size)
+        whole[: len(begun)] = begun
+        left = memoryview(whole)[len(begun) :]
+        while left:
+            try:
+                read = self._socket.recv_into(left, 0, socket.MSG_WAITALL)
+            except ConnectionError:
+                return None
+            if not read:
+                return None
+            left = left[read:]
+        body_at = _HEADER.size + text_size
+        return Frame(kind, bytes(memoryview(whole)[_HEADER.size : body_at]), memoryview(whole)[body_at:])
 
     def send(self, kind: Kind, text: bytes, bodies: Sequence[bytes] = (), *, before: Sequence[bytes] = ()) -> None:
         """Write a frame.
@@ -301,8 +329,10 @@ class ChildLink:
 
     def has_frame(self) -> bool:
         """Return whether a frame, or the end, has begun to come."""
+        if self._at < len(self._held):
+            return True
         try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self._hold(self._socket.recv(_READ_BYTES, socket.MSG_DONTWAIT))
         except BlockingIOError:
             return False
         except ConnectionError:

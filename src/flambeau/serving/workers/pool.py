@@ -57,8 +57,12 @@ class WorkSource(Protocol):
         """Whether what one idle worker may not take can be another's."""
         ...
 
-    def next_ahead(self) -> Batch | None:
-        """Return the batch that the only worker should do after the one it has; None where it should wait for company, or for its turn."""
+    def next_ahead(self, have: int) -> list[Batch]:
+        """Return the batches that the only worker should do after those it has; none where they wait for company, or for their turn.
+
+        Args:
+            have: how many it has ahead of time already.
+        """
         ...
 
     def next_batch(self, worker: int) -> Batch | None:
@@ -364,16 +368,17 @@ class WorkerPool:
             self._alarm.set_by(worker.since + scaling.SHRINK_AFTER_SECONDS)
 
     def give_ahead(self, worker: Worker) -> None:
-        """Give the only worker its next batch while it is busy, so that it need not wait for our turn between two.
+        """Give the only worker its next batches while it is busy, so that it need not wait for our turn between two.
 
         With several workers a batch would wait behind one while another is idle, and a group's processes would not leave out the same jobs.
         """
         source = self._source
         if self._workers_max != 1 or source is None or not self._works_ahead or not worker.takes_ahead:
             return
-        batch = source.next_ahead()
-        if batch is not None and not worker.dispatch_ahead(batch):
-            source.take_back(batch)
+        batches = source.next_ahead(worker.ahead)
+        if batches and not worker.dispatch_ahead(batches):
+            for batch in reversed(batches):
+                source.take_back(batch)
 
     def cancel_ahead(self, batch: Batch, place: int) -> None:
         """Learn that nobody waits any more for a job of a batch that the only worker has ahead."""

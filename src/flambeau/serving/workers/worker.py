@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -14,7 +15,7 @@ import orjson
 from flambeau.serving.model import Answer, Job, MetricUpdate, ModelSpec, Signature
 from flambeau.serving.workers import machine
 from flambeau.serving.workers.failure import Exit, Failure, hint_of, traceback_in
-from flambeau.serving.workers.link import BrokenFrame, Frame, FrontLink, Kind, socket_pair
+from flambeau.serving.workers.link import BrokenFrame, Frame, FrontLink, Kind, frame_buffers, socket_pair
 from flambeau.serving.workers.machine import Action, Event, State
 from flambeau.serving.workers.memory import out_of_memory_kills
 from flambeau.serving.workers.messages import (
@@ -84,7 +85,7 @@ class Overseer(Protocol):
         ...
 
     def give_ahead(self, worker: Worker) -> None:
-        """Give a busy worker the batch after this one, if it may have one ahead of time."""
+        """Give a busy worker the batches after this one that it may have ahead of time."""
         ...
 
     def take_back(self, batch: Batch) -> None:
@@ -148,10 +149,12 @@ class Worker:
         self._link: FrontLink | None = None
         self._output: OutputReader | None = None
         self._batch: Batch | None = None
-        self._ahead: Batch | None = None
-        """The batch after this one, in the worker's socket already: it need not wait for our turn."""
-        self._answered_last = False
-        """Whether it answered a batch that had been failed: by then it may have begun the one ahead."""
+        self._ahead: deque[Batch] = deque()
+        """The batches after this one, in the worker's socket already: it need not wait for our turn."""
+        self._given = 0
+        """Batches that were sent to it: they are numbered from 0."""
+        self._answered_late = 0
+        """Batches that it answered after its batch had been failed: it may have begun as many of those ahead."""
         self._load_failure: LoadFailure | None = None
         self.signature = Signature()
         """What the handler says of the model, once it has loaded."""
@@ -233,30 +236,41 @@ class Worker:
             self._link_lost(None)
             return False
         self._batch = batch
+        self._given += 1
         self._step(Event.DISPATCHED)
         return True
 
     @property
     def takes_ahead(self) -> bool:
-        """Whether it works on one batch and has no other."""
-        return self._life.state is State.BUSY and self._ahead is None
+        """Whether it is busy and is to go on."""
+        return self._life.state is State.BUSY
 
-    def dispatch_ahead(self, batch: Batch) -> bool:
-        """Give it the batch after the one it works on; it must take one ahead.
+    @property
+    def ahead(self) -> int:
+        """Batches that it has ahead of time, besides the one it works on."""
+        return len(self._ahead)
+
+    def dispatch_ahead(self, batches: Sequence[Batch]) -> bool:
+        """Give it batches after those it has; it must be busy.
 
         Returns:
-            False if its process is gone and nothing of the batch reached it.
+            False if its process is gone and nothing of them reached it.
         """
         assert self._link is not None, "a busy worker has a link"
-        if not self._link.send(Kind.BATCH, *batch_message(batch.jobs)):
+        buffers: list[bytes] = []
+        for batch in batches:
+            buffers += frame_buffers(Kind.BATCH, *batch_message(batch.jobs))
+        if not self._link.write(buffers):
             return False
-        self._ahead = batch
+        self._ahead.extend(batches)
+        self._given += len(batches)
         return True
 
     def cancel_ahead(self, batch: Batch, place: int) -> None:
-        """Tell it that nobody waits any more for a job of the batch it has ahead; one that it has begun goes on."""
-        if batch is self._ahead and self._link is not None:
-            self._link.send(Kind.CANCEL, numbers_text([place]))
+        """Tell it that nobody waits any more for a job of a batch it has ahead; one that it has begun goes on."""
+        if batch in self._ahead and self._link is not None:
+            number = self._given - len(self._ahead) + self._ahead.index(batch)
+            self._link.send(Kind.CANCEL, numbers_text([number, place]))
 
     def retire(self) -> None:
         """Let it go: at once if it is not answering, else after its batch."""
@@ -305,7 +319,7 @@ class Worker:
                 self._link_lost(error.message)
                 return
         elif frame.kind is Kind.ANSWERS:
-            self._answered_last = True
+            self._answered_late += 1
         event = _EVENTS.get(frame.kind)
         if event is not None:
             self._step(event)
@@ -344,18 +358,18 @@ class Worker:
             self._link_lost(error.message)
             return
         self.proven = True
-        self._batch, self._ahead = self._ahead, None
+        self._batch = self._ahead.popleft() if self._ahead else None
         if self._batch is None:
             self._step(Event.ANSWERED)
         else:
             self._batch.started()
-            self._step(Event.PROGRESSED)
+            machine.step(self._life, Event.PROGRESSED, self._loop.time(), self._limits)  # a deadline that moves on needs no new alarm
             self._overseer.give_ahead(self)
         batch.answered(answers)
 
     def _link_lost(self, broken: str | None) -> None:
         if broken is not None:
-            self._answered_last = True  # what it meant to say is not known
+            self._answered_late = len(self._ahead)  # what it meant to say is not known
         self._broken = self._broken or broken
         self._step(Event.LINK_LOST)
 
@@ -364,8 +378,7 @@ class Worker:
         if self._output is not None:
             self._output.close()
         if self._link is not None:
-            # What it wrote before it died may be unread still.
-            self._answered_last = self._answered_last or self._link.has_unread()
+            self._link.read_what_is_left()
             self._link.close()
         if not self._retired or self._has_work():
             unexpected = self.failure is None and not self._retired
@@ -424,19 +437,17 @@ class Worker:
             self._give_back_ahead()
 
     def _give_back_ahead(self) -> None:
-        """Let another worker have the batch ahead; where this one may have begun it, it is lost with it: nothing is run twice."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
-            return
-        if self._answered_last:
+        """Let another worker have the batches ahead; those that this one may have begun are lost with it: nothing is run twice."""
+        ahead, self._ahead = list(self._ahead), deque()
+        for batch in reversed(ahead[self._answered_late :]):
+            self._overseer.take_back(batch)
+        for batch in ahead[: self._answered_late]:
             assert self.failure is not None, "a worker fails its batch for a reason"
-            ahead.lost(self.failure)
-        else:
-            self._overseer.take_back(ahead)
+            batch.lost(self.failure)
 
     def _has_work(self) -> bool:
         """Return whether jobs are lost with it."""
-        return self._batch is not None or self._ahead is not None
+        return self._batch is not None or bool(self._ahead)
 
     def _out_of_memory_kills(self) -> int:
         """Return how often the kernel has killed for memory since it was started; 0 where that cannot be known."""

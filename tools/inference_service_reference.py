@@ -62,7 +62,9 @@ NOTES = {
     "container.env": "`valueFrom.fileKeyRef` is not read",
     "container.resources": "cpu: the number of computing threads; memory: over the limit it is killed (OOMKilled); GPUs are the machine's",
     "container.resizePolicy": "kept, without effect",
-    "container.securityContext": "kept, without effect: processes run as who started `flambeau up`",
+    "pod.securityContext": "runAsUser, runAsGroup, runAsNonRoot, fsGroup, supplementalGroups count where root started `flambeau up`, see "
+    "[compatibility](compatibility.md); the rest is without effect, and `kubectl apply` says so",
+    "container.securityContext": "runAsUser, runAsGroup, runAsNonRoot as the pod's; allowPrivilegeEscalation; the rest is without effect",
     "container.volumeMounts": "the path leads to the volume in args, variables and our own servers' settings; nothing is mounted",
     "container.volumeDevices": "kept, without effect",
     "container.restartPolicyRules": "kept, without effect: the pod's restartPolicy counts",

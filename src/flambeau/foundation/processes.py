@@ -13,6 +13,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +22,13 @@ import orjson
 import psutil
 
 from flambeau.foundation.files import write_atomically
+from flambeau.foundation.run_as import US, RunAs
 
 TOKEN_VARIABLE = "FLAMBEAU_PROCESS_TOKEN"  # noqa: S105 - a name, not a secret
 OUTPUT_BYTES_MAX = 1 << 20
 """Of each output of a command, kept; more is read and dropped."""
+EXEC_SECONDS_MAX = 0.05
+"""For a started process to show its environment."""
 _BLOCK_BYTES = 65536
 
 
@@ -79,7 +83,7 @@ class ProcessRecord:
 
 
 def start_detached(
-    command: Sequence[str], *, environment: Mapping[str, str], directory: Path, log: Path
+    command: Sequence[str], *, environment: Mapping[str, str], directory: Path, log: Path, run_as: RunAs = US
 ) -> tuple[subprocess.Popen[bytes], ProcessRecord]:
     """Start a process group that survives us, its output appended to a file.
 
@@ -88,6 +92,7 @@ def start_detached(
         environment: the whole environment; the token is added.
         directory: working directory.
         log: both outputs go there, opened for append (so that truncating it is safe).
+        run_as: who it is.
 
     Raises:
         OSError: the program cannot be started.
@@ -102,12 +107,24 @@ def start_detached(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            **run_as.options(),
         )
     try:
         start_time = _start_time(process.pid)
     except (psutil.Error, OSError):
         start_time = 0.0  # it has ended already; the caller's wait() tells how
+    _await_environment(process.pid)
     return process, ProcessRecord(pid=process.pid, start_time=start_time, token=token)
+
+
+def _await_environment(pid: int) -> None:
+    """Wait, some microseconds as a rule, until a process within exec shows its environment: what runs beside it takes it from there."""
+    deadline = time.monotonic() + EXEC_SECONDS_MAX
+    with contextlib.suppress(OSError):  # it has ended, or the system shows none
+        while not Path(f"/proc/{pid}/environ").read_bytes() and time.monotonic() < deadline:
+            if _fields(pid)[0] == b"Z":
+                return
+            time.sleep(0.0005)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +193,9 @@ def _start_time(pid: int) -> float:
     """
     if sys.platform != "linux":
         return psutil.Process(pid).create_time()
-    # The second field, the program's name, may contain spaces and brackets; the 22nd is the start in clock ticks.
-    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return int(_fields(pid)[19]) / os.sysconf("SC_CLK_TCK")  # the 22nd of all is the start in clock ticks
+
+
+def _fields(pid: int) -> list[bytes]:
+    """Return what Linux says of a process, from its state on; the program's name before that may contain spaces and brackets."""
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()

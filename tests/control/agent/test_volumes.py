@@ -28,7 +28,7 @@ def mount(volume: dict[str, Any], path: str = "/data/") -> Mount:
     ("volume", "wanted"),
     [
         ({"name": "kserve-provision-location", "emptyDir": {}}, Mount("/data", HERE / "mnt/models", Source.MODEL)),
-        ({"name": "v", "emptyDir": {"medium": "Memory"}}, Mount("/data", HERE / "volumes/v", Source.EMPTY)),
+        ({"name": "v", "emptyDir": {"medium": "Memory"}}, Mount("/data", HERE / "volumes/v", Source.EMPTY, root=HERE / "volumes/v")),
         ({"name": "v", "secret": {"secretName": "s"}}, from_keys(Keys("Secret", "s", None))),
         ({"name": "v", "configMap": {"name": "c", "optional": True}}, from_keys(Keys("ConfigMap", "c", None, is_optional=True))),
         (
@@ -42,7 +42,7 @@ def mount(volume: dict[str, Any], path: str = "/data/") -> Mount:
         ({"name": "v", "hostPath": {"path": "/srv"}}, Mount("/data", Path("/srv"), Source.HOST)),
         (
             {"name": "v", "persistentVolumeClaim": {"claimName": "c"}},
-            Mount("/data", Path("/home/volumes/ns/c"), Source.CLAIM, "c"),
+            Mount("/data", Path("/home/volumes/ns/c"), Source.CLAIM, "c", root=Path("/home/volumes/ns/c")),
         ),
     ],
 )

@@ -316,6 +316,10 @@ def test_accepted(obj: Object) -> None:
             "spec.predictor: nodeSelector, affinity have no effect on one machine",
         ),
         (
+            service(with_part(securityContext={"runAsUser": 1000, "fsGroup": 1, "seccompProfile": {"type": "RuntimeDefault"}})),
+            "spec.predictor: securityContext.seccompProfile has no effect on one machine",
+        ),
+        (
             service(with_part(canaryTrafficPercent=10), annotations=STANDARD),
             "canaryTrafficPercent: has no effect in deployment mode Standard",
         ),

@@ -1,4 +1,4 @@
-"""Commands beside a pod's process: its environment and directory, another program. They end with whoever asked for them."""
+"""Commands beside a pod's process: its environment, directory and user, another program. They end with whoever asked for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import signal
 import struct
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ import psutil
 from flambeau.control.agent.directory import PodDirectory, directories
 from flambeau.control.resources.pod_contract import INITIALIZER_CONTAINER, PROXY_CONTAINER
 from flambeau.foundation.errors import NotFound, NotReady, Unavailable
+from flambeau.foundation.run_as import RunAs, run_as_of
 
 _READ_BYTES_MAX = 32 * 1024
 _KILL_SECONDS_MAX = 5.0
@@ -123,34 +125,50 @@ class PodCommands:
         if container in (PROXY_CONTAINER, INITIALIZER_CONTAINER):  # the agent does their work
             raise NotFound(f"container {container} has no process of its own on this machine", hint="leave out -c")
         directory = next((each for each in directories(self._pods) if each.id[:2] == (namespace, pod)), None)
-        environment = environment_of(directory, container)
-        if directory is None or environment is None:
+        inside = inside_of(directory, container) if directory is not None else None
+        if inside is None:
             raise NotReady(f"container {container} of pod {pod} isn't running")
-        program = shutil.which(command[0], path=environment.get("PATH"))
+        program = shutil.which(command[0], path=inside.environment.get("PATH"))
         if program is None:
             raise NotFound(f"cannot run {command[0]}: there is no such program on this machine")
         try:
-            return await _start([program, *command[1:]], environment, directory.work, terminal)
+            return await _start([program, *command[1:]], inside, terminal)
         except OSError as error:
             raise Unavailable(f"cannot run {command[0]}: {error.strerror or error}") from error
 
 
-def environment_of(directory: PodDirectory | None, container: str) -> dict[str, str] | None:
-    """Return the environment that a container's process has; None where there is no process."""
-    record = directory.record(container) if directory is not None else None
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a command needs to run beside a container's process, as its like."""
+
+    environment: Mapping[str, str]
+    directory: Path
+    run_as: RunAs
+
+
+def inside_of(directory: PodDirectory, container: str) -> Inside | None:
+    """Return what a container's process has; None where there is no process."""
+    record = directory.record(container)
     if record is None or not record.is_alive():
         return None
     try:
-        return psutil.Process(record.pid).environ()
-    except psutil.Error:
+        return Inside(psutil.Process(record.pid).environ(), directory.work, run_as_of(record.pid))
+    except (psutil.Error, OSError):
         return None
 
 
-async def _start(command: list[str], environment: dict[str, str], directory: Path, terminal: bool) -> RunningCommand:
+async def _start(command: list[str], inside: Inside, terminal: bool) -> RunningCommand:
     if not terminal:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=directory, env=environment, start_new_session=True
+            *command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            cwd=inside.directory,
+            env=dict(inside.environment),
+            start_new_session=True,
+            **inside.run_as.options(),
         )
         return RunningCommand(process, None)
     ours, theirs = pty.openpty()
@@ -160,9 +178,10 @@ async def _start(command: list[str], environment: dict[str, str], directory: Pat
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            cwd=directory,
-            env={"TERM": "xterm", **environment},
+            cwd=inside.directory,
+            env={"TERM": "xterm", **inside.environment},
             start_new_session=True,
+            **inside.run_as.options(),
         )
     except BaseException:
         os.close(ours)

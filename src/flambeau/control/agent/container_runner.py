@@ -12,11 +12,12 @@ from typing import Protocol
 import psutil
 
 from flambeau.control.agent import launching, logs, machine, mailbox, probes
-from flambeau.control.agent.commands import environment_of
+from flambeau.control.agent.commands import inside_of
 from flambeau.control.agent.directory import PodDirectory
+from flambeau.control.agent.identity import ignored_words
 from flambeau.control.agent.machine import Act, Happening, Phase, State, Tell
 from flambeau.control.agent.mailbox import Mailbox
-from flambeau.control.agent.probes import Inside, Probe, Verdict
+from flambeau.control.agent.probes import Probe, Verdict
 from flambeau.control.agent.process import Ending, Leader, describe
 from flambeau.control.agent.status import is_asked
 from flambeau.control.agent.usage import memory_bytes_over
@@ -251,6 +252,8 @@ class ContainerRunner:
         """Say once how the YAML's limits are kept here."""
         if self.state.restarts:
             return
+        if ignored := ignored_words(self._host.pod, self._container, os.geteuid()):
+            await self._host.tell(Tell("Warning", "SecurityContextIgnored", ignored))
         await self._tell_excess()
         limits = dict(find(self._container, "resources", "limits") or {})
         if not limits:
@@ -334,9 +337,7 @@ class ContainerRunner:
     # Probes
 
     async def _ask(self, probe: Probe) -> Verdict:
-        inside = None
-        if probe.command and (found := environment_of(self._directory, self.name)) is not None:
-            inside = Inside(found, self._directory.work)
+        inside = inside_of(self._directory, self.name) if probe.command else None
         return await probes.check(self._host.address(), probe, inside)
 
     async def _ask_for_ever(self) -> None:

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import signal
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,20 +76,22 @@ class PodDirectory:
         self.work = self.path / "work"
         self.more_models = self.path / "more-models"
         """What TrainedModels add, each a link into the cache."""
-        self.models_door = pods.parent / "doors" / f"{id.uid[:_DOOR_CHARS]}.sock"
+        self.terminations = self.path / "terminations"
+        self.models_door = pods.parent / "doors" / id.uid[:_DOOR_CHARS] / "door"
         """Where our own server in the pod takes more models; short, since the path of a socket has at most 107 characters."""
 
     def create(self) -> None:
         """Make the folders; those that are there stay as they are. Only this user may look into them."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (self.path / "logs", self.path / "mnt", self.path / "terminations", self.processes, self.work, self.more_models):
+        for folder in (self.path / "logs", self.path / "mnt", self.terminations, self.processes, self.work, self.more_models):
             folder.mkdir(exist_ok=True)
-        self.models_door.parent.mkdir(exist_ok=True, mode=0o700)
+        for folder in (self.models_door.parent.parent, self.models_door.parent):
+            folder.mkdir(exist_ok=True, mode=0o700)
 
     def remove(self) -> None:
         """Remove everything. The model it links to is the cache's, and stays."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self.models_door.unlink(missing_ok=True)
+        shutil.rmtree(self.models_door.parent, ignore_errors=True)
 
     def notes(self) -> Notes | None:
         """Return what was written down; None if nothing was."""
@@ -99,7 +103,7 @@ class PodDirectory:
 
     def write_notes(self, notes: Notes) -> None:
         """Write down."""
-        write_atomically(self.path / "pod.json", orjson.dumps(asdict(notes)), synced=False)
+        write_atomically(self.path / "pod.json", orjson.dumps(asdict(notes)), mode=0o600, synced=False)
 
     def record(self, container: str) -> ProcessRecord | None:
         """Return how a container's process is known; None if there is none."""
@@ -132,14 +136,17 @@ class PodDirectory:
 
     def termination_log(self, container: str) -> Path:
         """Return where a program says why it ended."""
-        return self.path / "terminations" / container
+        return self.terminations / container
 
     def last_words(self, container: str) -> str:
         """Return what the program wrote before it ended, and forget it."""
         path = self.termination_log(container)
         with contextlib.suppress(OSError):
-            with path.open("rb") as file:
-                words = file.read(_TERMINATION_BYTES_MAX).decode(errors="replace").strip()
+            # The folder may be another user's, who must not have us read something else, or wait: no link is followed, no pipe opened.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+                words = file.read(_TERMINATION_BYTES_MAX).decode(errors="replace").strip() if is_file else ""
             path.unlink()
             return words
         return ""

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import orjson
 
-from flambeau.control.agent import environment, logs
+from flambeau.control.agent import environment, logs, ownership
 from flambeau.control.agent.cluster_names import addresses_of, lead, lead_home
 from flambeau.control.agent.directory import PodDirectory
+from flambeau.control.agent.identity import fs_group_of, identity_of, owner_of
 from flambeau.control.agent.images import Command, command_for
 from flambeau.control.agent.process import TERMINATION_LOG_VARIABLE, Leader
 from flambeau.control.agent.status import is_asked, server_container
@@ -28,6 +29,7 @@ from flambeau.control.store.interface import Store
 from flambeau.foundation.errors import FlambeauError, NotFound, Unavailable
 from flambeau.foundation.files import is_safe_relative, write_atomically
 from flambeau.foundation.processes import ProcessRecord, start_detached
+from flambeau.foundation.run_as import RunAs
 
 _KIND_IDS = {"Secret": "secrets", "ConfigMap": "configmaps", "PersistentVolumeClaim": "persistentvolumeclaims"}
 
@@ -45,6 +47,7 @@ class Plan:
     container: str
     folder: Path
     """Where it starts."""
+    run_as: RunAs
 
 
 async def plan(pod: Object, container: Object, directory: PodDirectory, address: str, store: Store) -> Plan:
@@ -53,9 +56,13 @@ async def plan(pod: Object, container: Object, directory: PodDirectory, address:
     Raises:
         FlambeauError: it can't run here; its reason is the container's waiting reason.
     """
+    run_as, owner = identity_of(pod, container, os.geteuid()), owner_of(pod, os.geteuid())
     mounts = mounts_for(pod, container, directory.path)
     try:
-        await _fill(mounts, pod, container, address, store)
+        if owner is not None:
+            ownership.open_way(directory.path.parent.parent)
+            ownership.hand_over(directory, owner)
+        await _fill(mounts, pod, container, address, store, owner)
     except OSError as error:
         raise Unavailable(f"cannot prepare the volumes: {error}", reason="RunContainerError") from error
     sources = {source: await _read(store, pod, *source) for source in environment.sources_of(container)}
@@ -72,6 +79,9 @@ async def plan(pod: Object, container: Object, directory: PodDirectory, address:
         command = Command(tuple(rewrite(word, places) for word in command.argv), ours=False)
         own = {name: rewrite(value, places) for name, value in own.items()}
         inherited["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_POD_NETWORK), inherited.get("PYTHONPATH"))))
+    if run_as.user not in (None, 0):
+        ownership.check_way(run_as, Path(command.argv[0]), directory)
+        inherited["HOME"] = str(directory.work)  # ours is closed to it
     names = addresses_of((await store.list("services")).items)
     ports = [http_port(each) for each in pod["spec"]["containers"] if is_asked(pod, each)]
 
@@ -92,7 +102,7 @@ async def plan(pod: Object, container: Object, directory: PodDirectory, address:
         **(_more_models(directory) if command.ours and container["name"] == server_container(pod)["name"] else {}),
         TERMINATION_LOG_VARIABLE: str(directory.termination_log(container["name"])),
     }
-    return Plan(command, given, container["name"], _folder(container, places) or directory.work)
+    return Plan(command, given, container["name"], _folder(container, places) or directory.work, run_as)
 
 
 def _folder(container: Object, places: Mapping[str, str]) -> Path | None:
@@ -121,7 +131,7 @@ def start(plan: Plan, directory: PodDirectory) -> tuple[subprocess.Popen[bytes],
     try:
         log = logs.begin(directory.path, plan.container)
         directory.termination_log(plan.container).unlink(missing_ok=True)
-        child, record = start_detached(plan.command.argv, environment=plan.environment, directory=plan.folder, log=log)
+        child, record = start_detached(plan.command.argv, environment=plan.environment, directory=plan.folder, log=log, run_as=plan.run_as)
     except OSError as error:
         raise Unavailable(f"cannot start {plan.command.argv[0]}: {error.strerror or error}", reason="RunContainerError") from error
     try:
@@ -132,22 +142,30 @@ def start(plan: Plan, directory: PodDirectory) -> tuple[subprocess.Popen[bytes],
     return child, record
 
 
-async def _fill(mounts: tuple[Mount, ...], pod: Object, container: Object, address: str, store: Store) -> None:
+async def _fill(mounts: tuple[Mount, ...], pod: Object, container: Object, address: str, store: Store, owner: RunAs | None) -> None:
+    """Make what mounts need; where the pod has a user of its own, that user's."""
+    group = fs_group_of(pod)
     for mount in mounts:
+        root = mount.root or mount.place
         match mount.source:
-            case Source.MODEL:
-                if not mount.place.exists():
-                    mount.place.mkdir(parents=True)
+            case Source.MODEL if not mount.place.exists():
+                mount.place.mkdir(parents=True)
+                if owner is not None:
+                    ownership.give_model_folder(mount.place, owner)
+            case Source.EMPTY if owner is not None:
+                ownership.give_folder(root, mount.place.relative_to(root), owner, group)
             case Source.EMPTY:
                 mount.place.mkdir(parents=True, exist_ok=True)
             case Source.KEYS:
-                (mount.root or mount.place).mkdir(parents=True, exist_ok=True, mode=0o700)
+                root.mkdir(parents=True, exist_ok=True, mode=0o700)
                 for keys in mount.keys:
                     await _write_keys(mount, keys, pod, container, address, store)
+                if owner is not None:
+                    ownership.give_keys(root, owner, group)
             case Source.CLAIM:
                 await _bind(mount, pod, store)
-            case Source.HOST:
-                pass
+                if owner is not None:
+                    ownership.give_claim(root, group)
 
 
 async def _bind(mount: Mount, pod: Object, store: Store) -> None:

@@ -11,11 +11,11 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import orjson
 
+from flambeau.control.agent.commands import Inside
 from flambeau.control.agent.machine import NO_ANSWER
 from flambeau.control.resources.pod_ports import http_port
 from flambeau.foundation.ask import ask
@@ -68,14 +68,6 @@ class Probe:
     def patient(self) -> Probe:
         """Return how to ask a server that isn't ready yet."""
         return replace(self, headers=(*self.headers, _PREFER)) if self.may_wait else self
-
-
-@dataclass(frozen=True, slots=True)
-class Inside:
-    """What a command of the container's needs."""
-
-    environment: Mapping[str, str]
-    directory: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +205,7 @@ async def _run(probe: Probe, inside: Inside | None) -> Verdict:
             cwd=inside.directory,
             env=dict(inside.environment),
             start_new_session=True,
+            **inside.run_as.options(),
         )
     except OSError as error:
         raise Unavailable(f"cannot run {probe.command[0]}: {error.strerror or error}") from error

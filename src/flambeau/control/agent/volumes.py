@@ -101,9 +101,10 @@ def _mount(pod: Mapping[str, Any], mount: Mapping[str, Any], volumes: Mapping[st
         claim = str(volume["persistentVolumeClaim"]["claimName"])
         if not is_safe_relative(claim):
             raise InvalidInput(f'mount {path}: "{claim}/{inside}" leads out of the volume', reason="InvalidVolume")
-        return Mount(path, volumes_of(directory, pod["metadata"]["namespace"]) / claim / inside, Source.CLAIM, claim)
+        folder = volumes_of(directory, pod["metadata"]["namespace"]) / claim
+        return Mount(path, folder / inside, Source.CLAIM, claim, root=folder)
     if "emptyDir" in volume:
-        return Mount(path, place, Source.EMPTY)
+        return Mount(path, place, Source.EMPTY, root=root)
     sources = (volume.get("projected") or {}).get("sources") or ([volume] if set(volume) & _KEY_SOURCES else [])
     if sources:
         return Mount(path, place, Source.KEYS, keys=tuple(keys for source in sources for keys in _keys(source)), root=root)

@@ -22,15 +22,21 @@ NO_EFFECT_FIELDS = (
     *("nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "nodeName", "schedulerName", "schedulingGates"),
     *("priorityClassName", "priority", "preemptionPolicy", "runtimeClassName", "overhead", "os", "resourceClaims"),
     *("dnsPolicy", "dnsConfig", "hostAliases", "hostname", "subdomain", "setHostnameAsFQDN", "hostnameOverride"),
-    *("hostNetwork", "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace", "securityContext"),
+    *("hostNetwork", "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace"),
     *("imagePullSecrets", "readinessGates"),
 )
 """Fields about nodes, scheduling and isolation: one machine without containers has nothing to apply them to."""
+
+_SECURITY_FIELDS = ("runAsUser", "runAsGroup", "runAsNonRoot", "fsGroup", "supplementalGroups")
+"""Of a pod's securityContext: those that the agent follows."""
 
 
 def no_effect_warning(pod: Mapping[str, Any], path: str) -> Iterator[str]:
     """Yield one warning that names the fields that change nothing here, if there are any."""
     idle = [name for name in NO_EFFECT_FIELDS if pod.get(name)]
+    security = pod.get("securityContext")
+    if isinstance(security, Mapping):
+        idle += [f"securityContext.{name}" for name in sorted(security) if security[name] and name not in _SECURITY_FIELDS]
     if idle:
         yield f"{path}: {', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect on one machine"
 

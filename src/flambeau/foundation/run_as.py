@@ -30,14 +30,25 @@ class RunAs:
     """Programs that it starts gain nothing by being setuid. Linux only; elsewhere without effect."""
 
     def options(self) -> dict[str, Any]:
-        """Return what ``subprocess.Popen`` and asyncio's like take for it."""
-        options: dict[str, Any] = {}
-        if self.user is not None:
-            options |= {"user": self.user, "group": self.group, "extra_groups": list(self.groups)}
-        if self.no_new_privileges and sys.platform == "linux":
-            # Between fork and exec nothing but this one call is made: it takes no lock that another thread could hold.
-            options["preexec_fn"] = _giver_up_of_privileges()
-        return options
+        """Return what ``subprocess.Popen`` and asyncio's like take for it; uvloop's take no ``user``, but each takes this."""
+        if self == US:
+            return {}
+        return {"preexec_fn": self._become()}
+
+    def _become(self) -> Callable[[], None]:
+        """Return what makes a forked process this one. Between fork and exec only these calls are made: none waits for another thread."""
+        gives_up = self.no_new_privileges and sys.platform == "linux"
+        prctl = ctypes.CDLL(None, use_errno=True).prctl if gives_up else None
+
+        def become() -> None:
+            if self.user is not None:
+                os.setgroups(self.groups)
+                os.setgid(self.group)
+                os.setuid(self.user)
+            if prctl is not None and prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
+                raise OSError(ctypes.get_errno(), "prctl")
+
+        return become
 
     def may_pass(self, path: Path) -> bool:
         """Tell whether a folder may be passed through, or a file executed; root may everything.
@@ -84,13 +95,3 @@ def run_as_of(pid: int) -> RunAs:
     if (user, group, set(groups)) == (os.geteuid(), os.getegid(), set(os.getgroups())):
         return RunAs(no_new_privileges=gives_up)
     return RunAs(user, group, groups, gives_up)
-
-
-def _giver_up_of_privileges() -> Callable[[], None]:
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def give_up() -> None:
-        if prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
-
-    return give_up

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import stat
@@ -18,8 +17,8 @@ from flambeau.control.agent.directory import PodDirectory, PodId
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.sqlite import SqliteStore
 from flambeau.foundation.errors import InvalidInput
-from flambeau.foundation.processes import ProcessRecord, start_detached
-from flambeau.foundation.run_as import US, RunAs, run_as_of
+from flambeau.foundation.processes import ProcessRecord
+from flambeau.foundation.run_as import RunAs
 from tests.control.agent.world import World, condition, is_ready, namespace
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes as somebody else")
@@ -184,14 +183,3 @@ def test_links_of_a_pod_lead_the_agent_nowhere(tmp_path: Path) -> None:
     assert directory.last_words("c") == ""
     os.mkfifo(directory.termination_log("d"))
     assert directory.last_words("d") == ""
-
-
-async def test_a_process_tells_as_whom_it_runs(tmp_path: Path) -> None:
-    assert run_as_of(os.getpid()) == US
-    wanted = RunAs(USER, 61, (62, 63), no_new_privileges=True)
-    child, record = start_detached(["/bin/sleep", "60"], environment={}, directory=tmp_path, log=tmp_path / "log", run_as=wanted)
-    try:
-        assert run_as_of(record.pid) == wanted
-    finally:
-        child.kill()
-        await asyncio.to_thread(child.wait, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.fixtures.s3 import S3Server
 from tests.system.harness import Platform, until
 
 NAMESPACE = "rules"
@@ -100,6 +102,39 @@ def test_requests_are_logged_batched_and_compared(served: Platform) -> None:
         return "answers of shadow other differ" in served.kubectl("describe", "isvc", "real", "-n", NAMESPACE).stdout
 
     until(differs, seconds=60, what="event about the shadow")
+
+
+def test_copies_are_kept_in_a_bucket(served: Platform, s3_server: S3Server) -> None:
+    bucket = s3_server.create_bucket()
+    endpoint = s3_server.endpoint.removeprefix("http://")
+    annotations = {f"serving.kserve.io/{name}": value for name, value in (("s3-endpoint", endpoint), ("s3-usehttps", "0"))}
+    keys = {"AWS_ACCESS_KEY_ID": s3_server.access_key, "AWS_SECRET_ACCESS_KEY": s3_server.secret_key}
+    secret = {"apiVersion": "v1", "kind": "Secret", "stringData": keys, "metadata": {"name": "log-keys", "annotations": annotations}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "logger-sa"}, "secrets": [{"name": "log-keys"}]}
+    for obj in (secret, account):
+        obj["metadata"]["namespace"] = NAMESPACE  # type: ignore[index]
+    storage = {"path": "/logs", "key": "none", "parameters": {"type": "s3", "format": "json"}, "serviceAccountName": "logger-sa"}
+    logger = {"url": f"s3://{bucket}/pre", "mode": "all", "storage": storage, "batchSize": 2, "batchInterval": "30s"}
+    assert apply(served, secret, account, service("kept", "c", logger=logger)) == ""
+    served.kubectl("wait", "isvc", "kept", "-n", NAMESPACE, "--for=condition=Ready", "--timeout=90s")
+    host = f"kept.{NAMESPACE}.svc.cluster.local"
+    answer = served.post("/v1/models/kept:predict", BODY, host=host, headers={"Ce-Id": "mine"})
+    assert (answer.status_code, answer.json()["predictions"]) == (200, ["c"])
+    found = until(lambda: s3_server.client.list_objects_v2(Bucket=bucket).get("Contents"), seconds=30, what="file in the bucket")
+    assert [each["Key"] for each in found] == [f"pre/{NAMESPACE}/kept/predictor/logs/mine-response.json"]
+    records = json.loads(s3_server.client.get_object(Bucket=bucket, Key=found[0]["Key"])["Body"].read())
+    assert [(each["Id"], each["ReqType"].rpartition(".")[2]) for each in records] == [("mine", "request"), ("mine", "response")]
+    assert json.loads(base64.b64decode(records[0]["Bytes"])) == BODY
+    routes = (served.home / "gateway" / "routes.json").read_text()
+    assert s3_server.secret_key not in routes
+
+    s3_server.client.delete_object(Bucket=bucket, Key=found[0]["Key"])
+    s3_server.client.delete_bucket(Bucket=bucket)
+    served.post("/v1/models/kept:predict", BODY, host=host)
+    told = f"cannot write s3://{bucket}/pre/{NAMESPACE}/kept"
+    until(
+        lambda: told in served.kubectl("describe", "isvc", "kept", "-n", NAMESPACE).stdout, seconds=60, what="event about the lost copies"
+    )
 
 
 def test_a_virtual_service_with_everything(served: Platform) -> None:

@@ -200,7 +200,7 @@ class LogStore:
     batch_size: int = 1
     """Copies per file at most."""
     batch_seconds: float = 0.0
-    """The longest wait for a file to fill; 0: as long as the gateway itself allows."""
+    """The longest wait for a file to fill; 0: the gateway's own."""
     credentials: str = ""
     """The file that holds them (``storage.credential_files``); empty: none are needed, or none could be found."""
 

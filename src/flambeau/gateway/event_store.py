@@ -33,8 +33,8 @@ FILE_BYTES_MAX = 4 * 1024 * 1024
 """Of copies, after which a file is written however few they are."""
 WRITERS_MAX = 4
 """Files of one store on their way at once."""
-GATHER_SECONDS_MAX = 60.0
-"""A file is written at the latest so long after its first copy: a crash loses what has gathered."""
+GATHER_SECONDS_USUAL = 60.0
+"""A file is written at the latest so long after its first copy, unless the logger says how long: a crash loses what has gathered."""
 
 _log = logging.getLogger(__name__)
 
@@ -85,8 +85,7 @@ class EventStore:
         if len(self._gathering) >= self.settings.batch_size or self._gathered_bytes >= FILE_BYTES_MAX:
             self.flush()
         elif self._timer is None:
-            seconds = min(self.settings.batch_seconds or GATHER_SECONDS_MAX, GATHER_SECONDS_MAX)
-            self._timer = asyncio.get_running_loop().call_later(seconds, self.flush)
+            self._timer = asyncio.get_running_loop().call_later(self.settings.batch_seconds or GATHER_SECONDS_USUAL, self.flush)
 
     def flush(self) -> None:
         """Write what has gathered."""

@@ -27,6 +27,10 @@ def with_model(**fields: Any) -> Object:
     return {"model": {**copy.deepcopy(MODEL), **fields}}
 
 
+def log_files(path: str = "/logs", format: str = "json") -> Object:
+    return {"url": "s3://logs/pre", "mode": "all", "storage": {"path": path, "key": "k", "parameters": {"type": "s3", "format": format}}}
+
+
 def with_part(**fields: Any) -> Object:
     return {"model": copy.deepcopy(MODEL), **fields}
 
@@ -208,6 +212,12 @@ REFUSED: list[tuple[str, Object, str, str]] = [
     ("canary share", service(with_part(canaryTrafficPercent=101)), f"{P}.canaryTrafficPercent", "100"),
     ("logger mode", service(with_part(logger={"mode": "some"})), f"{P}.logger.mode", '"all"'),
     ("logger storage", service(with_part(logger={"storage": {"path": "x", "key": "k"}})), f"{P}.logger.storage.parameters", "required"),
+    ("logger url", service(with_part(logger={"url": "ftp://x"})), f"{P}.logger.url", "s3://"),
+    ("logger azure", service(with_part(logger={"url": "abfs://logs"})), f"{P}.logger.url", "bucket or folder"),
+    ("logger batch", service(with_part(logger={"batchSize": -1})), f"{P}.logger.batchSize", "negative"),
+    ("logger interval", service(with_part(logger={"batchInterval": "soon"})), f"{P}.logger.batchInterval", "30s"),
+    ("logger path", service(with_part(logger=log_files(path="a/../b"))), f"{P}.logger.storage.path", "upwards"),
+    ("logger format", service(with_part(logger=log_files(format="parquet"))), f"{P}.logger.storage.parameters.format", "json or csv"),
     ("kpa metric", service(with_part(scaleMetric="cpu")), f"{P}.scaleMetric", "concurrency or rps"),
     ("kpa rps target", service(with_part(scaleMetric="rps", scaleTarget=0)), f"{P}.scaleTarget", "at least 1"),
     ("kpa strategy", service(with_part(deploymentStrategy={"type": "Recreate"})), f"{P}.deploymentStrategy", "Standard only"),
@@ -297,6 +307,7 @@ ACCEPTED: list[tuple[str, Object]] = [
     ("local files", service(with_model(storageUri="file:///models/mnist"))),
     ("sidecar", service(with_part(**custom({"name": "sidecar", "command": ["x"]})))),
     ("collocated transformer", service(with_part(**custom({"name": "transformer-container"})))),
+    ("logger's files", service(with_part(logger={**log_files(format="csv"), "batchSize": 10, "batchInterval": "1m30s"}))),
     ("protocol v2", service(custom({"env": [{"name": "PROTOCOL", "value": "v2"}]}))),
     ("unknown annotations", service(annotations={"serving.kserve.io/disable-localmodel": "true", "my/own": "x"})),
     ("resources", service(with_model(resources={"limits": {"cpu": 1, "memory": "2Gi"}, "requests": {"cpu": "100m"}}))),
@@ -323,6 +334,11 @@ def test_accepted(obj: Object) -> None:
             service(with_part(canaryTrafficPercent=10), annotations=STANDARD),
             "canaryTrafficPercent: has no effect in deployment mode Standard",
         ),
+        (
+            service(with_part(logger={**log_files(), "url": "http://sink", "batchSize": 2})),
+            "spec.predictor.logger: storage, batchSize have no effect: each copy goes to url by itself",
+        ),
+        (service(with_part(logger={**log_files(), "marshallerUrl": "http://x"})), "marshallerUrl is not served here"),
         (service(with_part(workerSpec={"tensorParallelSize": 2})), "spec.predictor.workerSpec: has no effect on one machine"),
         (service(with_model(image="nvcr.io/triton:1")), "nvcr.io/triton:1 cannot be run here"),
         (service({"containers": [{"image": "me/mine"}]}), "me/mine cannot be run here"),

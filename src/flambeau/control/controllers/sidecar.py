@@ -6,16 +6,23 @@ acts on them; here the gateway does. A shadow belongs to the service and makes n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from flambeau.control.controllers.names import COMPONENT_LABEL, SERVICE_LABEL
-from flambeau.control.resources.inference_service_aside import is_collector, shadow_wish
+from flambeau.control.resources.durations import duration_seconds
+from flambeau.control.resources.inference_service_aside import is_collector, is_file_store, shadow_wish
 from flambeau.control.resources.kind import Object
-from flambeau.gateway.document import Batcher, Destination, Logger, Shadow
+from flambeau.control.resources.lookup import find, mapping_at
+from flambeau.gateway.document import Batcher, Destination, FileFormat, Logger, LogStore, Shadow
 
 INTERNAL_PREFIX = "internal.serving.kserve.io/"
 """Of annotations that controllers write."""
 _LOGGER = f"{INTERNAL_PREFIX}logger"
+_LOGGER_STORAGE = "flambeau.dev/logger-storage"
+"""JSON of what of ``logger.storage`` counts: path, format, serviceAccountName."""
+_LOGGER_BATCH_SIZE = "flambeau.dev/logger-batch-size"
+_LOGGER_BATCH_INTERVAL = "flambeau.dev/logger-batch-interval"
 _BATCHER = f"{INTERNAL_PREFIX}batcher"
 _BATCHER_TIMEOUT = "flambeau.dev/batcher-timeout"
 _SIZE_USUAL = 32
@@ -23,6 +30,8 @@ _SIZE_MAX = 100_000
 _WAIT_MILLISECONDS_USUAL = 5000
 _WAIT_MILLISECONDS_MAX = 600_000
 _TIMEOUT_SECONDS_MAX = 600
+_FILE_COPIES_MAX = 1000
+_FILE_SECONDS_MAX = 3600.0
 
 
 def to_annotations(spec: Object) -> dict[str, str]:
@@ -38,6 +47,8 @@ def to_annotations(spec: Object) -> dict[str, str]:
         for field, name in (("metadataHeaders", "metadata-headers"), ("metadataAnnotations", "metadata-annotations")):
             if logger.get(field):
                 found[f"{_LOGGER}-{name}"] = ",".join(logger[field])
+        if is_file_store(logger["url"]):
+            found |= _storage_annotations(logger)
     if batcher is not None:
         found[_BATCHER] = "true"
         for field, name in (
@@ -50,16 +61,30 @@ def to_annotations(spec: Object) -> dict[str, str]:
     return found
 
 
+def _storage_annotations(logger: Object) -> dict[str, str]:
+    storage = mapping_at(logger, "storage")
+    wanted = {"path": storage.get("path"), "format": find(storage, "parameters", "format")}
+    wanted |= {"serviceAccountName": storage.get("serviceAccountName")}
+    said = {name: value for name, value in wanted.items() if value}
+    found = {_LOGGER_STORAGE: json.dumps(said)} if said else {}
+    for field, name in (("batchSize", _LOGGER_BATCH_SIZE), ("batchInterval", _LOGGER_BATCH_INTERVAL)):
+        if logger.get(field):
+            found[name] = str(logger[field])
+    return found
+
+
 def logger_of(revision: Object) -> Logger | None:
     """Return where copies of a revision's requests go, if anywhere."""
     metadata = revision["metadata"]
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
-    if annotations.get(_LOGGER) != "true" or not is_collector(annotations.get(f"{_LOGGER}-sink-url", "")):
+    url = annotations.get(f"{_LOGGER}-sink-url", "")
+    store = _store_of(annotations) if is_file_store(url) else None
+    if annotations.get(_LOGGER) != "true" or (store is None and not is_collector(url)):
         return None
     mode = annotations.get(f"{_LOGGER}-mode", "all")
     wanted = _names(annotations, f"{_LOGGER}-metadata-annotations")
     return Logger(
-        annotations[f"{_LOGGER}-sink-url"],
+        url,
         requests=mode in ("all", "request"),
         responses=mode in ("all", "response"),
         headers=tuple(name.lower() for name in _names(annotations, f"{_LOGGER}-metadata-headers")),
@@ -67,7 +92,36 @@ def logger_of(revision: Object) -> Logger | None:
         service=labels.get(SERVICE_LABEL, ""),
         namespace=metadata["namespace"],
         component=labels.get(COMPONENT_LABEL, ""),
+        store=store,
     )
+
+
+def logger_account(revision: Object) -> str:
+    """Return the ServiceAccount that a revision's logger names for its storage; empty if it names none."""
+    return _said_of_storage(revision["metadata"].get("annotations") or {}).get("serviceAccountName", "")
+
+
+def _store_of(annotations: Mapping[str, str]) -> LogStore:
+    """Return how copies become files; what can't be read counts as not said."""
+    said = _said_of_storage(annotations)
+    try:
+        seconds = duration_seconds(annotations.get(_LOGGER_BATCH_INTERVAL) or "0")
+    except ValueError:
+        seconds = 0.0
+    return LogStore(
+        said.get("path", ""),
+        FileFormat.CSV if said.get("format") == FileFormat.CSV else FileFormat.JSON,
+        batch_size=_number(annotations.get(_LOGGER_BATCH_SIZE), 1, 1, _FILE_COPIES_MAX),
+        batch_seconds=min(seconds, _FILE_SECONDS_MAX),
+    )
+
+
+def _said_of_storage(annotations: Mapping[str, str]) -> dict[str, str]:
+    try:
+        said = json.loads(annotations.get(_LOGGER_STORAGE) or "{}")
+    except ValueError:
+        return {}
+    return {name: value for name, value in said.items() if isinstance(value, str)} if isinstance(said, dict) else {}
 
 
 def batcher_of(revision: Object) -> Batcher | None:

@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from flambeau.control.resources.durations import duration_seconds
 from flambeau.control.resources.kind import Finding, Object
-from flambeau.control.resources.lookup import find
+from flambeau.control.resources.lookup import find, mapping_at
+from flambeau.foundation.errors import InvalidInput
+from flambeau.storage.deposit_uri import parse_deposit
 
 SHADOW_ANNOTATION = "flambeau.dev/shadow"
 """``NAME`` or ``NAME=PERCENT``: a revision or an InferenceService of the namespace that gets copies of the predictor's requests."""
+
+LOG_FORMATS = ("json", "csv")
+"""What files of a logger can be."""
 
 
 def shadow_wish(service: Object) -> tuple[str, float] | None:
@@ -38,13 +44,30 @@ def check_shadow(obj: Object) -> Iterator[Finding]:
 
 def check_aside(part: Object, path: str) -> Iterator[Finding]:
     """Find what is wrong with a component's logger and batcher."""
-    url = find(part, "logger", "url")
-    if isinstance(url, str) and url and not is_collector(url):
-        yield Finding(f"{path}.logger.url", "must be an http or https URL without user name and password", url)
+    yield from _check_logger(mapping_at(part, "logger"), f"{path}.logger")
     for field in ("maxBatchSize", "maxLatency", "timeout"):
         value = find(part, "batcher", field)
         if isinstance(value, int) and value < 0:
             yield Finding(f"{path}.batcher.{field}", "must not be negative", value)
+
+
+def _check_logger(logger: Object, path: str) -> Iterator[Finding]:
+    url, interval, size = logger.get("url"), logger.get("batchInterval"), logger.get("batchSize")
+    if isinstance(url, str) and url and not is_collector(url) and not is_file_store(url):
+        wanted = "an http or https URL without user name and password, or a bucket or folder: s3://, gs://, abfs:// or file://"
+        yield Finding(f"{path}.url", f"must be {wanted}", url)
+    if isinstance(size, int) and size < 0:
+        yield Finding(f"{path}.batchSize", "must not be negative", size)
+    if isinstance(interval, str) and interval:
+        try:
+            duration_seconds(interval)
+        except ValueError:
+            yield Finding(f"{path}.batchInterval", "must be a duration such as 500ms, 30s or 1m30s", interval)
+    folder, form = find(logger, "storage", "path"), find(logger, "storage", "parameters", "format")
+    if isinstance(folder, str) and ".." in folder.split("/"):
+        yield Finding(f"{path}.storage.path", "must not lead upwards", folder)
+    if form and form not in LOG_FORMATS:
+        yield Finding(f"{path}.storage.parameters.format", f"must be {' or '.join(LOG_FORMATS)}", form, "FieldValueNotSupported")
 
 
 def aside_warnings(part: Object, path: str) -> Iterator[str]:
@@ -54,9 +77,21 @@ def aside_warnings(part: Object, path: str) -> Iterator[str]:
         return
     if not logger.get("url"):
         yield f"{path}.logger: without url nothing is logged"
-    idle = [name for name in ("storage", "marshallerUrl", "batchSize", "batchInterval") if logger.get(name)]
-    if idle:
-        yield f"{path}.logger: {', '.join(idle)} {'is' if len(idle) == 1 else 'are'} not served here: each copy goes to url by itself"
+    if logger.get("marshallerUrl"):
+        yield f"{path}.logger: marshallerUrl is not served here: files are written as {' or '.join(LOG_FORMATS)}"
+    idle = [name for name in ("storage", "batchSize", "batchInterval") if logger.get(name)]
+    if idle and is_collector(logger.get("url") or ""):
+        verb = "has" if len(idle) == 1 else "have"
+        yield f"{path}.logger: {', '.join(idle)} {verb} no effect: each copy goes to url by itself; to keep files, name a bucket there"
+
+
+def is_file_store(url: str) -> bool:
+    """Tell whether copies of requests can be kept as files at a URL."""
+    try:
+        parse_deposit(url)
+    except InvalidInput:
+        return False
+    return True
 
 
 def is_collector(url: str) -> bool:

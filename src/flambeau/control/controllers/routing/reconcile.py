@@ -21,6 +21,7 @@ from flambeau.control.controllers.routing import beside
 from flambeau.control.controllers.routing.desired import HTTP_ROUTES, VIRTUAL_SERVICES, Routes, routes
 from flambeau.control.controllers.routing.directory import Service, Snapshot, without_traffic
 from flambeau.control.controllers.routing.http_routes import parent_statuses
+from flambeau.control.controllers.routing.log_stores import LogStores
 from flambeau.control.controllers.routing.status import Ingress, ingress
 from flambeau.control.controllers.site import is_of_ingress, read_ingress
 from flambeau.control.controllers.turns import Turns
@@ -73,6 +74,7 @@ class RoutingReconciler:
         self._clock = clock
         self._file = home / "gateway" / "routes.json"
         self._doorbell = home / "gateway" / "admin.sock"
+        self._log_stores = LogStores(store, home / "gateway" / "credentials")
         self._domain = domain
         self._scheme = scheme
         self._written: Document | None = None  # so that the first document is written in any case
@@ -100,13 +102,15 @@ class RoutingReconciler:
         """
         began = self._clock.monotonic()
         snapshot, version = await self._snapshot()
-        new = routes(snapshot, self._domain, version, self._scheme)
+        new = await self._log_stores.complete(routes(snapshot, self._domain, version, self._scheme), snapshot)
         if not self._is_written(new.document):
             self._unconfirmed = "it was not asked yet"
             await self._tell_services(snapshot, new, only_worse=True)
             await self._write(new.document)
         if self._unconfirmed:
             await self._ring()
+            if not self._unconfirmed:
+                await self._log_stores.clean(new.document)
         await self._tell_services(snapshot, new, only_worse=False)
         if not self._unconfirmed or not self._doorbell.exists():
             await self._let_pods_go(snapshot)

@@ -79,20 +79,20 @@ _CANARY_MODEL = an_object({**_FORMAT_FIELDS, **_framework_fields(PROBE)}, ("mode
 
 _LOG_STORE = an_object(
     {
-        "path": explained(STRING, "Where in the storage."),
+        "path": explained(STRING, "A folder below the one of the component."),
         "key": explained(STRING, "Which entry of the storage secret has the credentials."),
-        "serviceAccountName": explained(STRING, "Whose secrets are used."),
-        "parameters": explained(STRING_MAP, "What replaces or adds to that entry."),
+        "serviceAccountName": explained(STRING, "Whose secrets are used; logger-sa if nothing is said."),
+        "parameters": explained(STRING_MAP, "format: how the files are written, json or csv."),
     }
 )
 _LOGGER = an_object(
     {
-        "url": explained(STRING, "Where the copies go."),
+        "url": explained(STRING, "Where the copies go: a collector, or a bucket to keep them in."),
         "mode": explained(one_of("all", "request", "response"), "Which are copied; all if nothing is said."),
         "metadataHeaders": explained(list_of(STRING), "Headers of requests to send along."),
         "metadataAnnotations": explained(list_of(STRING), "Annotations of the InferenceService to send along."),
-        "storage": explained(_LOG_STORE, "Keep the copies in a storage instead."),
-        "batchSize": explained(INTEGER, "Copies per file."),
+        "storage": explained(_LOG_STORE, "How copies are kept in a bucket."),
+        "batchSize": explained(INTEGER, "Copies per file; 1 if nothing is said."),
         "batchInterval": explained(STRING, "The longest wait for a file to fill."),
         "marshallerUrl": explained(STRING, "Who turns copies into files."),
     }

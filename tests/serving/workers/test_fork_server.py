@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flambeau.serving.workers.starter import ForkStarter, worker_environment
+from flambeau.serving.workers.starter import ForkStarter, starter_of, worker_environment
 from tests.serving.workers.kit import serving, until, write_model
 
 SHOWS_ITSELF = """
@@ -26,6 +26,8 @@ def handle(data, context):
     if what == "threads":
         import torch
         return [torch.get_num_threads()]
+    if what == "compiler":
+        return [str("torch._dynamo" in sys.modules)]
     if what == "torch":
         return [str("torch" in sys.modules)]
     return [str(os.getppid())]
@@ -48,6 +50,7 @@ async def test_workers_are_forks_with_torch_imported_and_one_thread(tmp_path: Pa
         assert await served.ask(b"parent").text() == str(forks.pid)
         assert psutil.Process(forks.pid).num_threads() == 1, "a fork of a process with threads may hang"
         assert await served.ask(b"torch").text() == "True"
+        assert await served.ask(b"compiler").text() == "False"
         assert await served.ask(b"threads").text() == "1"
         both = [served.ask(b"random") for _ in range(2)]  # one goes to each
         assert await both[0].text() != await both[1].text(), "forks share no random numbers"
@@ -59,6 +62,13 @@ async def test_workers_are_forks_with_torch_imported_and_one_thread(tmp_path: Pa
         assert survivor is not None
         os.kill(survivor, signal.SIGKILL)
         await until(lambda: len({status.pid for status in served.pool.workers()} - before - {None}) == 2)
+
+
+async def test_a_model_that_uses_the_compiler_finds_it_imported(tmp_path: Path, forks: ForkStarter) -> None:
+    spec = write_model(tmp_path, f"{SHOWS_ITSELF}\n# torch.compile")
+    async with serving(spec, starter_of(spec, forks)) as served:
+        assert await served.ask(b"compiler").text() == "True"
+        assert await served.ask(b"parent").text() == str(forks.pid)
 
 
 async def test_a_killed_fork_server_takes_its_workers_and_both_come_back(tmp_path: Path, forks: ForkStarter) -> None:

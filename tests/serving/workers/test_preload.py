@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flambeau.serving.workers.preload import preload
+from flambeau.serving.model import ModelSpec
+from flambeau.serving.workers.preload import preload, uses_compiler
 
 _SOURCES = Path(__file__).parents[3] / "src"
 _LAZY_TORCH = """
@@ -64,6 +66,29 @@ def test_a_module_that_was_taken_as_a_whole_becomes_the_true_one(tmp_path: Path)
     _write_packages(tmp_path, "import torch._dynamo as compiler")
     script = "preload(['torchvision.transforms'])\nprint('torch._dynamo' in sys.modules, sys.modules['torchvision'].compiler.thing)"
     assert _says(script, tmp_path, "-S") == ["False 1"]
+
+
+@pytest.mark.parametrize(
+    ("code", "uses"),
+    [
+        ("import torch", False),
+        ("import torchvision.transforms as compile", False),
+        ("self.model = torch.compile(self.model)", True),
+        ("from transformers import AutoModel", True),
+        ("import captum.attr", True),
+    ],
+)
+def test_what_uses_the_compiler_is_seen_in_its_code(tmp_path: Path, code: str, uses: bool) -> None:
+    (tmp_path / "model.py").write_text("")
+    (tmp_path / "handler.py").write_text(code)
+    assert uses_compiler(ModelSpec("m", "1.0", tmp_path, "m.mar", "handler.py")) is uses
+
+
+def test_what_uses_the_compiler_is_seen_in_its_configuration(tmp_path: Path) -> None:
+    spec = ModelSpec("m", "1.0", tmp_path, "m.mar", "image_classifier")
+    assert not uses_compiler(spec)
+    assert uses_compiler(replace(spec, yaml={"pt2": {"compile": {"enable": True}}}))
+    assert uses_compiler(replace(spec, handler="huggingface_model"))
 
 
 def _write_packages(folder: Path, torchvision: str) -> None:

@@ -26,7 +26,7 @@ import orjson
 from flambeau.foundation.memory import give_back_code
 from flambeau.serving.workers import child
 from flambeau.serving.workers.kinship import die_with_parent, name_process
-from flambeau.serving.workers.preload import PRELOADED, preload
+from flambeau.serving.workers.preload import COMPILER, PRELOADED, preload
 
 MESSAGE_BYTES_MAX = 4096
 """One message; models' specs go over the workers' own links."""
@@ -42,16 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     name_process("fl:fork-server")
     began = time.monotonic()
-    # 300,000 objects come and stay: to walk them again and again is a quarter of the imports' time, and once at the end 0.2 s to find 3 %
-    # that could go, in pages that all workers share.
-    gc.disable()
-    imported = preload(PRELOADED)
-    gc.freeze()
-    gc.enable()
+    imported = _imported_to_stay(PRELOADED)
     server = ForkServer(socket.socket(fileno=options.control))
     server.report({"ready": imported, "seconds": round(time.monotonic() - began, 3)})
     server.serve()
     return 0
+
+
+def _imported_to_stay(names: Sequence[str]) -> list[str]:
+    """Import modules.
+
+    200,000 objects come and stay: to walk them again and again is a quarter of the imports' time, and once at the end 0.2 s to find 3 %
+    that could go, in pages that all workers share.
+    """
+    gc.disable()
+    imported = preload(names)
+    gc.freeze()
+    gc.enable()
+    return imported
 
 
 class ForkServer:
@@ -103,6 +111,8 @@ class ForkServer:
         if "signal" in message:
             self._signal(number, message["signal"])
         else:
+            if message["compiler"] and COMPILER not in sys.modules:
+                _imported_to_stay((COMPILER,))
             self._fork(number, *descriptors)
         return True
 

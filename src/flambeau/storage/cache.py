@@ -145,7 +145,7 @@ class Cache:
         path = self.root / name
         if not path.is_dir():
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # what a Secret protects in a bucket isn't everybody's here
-            path.mkdir(exist_ok=True)
+            path.mkdir(mode=0o711 if name == "trees" else 0o700, exist_ok=True)  # trees alone are used by others, who know their names
         return path
 
     def _object_path(self, sha256: str) -> Path:

@@ -165,6 +165,20 @@ async def test_a_home_or_a_program_that_is_closed_is_told(world: World, open_wor
     assert f"user {USER} may not pass {program.parent}, on the way to {program}" in condition(pod, "Ready")["message"]
 
 
+async def test_a_model_that_is_used_in_place_behind_a_closed_folder_is_told(open_world: World) -> None:
+    world = open_world
+    await world.store.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "ns"}})
+    await world.agent()
+    model = world.home / "closed" / "model"
+    model.mkdir(parents=True)
+    model.parent.chmod(0o700)
+    (model / "weights").write_text("w")
+    pod = world.pod("p", uri=f"file://{model}", securityContext={"runAsUser": USER})
+    await world.store.create(pod)
+    pod = await world.until("p", lambda pod: condition(pod, "Ready").get("reason") == "CreateContainerConfigError")
+    assert f"user {USER} may not pass {model.parent}, on the way to the model" in condition(pod, "Ready")["message"]
+
+
 def test_links_of_a_pod_lead_the_agent_nowhere(tmp_path: Path) -> None:
     root, elsewhere = tmp_path / "volumes" / "scratch", tmp_path / "elsewhere"
     root.parent.mkdir()

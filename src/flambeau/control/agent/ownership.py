@@ -134,7 +134,7 @@ def give_claim(claim: Path, fs_group: int | None) -> None:
 
 
 def check_way(run_as: RunAs, program: Path, directory: PodDirectory) -> None:
-    """See to it that a process can be started as another user and reach its directory.
+    """See to it that a process can be started as another user, and reach its directory and model.
 
     Raises:
         Unavailable: something on the way is closed to that user (CreateContainerConfigError); the text names it.
@@ -144,6 +144,12 @@ def check_way(run_as: RunAs, program: Path, directory: PodDirectory) -> None:
         raise Unavailable(
             f"user {run_as.user} may not pass {barrier}, on the way to the pod's directory",
             hint=f"start `flambeau up` with --home in a folder that every user may pass, instead of {home}",
+            reason="CreateContainerConfigError",
+        )
+    if directory.model.exists() and (barrier := run_as.barrier_to(directory.model)) is not None:
+        raise Unavailable(
+            f"user {run_as.user} may not pass {barrier}, on the way to the model",
+            hint="let every user pass that folder, or have the model fetched instead of used in place",
             reason="CreateContainerConfigError",
         )
     if (barrier := run_as.barrier_to(program)) is not None:

@@ -224,7 +224,7 @@ class TrainedModels:
         return True
 
     async def _ask(self, directory: PodDirectory, method: str, path: str) -> Answer:
-        if not directory.models_door.exists():
+        if directory.models_door.is_symlink() or not directory.models_door.exists():  # a link would be the pod's, and lead elsewhere
             raise Unavailable("the pod's server takes no models while it runs", reason="NotSupported")
         return await ask(directory.models_door, path, method=method, timeout_seconds=LOAD_SECONDS_MAX)
 

@@ -116,6 +116,10 @@ def test_canaries_share_the_requests(namespace: Platform) -> None:
     until(lambda: namespace.condition("shared", type="CanaryPredictorReady").get("status") == "True", seconds=60, what="ready canary")
     until(lambda: words(namespace, "shared", 20) == {"stable", "canary"}, seconds=30, what="both answers")
     assert answers(namespace, "shared-next-predictor")["predictions"] == ["canary"]
+    for name in ("shared-predictor", "shared-next-predictor"):  # as Deployments, and as nothing of Knative's
+        namespace.kubectl("rollout", "status", f"deploy/{name}", "-n", "torchserve", "--timeout=30s")
+        assert "fetched s3://" in namespace.kubectl("logs", f"deploy/{name}", "-n", "torchserve", "--all-containers").stdout
+    assert "shared" not in namespace.kubectl("get", "ksvc,configurations,routes", "-n", "torchserve", "-o", "name").stdout
     apply(namespace, "shared", standard, predictor={**own, "name": "next", "model": canary["predictor"]["model"]})  # type: ignore[index]
     until(lambda: "canaryStatuses" not in namespace.get("isvc", "shared", "-n", "torchserve")["status"], seconds=30, what="promotion")
     namespace.kubectl("wait", "--for=condition=Ready", "isvc/shared", "-n", "torchserve", "--timeout=60s")

@@ -24,7 +24,6 @@ from tests.fixtures.waiting import until_told
 
 NAME = "m-predictor-00001"
 REVISION = Key("revisions.serving.knative.dev", "default", NAME)
-AUTOSCALER = Key("horizontalpodautoscalers.autoscaling", "default", NAME)
 SERVICE = Key("inferenceservices.serving.kserve.io", "default", "m")
 STANDARD = {"serving.kserve.io/deploymentMode": "Standard"}
 
@@ -51,11 +50,15 @@ class World:
         spec = {"predictor": {"model": model, **predictor}}
         await self.store.create({"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": service, "spec": spec})
         labels = {"serving.kserve.io/inferenceservice": "m", "component": "predictor", "serving.knative.dev/routingState": "active"}
+        labels |= {"serving.knative.dev/configuration": "m-predictor", "serving.knative.dev/configurationGeneration": "1"}
         container = {"name": "kserve-container", "image": "x", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}
-        revision = {"name": NAME, "namespace": "default", "labels": labels}
-        stored = await self.store.create(
-            {"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": revision, "spec": {"containers": [container]}}
-        )
+        self.revision: Object = {
+            "apiVersion": "serving.knative.dev/v1",
+            "kind": "Revision",
+            "metadata": {"name": NAME, "namespace": "default", "labels": labels, "annotations": annotations},
+            "spec": {"containers": [container]},
+        }
+        stored = await self.store.create(self.revision)
         await self.replicas(2)
         for name in ("one", "two"):
             metadata = {"name": name, "namespace": "default", "labels": {"serving.knative.dev/revisionUID": stored["metadata"]["uid"]}}
@@ -72,7 +75,12 @@ class World:
             self.clock.advance(TICK_SECONDS)
             self.seconds += cores * TICK_SECONDS
         await self.scaler.tick()
-        return await self.store.get(AUTOSCALER)
+        return await self.autoscaler()
+
+    async def autoscaler(self) -> Object:
+        """Return the only one there is."""
+        [found] = (await self.store.list(HORIZONTAL_POD_AUTOSCALER.id)).items
+        return found
 
 
 @pytest.fixture
@@ -95,7 +103,7 @@ async def test_a_standard_service_is_scaled_by_its_cpu(world: World) -> None:
     await world.start(STANDARD, minReplicas=1, maxReplicas=5)
     autoscaler = await world.ticks(1, cores=0.6)  # 120 % of the request, on two pods: 240 / 80
     assert (autoscaler["status"]["desiredReplicas"], autoscaler["status"]["currentReplicas"]) == (3, 2)
-    assert (cell(autoscaler, "Targets"), cell(autoscaler, "Reference")) == ("cpu: 120%/80%", f"Deployment/{NAME}-deployment")
+    assert (cell(autoscaler, "Targets"), cell(autoscaler, "Reference")) == ("cpu: 120%/80%", "Deployment/m-predictor")
     events = {event["reason"]: event["message"] for event in (await world.store.list("events", "default")).items}
     assert events["SuccessfulRescale"] == "New size: 3; was 2; reason: cpu 120 % of the request / target 80 % on 2 replicas = 3"
     revisions, services = (
@@ -103,7 +111,7 @@ async def test_a_standard_service_is_scaled_by_its_cpu(world: World) -> None:
         (await world.store.list("inferenceservices.serving.kserve.io")).items,
     )
     told = decided_elsewhere(revisions, services, [autoscaler], [])
-    assert told == {("default", NAME): Elsewhere(3, f"HorizontalPodAutoscaler {NAME}")}
+    assert told == {("default", NAME): Elsewhere(3, "HorizontalPodAutoscaler m-predictor")}
 
 
 async def test_memory_and_pace_are_as_the_service_says(world: World) -> None:
@@ -123,7 +131,7 @@ async def test_memory_and_pace_are_as_the_service_says(world: World) -> None:
 async def test_what_is_not_measured_yet_is_said(world: World) -> None:
     await world.start({"autoscaling.knative.dev/class": "hpa.autoscaling.knative.dev"}, maxReplicas=3)
     await world.scaler.tick()
-    autoscaler = await world.store.get(AUTOSCALER)
+    autoscaler = await world.autoscaler()
     assert (condition(autoscaler, "ScalingActive")["status"], cell(autoscaler, "Targets")) == ("False", "cpu: <unknown>/80%")
     assert autoscaler["status"]["desiredReplicas"] == 2
 
@@ -131,14 +139,34 @@ async def test_what_is_not_measured_yet_is_said(world: World) -> None:
 async def test_a_service_scaled_by_requests_has_none_and_one_that_changes_loses_it(world: World) -> None:
     await world.start(STANDARD, maxReplicas=3)
     await world.scaler.tick()
-    assert len((await world.store.list(AUTOSCALER.kind)).items) == 1
+    assert len((await world.store.list(HORIZONTAL_POD_AUTOSCALER.id)).items) == 1
 
     def be_fixed(service: Object) -> None:
         service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] = "none"
 
     await modify(world.store, Key("inferenceservices.serving.kserve.io", "default", "m"), be_fixed)
     await world.scaler.tick()
-    assert (await world.store.list(AUTOSCALER.kind)).items == ()
+    assert (await world.store.list(HORIZONTAL_POD_AUTOSCALER.id)).items == ()
+
+
+async def test_a_standard_components_revisions_share_an_autoscaler_that_goes_with_the_component(world: World) -> None:
+    await world.start(STANDARD, maxReplicas=5)
+    before = await world.ticks(1, cores=0.6)
+    assert (before["metadata"]["name"], before["metadata"]["ownerReferences"][0]["kind"]) == ("m-predictor", "InferenceService")
+    labels = {**world.revision["metadata"]["labels"], "serving.knative.dev/configurationGeneration": "2"}
+    await world.store.create({**world.revision, "metadata": {**world.revision["metadata"], "name": "m-predictor-00002", "labels": labels}})
+    autoscaler = await world.ticks(1)
+    assert autoscaler["metadata"]["uid"] == before["metadata"]["uid"]
+    revisions, services = [(await world.store.list(each.kind)).items for each in (REVISION, SERVICE)]
+    told = decided_elsewhere(revisions, services, [autoscaler], [])
+    assert {(name, each.reason) for (_, name), each in told.items()} == {
+        (NAME, "HorizontalPodAutoscaler m-predictor"),
+        ("m-predictor-00002", "HorizontalPodAutoscaler m-predictor"),
+    }
+    for revision in revisions:
+        await world.store.delete(Key(REVISION.kind, "default", revision["metadata"]["name"]))
+    await world.scaler.tick()
+    assert (await world.store.list(HORIZONTAL_POD_AUTOSCALER.id)).items == ()
 
 
 async def test_an_autoscaler_that_a_person_wrote_counts(world: World) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.knative_serving import CONFIGURATION, KNATIVE_SERVICE, ROUTE
+from flambeau.control.resources.scaler_class import REPLICAS_ANNOTATION
+from flambeau.control.store.interface import modify
 from flambeau.foundation.errors import NotFound
-from tests.control.controllers.world import NAMESPACE, World
+from tests.control.controllers.world import NAMESPACE, World, is_ready
 
-FIRST = "mnist-predictor-00001"
+FIRST, SECOND = "mnist-predictor-00001", "mnist-predictor-00002"
 
 
 async def look(world: World, kind: str, name: str) -> Object | None:
@@ -55,6 +58,72 @@ async def test_a_service_shows_as_knatives_objects(world: World) -> None:
     predictor = await settled(world, "services", "mnist-predictor")
     assert predictor["spec"]["selector"] == {"serving.kserve.io/inferenceservice": "mnist", "component": "predictor"}
     assert (await settled(world, "services", "mnist"))["spec"]["type"] == "ExternalName"
+
+
+async def test_in_mode_standard_a_component_shows_as_one_deployment(world: World) -> None:
+    await world.apply_spec("mnist", {"serving.kserve.io/deploymentMode": "Standard"})
+    await world.make_ready(FIRST)
+    service = await world.until("mnist", is_ready)
+    assert [each["type"] for each in service["status"]["conditions"]] == ["IngressReady", "PredictorReady", "Ready", "Stopped"]
+    assert service["status"]["address"] == {"url": "http://mnist-predictor.ns.svc.cluster.local"}
+    deployment = await settled(
+        world, DEPLOYMENT.id, "mnist-predictor", replicas=1, readyReplicas=1, updatedReplicas=1, unavailableReplicas=0
+    )
+    assert deployment["metadata"]["ownerReferences"][0]["kind"] == "InferenceService"
+    assert deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "1"
+    assert not [label for label in deployment["metadata"]["labels"] if "knative" in label]
+    [pod] = await world.pods(FIRST)
+    assert re.fullmatch(r"mnist-predictor-[0-9a-f]{10}-\w{5}", pod["metadata"]["name"])
+    assert deployment["spec"]["selector"]["matchLabels"] == {"app": "isvc.mnist-predictor"}
+    assert pod["metadata"]["labels"]["app"] == "isvc.mnist-predictor"
+    assert {each["metadata"]["name"] for each in (await world.store.list("services", NAMESPACE)).items} == {"mnist", "mnist-predictor"}
+    assert (await settled(world, "services", "mnist"))["spec"]["type"] == "ClusterIP"
+    for kind in (KNATIVE_SERVICE, CONFIGURATION, ROUTE):
+        assert (await world.store.list(kind.id, NAMESPACE)).items == ()
+    assert len((await world.store.list(DEPLOYMENT.id, NAMESPACE)).items) == 1
+
+
+async def test_a_roll_out_in_mode_standard_shows_in_the_deployment_and_its_replica_sets(world: World) -> None:
+    await world.apply_spec("mnist", {"serving.kserve.io/deploymentMode": "Standard"})
+    await world.make_ready(FIRST)
+    await world.until("mnist", is_ready)
+
+    async def sets() -> dict[str, tuple[int, int]]:
+        """Return (wanted, ready) of each, by its number."""
+        listed = (await world.store.list(REPLICA_SET.id, NAMESPACE)).items
+        numbers = [each["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for each in listed]
+        counts = [(each["spec"]["replicas"], each["status"]["readyReplicas"]) for each in listed]
+        return dict(zip(numbers, counts, strict=True))
+
+    async def are(wanted: dict[str, tuple[int, int]]) -> bool:
+        return await sets() == wanted
+
+    await world.apply("mnist", model={**(await world.service("mnist"))["spec"]["predictor"]["model"], "storageUri": "s3://models/two"})
+    await world.pods_of(SECOND)
+    rolling = await settled(world, DEPLOYMENT.id, "mnist-predictor", replicas=2, updatedReplicas=1, readyReplicas=1)
+    conditions = {each["type"]: (each["status"], each["reason"]) for each in rolling["status"]["conditions"]}
+    assert conditions == {"Available": ("True", "MinimumReplicasAvailable"), "Progressing": ("True", "ReplicaSetUpdated")}
+    await world.eventually(lambda: are({"1": (1, 1), "2": (1, 0)}))
+    await world.make_ready(SECOND)
+    await world.finish(FIRST)
+    await world.eventually(lambda: are({"1": (0, 0), "2": (1, 1)}))
+    done = await settled(world, DEPLOYMENT.id, "mnist-predictor", replicas=1, updatedReplicas=1, readyReplicas=1, unavailableReplicas=0)
+    assert done["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
+    await world.apply("mnist", model={"modelFormat": {"name": "pytorch"}, "storageUri": "s3://models/mnist", "name": ""})
+    await world.make_ready("mnist-predictor-00003")
+    await world.finish(SECOND)
+    await world.eventually(lambda: are({"2": (0, 0), "3": (1, 1)}))  # the first template again: its ReplicaSet, with a new number
+
+
+async def test_what_somebody_wrote_beside_a_view_stays(world: World) -> None:
+    annotations = {"serving.kserve.io/deploymentMode": "Standard", "serving.kserve.io/autoscalerClass": "external"}
+    await world.apply_spec("mnist", annotations)
+    await settled(world, DEPLOYMENT.id, "mnist-predictor")
+    key = Key(DEPLOYMENT.id, NAMESPACE, "mnist-predictor")
+    await modify(world.store, key, lambda obj: obj["metadata"]["annotations"].update({REPLICAS_ANNOTATION: "3"}))
+    await world.make_ready(FIRST)
+    deployment = await settled(world, DEPLOYMENT.id, "mnist-predictor", readyReplicas=1)
+    assert deployment["metadata"]["annotations"] == {REPLICAS_ANNOTATION: "3", "deployment.kubernetes.io/revision": "1"}
 
 
 async def test_a_graph_shows_as_knatives_objects(world: World) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
+from flambeau.control.resources.revision import deployment_of
 from flambeau.control.resources.scaler_class import REPLICAS_ANNOTATION, scaler_of
 
 _SERVICE_LABEL = "serving.kserve.io/inferenceservice"
@@ -34,7 +35,8 @@ def decided_elsewhere(
     for revision in revisions:
         namespace, name = _name(revision)
         service = by_name.get((namespace, (revision["metadata"].get("labels") or {}).get(_SERVICE_LABEL, "")))
-        told = _decided(service, wishes.get((namespace, f"{name}-deployment")), scales.get((namespace, f"{name}-deployment")))
+        target = (namespace, deployment_of(revision))
+        told = _decided(service, wishes.get(target), scales.get(target))
         if told is not None:
             found[namespace, name] = told
     return found

@@ -7,13 +7,21 @@ people write for a Deployment count as well, and before what the InferenceServic
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from flambeau.control.autoscaler.horizontal import Decision, Measured, Memory, Settings, changed, decide
-from flambeau.control.autoscaler.horizontal_spec import autoscaler_for, external_triggers, failure_reason, settings_of, status_of
+from flambeau.control.autoscaler.horizontal_spec import (
+    autoscaler_for,
+    autoscaler_name,
+    external_triggers,
+    failure_reason,
+    settings_of,
+    status_of,
+)
 from flambeau.control.autoscaler.prometheus import authorization, measure
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.horizontal_pod_autoscaler import HORIZONTAL_POD_AUTOSCALER
@@ -22,7 +30,7 @@ from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.pod_contract import PROXY_CONTAINER
 from flambeau.control.resources.quantity import amount
-from flambeau.control.resources.revision import REVISION
+from flambeau.control.resources.revision import GENERATION_LABEL, REVISION, deployment_of
 from flambeau.control.resources.scaler_class import scaler_of
 from flambeau.control.resources.secret import SECRET
 from flambeau.control.store.interface import Store
@@ -42,8 +50,9 @@ _REVISION_UID_LABEL = "serving.knative.dev/revisionUID"
 _RESOURCES = ("cpu", "memory")
 ASKED_AT_ONCE_MAX = 16
 """Autoscalers whose triggers are asked at the same time."""
-_Pod = tuple[str, str]
-Rates = dict[_Pod, tuple[float, int]]
+_Name = tuple[str, str]
+"""Namespace and name."""
+Rates = dict[_Name, tuple[float, int]]
 """Cores and bytes of memory that pods use."""
 _log = logging.getLogger(__name__)
 
@@ -51,7 +60,7 @@ _log = logging.getLogger(__name__)
 class Usage(Protocol):
     """Who measures pods: the agent, handed over by the program that runs both."""
 
-    async def read(self, pods: Collection[_Pod]) -> dict[_Pod, tuple[float, int]]:
+    async def read(self, pods: Collection[_Name]) -> dict[_Name, tuple[float, int]]:
         """Return processor seconds so far and bytes of memory by (namespace, name), for those that run."""
         ...
 
@@ -77,7 +86,7 @@ class HorizontalScaler:
         self._clock = clock
         self._remembered: dict[str, _Remembered] = {}
         self._asking = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
-        self._last: dict[_Pod, tuple[float, float]] = {}
+        self._last: dict[_Name, tuple[float, float]] = {}
         """When each pod was read last, and its processor seconds then."""
         self._tasks = TaskOwner(NAME)
 
@@ -106,10 +115,12 @@ class HorizontalScaler:
         services = {INFERENCE_SERVICE.key(each): each for each in (await self._store.list(INFERENCE_SERVICE.id)).items}
         revisions = [each for each in (await self._store.list(REVISION.id)).items if _is_active(each)]
         stored = {HORIZONTAL_POD_AUTOSCALER.key(each): each for each in (await self._store.list(HORIZONTAL_POD_AUTOSCALER.id)).items}
-        for revision in revisions:
+        # Of a component in mode Standard, whose revisions share a Deployment, the newest counts.
+        by_deployment = {(each["metadata"]["namespace"], deployment_of(each)): each for each in sorted(revisions, key=_number)}
+        for revision in by_deployment.values():
             await self._keep(revision, services, stored)
+        await self._remove_others(by_deployment, stored)
         autoscalers = (await self._store.list(HORIZONTAL_POD_AUTOSCALER.id)).items
-        by_deployment = {(each["metadata"]["namespace"], f"{each['metadata']['name']}-deployment"): each for each in revisions}
         if autoscalers:
             pods = (await self._store.list("pods")).items
             rates = await self._read(pods)
@@ -125,7 +136,7 @@ class HorizontalScaler:
         """Make, change or remove the autoscaler of a revision as its InferenceService says."""
         metadata = revision["metadata"]
         service = _service_of(revision, services)
-        key = Key(HORIZONTAL_POD_AUTOSCALER.id, metadata["namespace"], metadata["name"])
+        key = Key(HORIZONTAL_POD_AUTOSCALER.id, metadata["namespace"], autoscaler_name(revision))
         stored = there.get(key)
         part = _part_of(revision, services)
         try:
@@ -140,6 +151,14 @@ class HorizontalScaler:
                 await self._store.update({**stored, "spec": wanted["spec"]})
         except (Conflict, NotFound):
             return  # somebody was faster, or the revision has just gone: the next tick looks again
+
+    async def _remove_others(self, by_deployment: Collection[_Name], there: Mapping[Key, Object]) -> None:
+        """Remove the autoscalers of components that are no more, or have no pods to be: nothing but their service owns them."""
+        for key, each in there.items():
+            owners = {reference["kind"] for reference in each["metadata"].get("ownerReferences") or ()}
+            if INFERENCE_SERVICE.kind in owners and (key.namespace, key.name) not in by_deployment:
+                with contextlib.suppress(Conflict, NotFound):
+                    await self._store.delete(key, uid=each["metadata"]["uid"])
 
     async def _read(self, pods: Iterable[Object]) -> Rates:
         """Return cores, over the time since the last reading, and memory of each pod; a pod that is new is left out."""
@@ -249,10 +268,14 @@ def _pods_of(revision: Object, pods: Iterable[Object]) -> list[Object]:
     return [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(_REVISION_UID_LABEL) == uid]
 
 
+def _number(revision: Object) -> int:
+    return int((revision["metadata"].get("labels") or {}).get(GENERATION_LABEL) or 0)
+
+
 def _is_active(revision: Object) -> bool:
     metadata = revision["metadata"]
     return not metadata.get("deletionTimestamp") and (metadata.get("labels") or {}).get(_ROUTING_STATE_LABEL) != "reserve"
 
 
-def _name(pod: Object) -> _Pod:
+def _name(pod: Object) -> _Name:
     return pod["metadata"]["namespace"], pod["metadata"]["name"]

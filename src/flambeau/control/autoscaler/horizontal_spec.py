@@ -12,13 +12,14 @@ from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.owners import controlled_by
 from flambeau.control.resources.quantity import amount, milli
+from flambeau.control.resources.revision import deployment_of, is_standard
 
 TARGET_PERCENT_ANNOTATION = "serving.kserve.io/targetUtilizationPercentage"
 METRIC_ANNOTATION = "serving.kserve.io/metrics"
 
 
 def autoscaler_for(service: Object, part: Mapping[str, Any], revision: Object) -> Object:
-    """Return the HPA of a revision whose InferenceService is scaled by one.
+    """Return the HPA of a revision whose InferenceService is scaled by one; in mode Standard it is its component's.
 
     Args:
         service: the InferenceService.
@@ -32,7 +33,7 @@ def autoscaler_for(service: Object, part: Mapping[str, Any], revision: Object) -
     if not any(each["type"] == "External" for each in metrics):
         least = max(1, least)  # what pods use can't be told of none
     spec: Object = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{metadata['name']}-deployment"},
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment_of(revision)},
         "minReplicas": least,
         "maxReplicas": max(1, least, int(part.get("maxReplicas") or 0)),
         "metrics": metrics,
@@ -44,13 +45,18 @@ def autoscaler_for(service: Object, part: Mapping[str, Any], revision: Object) -
         "apiVersion": HORIZONTAL_POD_AUTOSCALER.api_version,
         "kind": HORIZONTAL_POD_AUTOSCALER.kind,
         "metadata": {
-            "name": metadata["name"],
+            "name": autoscaler_name(revision),
             "namespace": metadata["namespace"],
             "labels": dict(metadata.get("labels") or {}),
-            "ownerReferences": [controlled_by(revision)],
+            "ownerReferences": [controlled_by(service if is_standard(revision) else revision)],
         },
         "spec": spec,
     }
+
+
+def autoscaler_name(revision: Object) -> str:
+    """Return the name of a revision's HPA."""
+    return deployment_of(revision) if is_standard(revision) else str(revision["metadata"]["name"])
 
 
 def _metrics(service: Object, part: Mapping[str, Any]) -> list[Object]:

@@ -27,7 +27,7 @@ from flambeau.control.resources.lookup import find
 from flambeau.control.resources.owners import controlled_by
 from flambeau.control.resources.pod_autoscaler import POD_AUTOSCALER
 from flambeau.control.resources.registry import KINDS
-from flambeau.control.resources.revision import REVISION
+from flambeau.control.resources.revision import REVISION, deployment_of
 from flambeau.control.store.interface import Store
 from flambeau.control.store.mirror import Mirror
 from flambeau.control.store.recorder import record_event
@@ -304,7 +304,7 @@ def _pod_autoscaler(revision: Object, scaling: Scaling) -> Object:
             "ownerReferences": [controlled_by(revision)],
         },
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{metadata['name']}-deployment"},
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment_of(revision)},
             "containerConcurrency": int((revision.get("spec") or {}).get("containerConcurrency") or 0),
             "reachability": "Reachable",
         },

@@ -64,7 +64,8 @@ def _check(obj: Object, _: Object | None) -> Review:
         errors.append(Finding("spec.maxReplicas", f"must be at least minReplicas, which is {low}", high))
     if find(obj, "spec", "scaleTargetRef", "kind") not in (None, "Deployment"):
         kind = find(obj, "spec", "scaleTargetRef", "kind")
-        errors.append(Finding("spec.scaleTargetRef.kind", "must be Deployment: <revision>-deployment", kind, "FieldValueNotSupported"))
+        message = "must be Deployment: <revision>-deployment, or in mode Standard <isvc>-predictor"
+        errors.append(Finding("spec.scaleTargetRef.kind", message, kind, "FieldValueNotSupported"))
     for index, metric in enumerate(mappings_at(obj, "spec", "metrics")):
         if metric.get("type") != "Resource":
             place = f"spec.metrics[{index}].type"

@@ -1,4 +1,4 @@
-"""An InferenceService's ``status``, as KServe writes it in Knative mode. Pure.
+"""An InferenceService's ``status``, as KServe writes it: in mode Standard without the conditions that are about Knative's objects. Pure.
 
 Conditions that are not True carry the failing layer's own words: a person reads them in ``kubectl get -o yaml`` or ``describe`` and needs
 to look nowhere else. The routing controller owns ``IngressReady``; everything else is written here.
@@ -26,6 +26,7 @@ INGRESS_READY = "IngressReady"
 STOPPED = "Stopped"
 """A condition's type, and the reason of those that are not True because of it."""
 _INFO = "Info"
+_KNATIVE = "Knative"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,15 @@ def service_status(view: View, site: Site, now: float) -> Object:
     if view.canaries:
         status["canaryStatuses"] = [_canary(each, memory(view.service, each.part), now) for each in view.canaries]
     if all(each.plan.split.targets for each in view.components):
-        status |= {"url": site.entry_url(name, namespace), "address": {"url": internal_url(name, namespace)}}
+        status |= {"url": site.entry_url(name, namespace), "address": {"url": internal_url(_entrance(view), namespace)}}
     return status
+
+
+def _entrance(view: View) -> str:
+    """Return the name that leads to the whole service inside the cluster; mode Standard has none but its components'."""
+    if deployment_mode(view.service) == _KNATIVE:
+        return str(view.service["metadata"]["name"])
+    return next((each.part.base for each in view.components if each.part.component == "transformer"), view.parts[0].part.base)
 
 
 def _component(view: PartView, site: Site, namespace: str) -> Object:
@@ -132,7 +140,7 @@ def _canary(view: PartView, old: Object, now: float) -> Object:
 
 
 def _conditions(view: View, now: float) -> list[Object]:
-    known = mappings_at(view.service, "status", "conditions")
+    known, is_knative = mappings_at(view.service, "status", "conditions"), deployment_mode(view.service) == _KNATIVE
     told: dict[str, tuple[Told, str | None]] = {STOPPED: (Told("True" if is_stopped(view.service) else "False"), _INFO)}
     components = []
     for each in view.components:
@@ -140,11 +148,13 @@ def _conditions(view: View, now: float) -> list[Object]:
         latest = _latest(each)
         route = _route(each, latest)
         ready = _ready(each, latest, route)
-        told |= {f"{word}ConfigurationReady": (latest, _INFO), route_condition(each.part.component): (route, _INFO)}
+        if is_knative:
+            told |= {f"{word}ConfigurationReady": (latest, _INFO), route_condition(each.part.component): (route, _INFO)}
         told[f"{word}Ready"] = (ready, None)
         components.append((latest, route, _in_service(each, ready)))
-    told["LatestDeploymentReady"] = (_first_untrue(latest for latest, _, _ in components), _INFO)
-    told["RoutesReady"] = (_first_untrue(route for _, route, _ in components), _INFO)
+    if is_knative:
+        told["LatestDeploymentReady"] = (_first_untrue(latest for latest, _, _ in components), _INFO)
+        told["RoutesReady"] = (_first_untrue(route for _, route, _ in components), _INFO)
     if view.canaries:
         told[_CANARY_READY] = (_canaries(view), _INFO)
     selection = view.parts[0].selection

@@ -21,6 +21,7 @@ from flambeau.control.controllers.inference_service.sources import READ_ONLY_ANN
 from flambeau.control.controllers.merge import merge_containers, merge_list, merge_value
 from flambeau.control.controllers.names import COMPONENT_LABEL, MAX_SCALE_ANNOTATION, MIN_SCALE_ANNOTATION, SERVICE_LABEL, STOP_ANNOTATION
 from flambeau.control.resources.inference_service_aside import SHADOW_ANNOTATION
+from flambeau.control.resources.inference_service_check import DEPLOYMENT_MODE_ANNOTATION, deployment_mode
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.pod_template import POD_SPEC_FIELDS, SERVER_CONTAINER, TRANSFORMER_CONTAINER, environment_value
 from flambeau.foundation.errors import InvalidInput
@@ -172,6 +173,8 @@ def _annotations(service: Object, part: Part, runtime: Object | None) -> dict[st
         **_copied(runtime_annotations, service["metadata"].get("annotations"), part.spec.get("annotations")),
         MIN_SCALE_ANNOTATION: str(least_of(part.spec)),
     }
+    if DEPLOYMENT_MODE_ANNOTATION in annotations:
+        annotations[DEPLOYMENT_MODE_ANNOTATION] = deployment_mode(service)  # whatever a runtime or a component says
     if part.spec.get("maxReplicas"):
         annotations[MAX_SCALE_ANNOTATION] = str(part.spec["maxReplicas"])
     for field, name in (("scaleTarget", "target"), ("scaleMetric", "metric")):

@@ -25,6 +25,7 @@ from flambeau.control.resources.owners import controlled_by
 from flambeau.control.resources.pod_contract import AGENT_FINALIZER, GATEWAY_FINALIZER, NODE_NAME, PROXY_CONTAINER
 from flambeau.control.resources.pod_ports import http_port
 from flambeau.control.resources.pod_template import TRANSFORMER_CONTAINER
+from flambeau.control.resources.revision import deployment_of, is_standard
 
 _NOT_OF_THE_POD = ("timeoutSeconds", "containerConcurrency")
 _OF_THE_REVISION_ALONE = frozenset((HASH_ANNOTATION, SPEC_ANNOTATION, CHANGED_BY_ANNOTATION))
@@ -109,11 +110,11 @@ def pod_for(revision: Object) -> Object:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "generateName": f"{metadata['name']}-deployment-{digest}-",
+            "generateName": f"{deployment_of(revision)}-{digest}-",
             "namespace": metadata["namespace"],
             "labels": {
                 **labels,
-                "app": metadata["name"],
+                "app": f"isvc.{configuration}" if is_standard(revision) else metadata["name"],
                 REVISION_LABEL: metadata["name"],
                 "serving.knative.dev/revisionUID": metadata["uid"],
                 "pod-template-hash": digest,

@@ -2,7 +2,7 @@
 
 Nothing here acts on them: pods belong to their Revision. They carry the selectors by which ``kubectl logs deploy/X`` and
 ``kubectl port-forward svc/X`` find pods, and the status that ``kubectl rollout status`` waits for.
-Source: specification 4.1 and 4.5.
+In mode Knative a component is a Knative Service, in mode Standard a Deployment. Source: specification 4.1, 4.5 and 4.8.
 """
 
 from __future__ import annotations
@@ -17,34 +17,20 @@ from flambeau.control.controllers.inference_service.status import INGRESS_READY,
 from flambeau.control.controllers.names import (
     COMPONENT_LABEL,
     CONFIGURATION_LABEL,
-    HASH_ANNOTATION,
-    ROUTING_STATE_LABEL,
     SERVICE_LABEL,
     revision_number,
 )
-from flambeau.control.controllers.revision.desired import pod_for
+from flambeau.control.controllers.views.view import View, view_object
+from flambeau.control.controllers.views.workloads import component_view
 from flambeau.control.resources.conditions import get_condition
-from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
+from flambeau.control.resources.inference_service_check import deployment_mode
 from flambeau.control.resources.kind import Kind, Object
 from flambeau.control.resources.knative_serving import CONFIGURATION, KNATIVE_SERVICE, ROUTE
-from flambeau.control.resources.lookup import find, mappings_at
+from flambeau.control.resources.lookup import mappings_at
 from flambeau.control.resources.pod_ports import entry_container, http_port
 from flambeau.control.resources.service import SERVICE
 
-REVISION_UID_LABEL = "serving.knative.dev/revisionUID"
-ROLLOUT_ANNOTATION = "deployment.kubernetes.io/revision"
-"""The number that ``kubectl rollout history`` shows."""
 _LOCAL_GATEWAY = f"knative-local-gateway.istio-system.{CLUSTER_DOMAIN}"
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """An object to be, and those that it owns."""
-
-    kind: Kind
-    obj: Object
-    """Without owner."""
-    children: tuple[View, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,62 +57,31 @@ def service_views(service: Object, revisions: Sequence[Object], reach: Reach) ->
         revisions: those that it owns.
         reach: how its names are reached.
     """
-    newest = _newest_by_base(revisions)
-    shown = {part.base: (part, newest[part.base]) for part in parts(service) if part.base in newest}
+    by_base = _by_base(revisions)
+    shown = {part.base: (part, by_base[part.base][-1]) for part in parts(service) if part.base in by_base}
     predictors = [revision for part, revision in shown.values() if part.component == PREDICTOR]
     entry = next((revision for part, revision in shown.values() if part.component == "transformer"), None) or next(iter(predictors), None)
     if entry is None:
         return ()
-    name = service["metadata"]["name"]
-    views = [_component(service, part, revision, reach) for part, revision in shown.values()]
-    views.append(View(SERVICE, _core_service(name, entry, reach, {"externalName": _LOCAL_GATEWAY})))
+    name, is_knative = service["metadata"]["name"], deployment_mode(service) == "Knative"
+    if is_knative:
+        views = [_component(service, part, revision, reach) for part, revision in shown.values()]
+    else:
+        views = [component_view(by_base[base]) for base in shown]
+        views += [View(SERVICE, _core_service(base, revision, reach, {})) for base, (_, revision) in shown.items()]
+    views.append(View(SERVICE, _core_service(name, entry, reach, {"externalName": _LOCAL_GATEWAY} if is_knative else {})))
     shared = component_name(name, PREDICTOR)
     if shared not in shown and predictors:
         views.append(View(SERVICE, _core_service(shared, predictors[0], reach, {})))  # a predictor with a variant's name
     return tuple(views)
 
 
-def revision_view(revision: Object) -> View:
-    """Return a revision's Deployment, which owns its ReplicaSet."""
-    pod, name = pod_for(revision), f"{revision['metadata']['name']}-deployment"
-    digest = revision["metadata"]["annotations"][HASH_ANNOTATION][:10]
-    template = {
-        "metadata": {"labels": pod["metadata"]["labels"], "annotations": pod["metadata"]["annotations"]},
-        "spec": pod["spec"],
-    }
-    selector = {"matchLabels": {REVISION_UID_LABEL: revision["metadata"]["uid"]}}
-    wanted, ready = (int(find(revision, "status", field) or 0) for field in ("desiredReplicas", "actualReplicas"))
-    counts = {"replicas": wanted, "readyReplicas": ready, "availableReplicas": ready}
-    spec = {"replicas": wanted, "selector": selector, "template": template}
-    replica_set = _object(REPLICA_SET, f"{name}-{digest}", pod, spec, counts)
-    rolling = {"progressDeadlineSeconds": 600, "revisionHistoryLimit": 0, "strategy": {"type": "RollingUpdate"}}
-    status = {**counts, "updatedReplicas": wanted, "unavailableReplicas": max(0, wanted - ready), "conditions": _rollout(revision)}
-    deployment = _object(DEPLOYMENT, name, pod, {**spec, **rolling}, status)
-    for obj in (deployment, replica_set):
-        obj["metadata"]["annotations"] = {ROLLOUT_ANNOTATION: "1"}  # a new template is a new revision, with a Deployment of its own
-    return View(DEPLOYMENT, deployment, (View(REPLICA_SET, replica_set),))
-
-
-def _newest_by_base(revisions: Iterable[Object]) -> dict[str, Object]:
-    ordered = sorted(revisions, key=lambda each: revision_number(each["metadata"]["name"]))
-    return {each["metadata"]["labels"][CONFIGURATION_LABEL]: each for each in ordered}
-
-
-def _rollout(revision: Object) -> list[Object]:
-    """Return a Deployment's conditions."""
-    ready = get_condition(revision, "Ready") or {"status": "Unknown"}
-    shared: Object = {field: ready[field] for field in ("lastTransitionTime", "message") if field in ready}
-    is_ready = ready["status"] == "True"
-    progress = "NewReplicaSetAvailable" if is_ready else "ReplicaSetUpdated"
-    return [
-        {
-            "type": "Available",
-            "status": "True" if is_ready else "False",
-            "reason": "MinimumReplicasAvailable" if is_ready else "MinimumReplicasUnavailable",
-            **shared,
-        },
-        {"type": "Progressing", "status": "True", "reason": progress, **shared},
-    ]
+def _by_base(revisions: Iterable[Object]) -> dict[str, list[Object]]:
+    """Return the revisions of each name, the oldest first."""
+    found: dict[str, list[Object]] = {}
+    for each in sorted(revisions, key=lambda each: revision_number(each["metadata"]["name"])):
+        found.setdefault(each["metadata"]["labels"][CONFIGURATION_LABEL], []).append(each)
+    return found
 
 
 def _component(service: Object, part: Part, newest: Object, reach: Reach) -> View:
@@ -174,7 +129,7 @@ def _knative_service(owner: Object, name: str, newest: Object, told: Mapping[str
 
     def knative(kind: Kind, spec: Object, status: Object, names: dict[str, str]) -> Object:
         told_status = {field: value for field, value in status.items() if value}
-        return _object(kind, name, newest, spec, {**told_status, "conditions": _renamed(owner, names)})
+        return view_object(kind, name, newest, spec, {**told_status, "conditions": _renamed(owner, names)})
 
     children = (
         View(CONFIGURATION, knative(CONFIGURATION, {"template": template}, latest, {"Ready": configuration})),
@@ -201,16 +156,4 @@ def _core_service(name: str, revision: Object, reach: Reach, more: Object) -> Ob
     more = {**more, "clusterIP": reach.addresses[name]}
     selector = {label: labels[label] for label in (SERVICE_LABEL, COMPONENT_LABEL) if label in labels}
     kind = "ExternalName" if "externalName" in more else "ClusterIP"
-    return _object(SERVICE, name, revision, {"type": kind, "ports": [port], "selector": selector, **more}, {"loadBalancer": {}})
-
-
-def _object(kind: Kind, name: str, like: Object, spec: Object, status: Object) -> Object:
-    """Return an object with the labels of another one."""
-    labels = {label: value for label, value in like["metadata"]["labels"].items() if label != ROUTING_STATE_LABEL}
-    return {
-        "apiVersion": kind.api_version,
-        "kind": kind.kind,
-        "metadata": {"name": name, "labels": labels},
-        "spec": spec,
-        "status": status,
-    }
+    return view_object(SERVICE, name, revision, {"type": kind, "ports": [port], "selector": selector, **more}, {"loadBalancer": {}})

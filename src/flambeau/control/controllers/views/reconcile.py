@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterable
 
 from flambeau.control.controllers.loop import Controller, itself, owner
 from flambeau.control.controllers.names import GRAPHS, REVISIONS, SERVICES
 from flambeau.control.controllers.turns import Turns
 from flambeau.control.controllers.views.addresses import ADDRESSES, address_for
-from flambeau.control.controllers.views.desired import Reach, View, graph_views, names_of, revision_view, service_views
-from flambeau.control.resources.deployment import DEPLOYMENT
+from flambeau.control.controllers.views.desired import Reach, graph_views, names_of, service_views
+from flambeau.control.controllers.views.view import View
+from flambeau.control.controllers.views.workloads import revision_view
+from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.kind import Key, Kind, Object
 from flambeau.control.resources.knative_serving import KNATIVE_SERVICE
 from flambeau.control.resources.lookup import find
 from flambeau.control.resources.owners import controlled_by
+from flambeau.control.resources.revision import is_standard
 from flambeau.control.resources.service import SERVICE
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock
@@ -51,6 +56,7 @@ class ViewReconciler:
             owner(REVISIONS, "InferenceGraph", GRAPHS),
             owner(KNATIVE_SERVICE.id, "InferenceGraph", GRAPHS),
             owner(DEPLOYMENT.id, "Revision", REVISIONS),
+            owner(DEPLOYMENT.id, "InferenceService", SERVICES),
             owner(KNATIVE_SERVICE.id, "InferenceService", SERVICES),
         )
         return Controller(NAME, self._store, self._clock, sources, self.reconcile, turns)
@@ -68,18 +74,16 @@ class ViewReconciler:
         if shown["metadata"].get("deletionTimestamp"):
             return
         if key.kind == REVISIONS:
-            await self._put(revision_view(shown), shown)
+            views: tuple[View, ...] = () if is_standard(shown) else (revision_view(shown),)
+            await self._put_all(views, shown, DEPLOYMENT)
             return
         if key.kind == GRAPHS:
-            for view in graph_views(shown, await self._owned(REVISIONS, shown)):
-                await self._put(view, shown)
+            await self._put_all(graph_views(shown, await self._owned(REVISIONS, shown)), shown)
             return
         async with self._naming:
             reach = Reach(await self._addresses(shown), self._gateway_port)
             views = service_views(shown, await self._owned(REVISIONS, shown), reach)
-            for view in views:
-                await self._put(view, shown)
-        await self._remove_others(shown, {view.obj["metadata"]["name"] for view in views})
+            await self._put_all(views, shown, KNATIVE_SERVICE, DEPLOYMENT)
 
     async def _addresses(self, service: Object) -> dict[str, str]:
         """Return the cluster address of each of a service's names: the one that it has, or a new one."""
@@ -105,14 +109,17 @@ class ViewReconciler:
         metadata = owner_object["metadata"]
         return list((await self._store.list(kind, metadata["namespace"], owner=metadata["uid"])).items)
 
-    async def _remove_others(self, service: Object, names: set[str]) -> None:
-        """Delete the Knative Services of components that are no more."""
-        for each in await self._owned(KNATIVE_SERVICE.id, service):
-            if each["metadata"]["name"] not in names:
-                try:
-                    await self._store.delete(KNATIVE_SERVICE.key(each), uid=each["metadata"]["uid"])
-                except (NotFound, Conflict):
-                    continue
+    async def _put_all(self, views: Iterable[View], owner_object: Object, *whole: Kind) -> None:
+        """Write views; of the kinds in ``whole`` their owner then has no others: those of components that are no more go."""
+        names: dict[str, set[str]] = {kind.id: set() for kind in whole}
+        for view in views:
+            await self._put(view, owner_object)
+            names.get(view.kind.id, set()).add(view.obj["metadata"]["name"])
+        for kind in whole:
+            for each in await self._owned(kind.id, owner_object):
+                if each["metadata"]["name"] not in names[kind.id]:
+                    with contextlib.suppress(NotFound, Conflict):
+                        await self._store.delete(kind.key(each), uid=each["metadata"]["uid"])
 
     async def _put(self, view: View, owner_object: Object) -> None:
         """Write a view and those it owns, where they differ; an object of that name that isn't ours stays as it is."""
@@ -122,8 +129,7 @@ class ViewReconciler:
         status = {**view.obj["status"], "observedGeneration": stored["metadata"].get("generation", 1)}
         if stored.get("status") != status:
             stored = await self._store.update({**stored, "status": status}, status=True)
-        for child in view.children:
-            await self._put(child, stored)
+        await self._put_all(view.children, stored, *((REPLICA_SET,) if view.kind is DEPLOYMENT else ()))
 
     async def _written(self, kind: Kind, obj: Object, owner_object: Object) -> Object | None:
         namespace = owner_object["metadata"]["namespace"]
@@ -134,7 +140,9 @@ class ViewReconciler:
             return await self._store.create({**wanted, "status": {**obj["status"], "observedGeneration": 1}})
         if not _is_owned(stored, owner_object) or stored["metadata"].get("deletionTimestamp"):
             return None
-        wanted["metadata"] = {**stored["metadata"], **wanted["metadata"]}
+        # Annotations of others stay: a scale that somebody wrote is one.
+        annotations = {**(stored["metadata"].get("annotations") or {}), **(obj["metadata"].get("annotations") or {})}
+        wanted["metadata"] = {**stored["metadata"], **wanted["metadata"], **({"annotations": annotations} if annotations else {})}
         if all(stored.get(part) == wanted.get(part) for part in _BY_VIEW):
             return stored
         return await self._store.update(wanted)

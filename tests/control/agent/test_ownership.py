@@ -179,6 +179,26 @@ async def test_a_model_that_is_used_in_place_behind_a_closed_folder_is_told(open
     assert f"user {USER} may not pass {model.parent}, on the way to the model" in condition(pod, "Ready")["message"]
 
 
+def test_the_way_is_opened_and_what_is_beside_it_closed_but_for_what_is_not_ours(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for name in ("pods", "doors", "cache/trees/t", "cache/objects", "gateway", "pki", "else"):
+        (home / name).mkdir(parents=True)
+    for name in ("store.db", "store.db-wal", "kubeconfig", "mine"):
+        (home / name).write_text("")
+    for path in (home, *home.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    ownership.open_way(home)
+    ownership.open_way(home)
+    modes = {str(path.relative_to(home)): f"{stat.S_IMODE(path.stat().st_mode):o}" for path in (home, *home.rglob("*"))}
+    assert modes == {
+        **dict.fromkeys(("pods", "doors", "cache", "cache/trees"), "711"),
+        **dict.fromkeys(("cache/objects", "gateway", "pki"), "700"),
+        **dict.fromkeys(("store.db", "store.db-wal", "kubeconfig"), "600"),
+        **dict.fromkeys((".", "cache/trees/t", "else"), "755"),
+        "mine": "644",
+    }
+
+
 def test_links_of_a_pod_lead_the_agent_nowhere(tmp_path: Path) -> None:
     root, elsewhere = tmp_path / "volumes" / "scratch", tmp_path / "elsewhere"
     root.parent.mkdir()

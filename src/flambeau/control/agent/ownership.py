@@ -6,39 +6,37 @@ places that the agent writes to, so nothing here follows a link that the pod may
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 
 from flambeau.control.agent.directory import PodDirectory
 from flambeau.foundation.errors import InvalidInput, Unavailable
 from flambeau.foundation.run_as import RunAs
 
-_ON_THE_WAY = ("pods", "doors", "volumes", "cache")
+_ON_THE_WAY = ("pods", "doors", "volumes", "cache", "cache/trees")
+_CLOSED = ("store.db*", "kubeconfig", "pki", "gateway", "cache/*")
+"""What else the platform keeps in a home. Other things in it are not ours to close: somebody may have named a folder of many uses."""
 _PASSED = 0o711
 _SECRET_FILE, _SECRET_FILE_OF_GROUP = 0o400, 0o440
 
 
 def open_way(home: Path) -> None:
-    """Let other users pass through the home to what they know by name, and close all the rest of it to them.
+    """Let other users pass through the home to what they know by name, and close to them what the platform keeps there.
 
     Raises:
         OSError: a folder is not ours.
     """
-    cache = home / "cache"
-    for folder, passed in ((home, _ON_THE_WAY), (cache, ("trees",))):
-        if folder.is_dir():
-            _close_all_but(folder, passed)
-            folder.chmod(_PASSED)
-
-
-def _close_all_but(folder: Path, passed: Iterable[str]) -> None:
-    for entry in folder.iterdir():
-        if not entry.is_symlink():
-            mode = stat.S_IMODE(entry.lstat().st_mode)
-            is_passed = entry.name in passed and entry.is_dir()
-            entry.chmod(_PASSED if is_passed else mode & 0o700)
+    for pattern in _CLOSED:
+        for entry in home.glob(pattern):
+            if str(entry.relative_to(home)) not in _ON_THE_WAY and not entry.is_symlink():
+                with contextlib.suppress(FileNotFoundError):  # a file that was made for a moment
+                    entry.chmod(stat.S_IMODE(entry.stat().st_mode) & 0o700)
+    for name in _ON_THE_WAY:
+        if (home / name).is_dir():
+            (home / name).chmod(_PASSED)
+    home.chmod(stat.S_IMODE(home.stat().st_mode) | 0o011)
 
 
 def hand_over(directory: PodDirectory, run_as: RunAs) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 
 from flambeau.foundation.ask import ANSWER_BYTES_MAX, Answer, ask
 from flambeau.foundation.errors import Unavailable
+from flambeau.foundation.tls import context_of
+from tests.fixtures.certificates import make_certificate
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -83,3 +87,23 @@ async def test_silence_and_nonsense_are_told() -> None:
     async with server(saying(b"SSH-2.0\r\n")) as place:
         with pytest.raises(Unavailable, match=r"HTTP/1\.1"):
             await ask(place, "/", timeout_seconds=5)
+
+
+async def test_why_tls_fails_is_told(tmp_path: Path) -> None:
+    files = make_certificate(tmp_path)
+    context = context_of(files.certificate, files.key, ("http/1.1",))
+    trusting = ssl.create_default_context()
+    listener = await asyncio.start_server(saying(b""), "127.0.0.1", 0, ssl=context)
+    async with listener:
+        place = listener.sockets[0].getsockname()[:2]
+        with pytest.raises(Unavailable, match="its certificate is not trusted: self-signed certificate"):
+            await ask(place, "/", tls=trusting, timeout_seconds=5)
+
+
+async def test_a_host_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    with pytest.raises(Unavailable, match="nowhere:80: Name or service not known"):
+        await ask(("nowhere", 80), "/", timeout_seconds=5)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flambeau.foundation.tls import context_of
 from flambeau.gateway import metrics
 from flambeau.gateway.document import Backend, Batcher, Destination, Document, Host, Logger, Rule, Shadow
+from flambeau.gateway.event_log import EventLog
 from flambeau.gateway.table import Table
+from tests.fixtures.certificates import make_certificate
 from tests.fixtures.raw_http import Answer
 from tests.fixtures.waiting import until
 from tests.gateway.conftest import NAME, World
@@ -117,6 +121,29 @@ async def test_a_collector_that_is_a_service_here_is_found_and_never_logged(worl
     await world.client.ask(post(1))
     await until(lambda: log.failed == 1)
     assert log.last_failure == "m answered 503"
+
+
+async def test_a_collector_of_https_is_trusted_by_its_certificates(world: World, models: list[Model], tmp_path: Path) -> None:
+    files = make_certificate(tmp_path)
+    collector = Model()
+    _, port = await collector.server.start(host="127.0.0.1", port=0, ssl=context_of(files.certificate, files.key, ("http/1.1",)))
+
+    async def logged(**tls: Any) -> EventLog:
+        collector.calls.clear()
+        serve(world, models[0], logger=Logger(f"https://127.0.0.1:{port}/", responses=False, service="m", namespace="ns", **tls))
+        await world.client.ask(post(1))
+        log = world.gateway.services[NAME].sidecar.log  # type: ignore[union-attr]
+        assert isinstance(log, EventLog)
+        await until(lambda: log.sent + log.failed == 1)
+        return log
+
+    try:
+        assert "its certificate is not trusted" in (await logged()).last_failure
+        assert (await logged(certificates=files.certificate.read_text())).sent == 1
+        assert (await logged(verify_tls=False)).sent == 1
+        assert (await logged(certificates="none")).last_failure.endswith("can't be read: they are no PEM")
+    finally:
+        await collector.server.close()
 
 
 # The batcher.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,18 @@ async def ask(
     except TimeoutError:
         raise Unavailable(f"no answer from {where} within {timeout_seconds:g} s", reason="Timeout") from None
     except OSError as error:
-        raise Unavailable(f"{where}: {os.strerror(error.errno) if error.errno else error}", reason="ConnectionFailed") from error
+        raise Unavailable(f"{where}: {_cause(error)}", reason="ConnectionFailed") from error
+
+
+def _cause(error: OSError) -> str:
+    """Return why there is no connection: numbers of TLS and of name servers are not the system's."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason}"
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 async def _exchange(

@@ -222,6 +222,9 @@ class Logger:
     component: str = ""
     store: LogStore | None = None
     """None: a collector."""
+    certificates: str = ""
+    """PEM: which collectors to trust; empty: those that this machine trusts."""
+    verify_tls: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from flambeau.foundation.ask import ask
 from flambeau.foundation.errors import InvalidInput, Unavailable
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.gateway.clients import Budget
+from flambeau.gateway.document import Logger
 from flambeau.gateway.events import Event
 
 QUEUE_EVENTS_MAX = 100
@@ -40,6 +41,9 @@ class Collector:
     port: int
     target: str
     tls: bool
+    certificates: str = ""
+    """PEM: what it is trusted by; empty: what this machine trusts."""
+    verify: bool = True
 
     @property
     def authority(self) -> str:
@@ -47,12 +51,13 @@ class Collector:
         return self.host if self.port == (443 if self.tls else 80) else f"{self.host}:{self.port}"
 
 
-def collector_of(url: str) -> Collector:
-    """Return the place that a URL names.
+def collector_of(logger: Logger) -> Collector:
+    """Return the place that a logger's URL names.
 
     Raises:
         InvalidInput: it is no http or https URL, or one with a password.
     """
+    url = logger.url
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -61,7 +66,8 @@ def collector_of(url: str) -> Collector:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or not url.isprintable() or " " in url:
         raise InvalidInput(f"the logger's url {url!r} is no http or https URL without user name and password")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Collector(parts.hostname, port or (443 if parts.scheme == "https" else 80), target, parts.scheme == "https")
+    is_secure = parts.scheme == "https"
+    return Collector(parts.hostname, port or (443 if is_secure else 80), target, is_secure, logger.certificates, logger.verify_tls)
 
 
 class EventLog:
@@ -130,10 +136,10 @@ class EventLog:
     async def _ask(self, attributes: tuple[tuple[str, str], ...], body: bytes) -> int | None:
         """Send an event to the outside; None where nobody answers, which is noted."""
         to = self.collector
-        if to.tls and self._tls is None:
-            self._tls = ssl.create_default_context()
         headers = (("Host", to.authority), ("User-Agent", "flambeau"), *attributes)
         try:
+            if to.tls and self._tls is None:
+                self._tls = _context(to)
             answer = await ask(
                 (to.host, to.port),
                 to.target,
@@ -143,11 +149,27 @@ class EventLog:
                 tls=self._tls if to.tls else None,
                 timeout_seconds=SEND_SECONDS_MAX,
             )
-        except Unavailable as error:
+        except (Unavailable, InvalidInput) as error:
             self.failed += 1
             self.last_failure = error.message
             return None
         return answer.status
+
+
+def _context(to: Collector) -> ssl.SSLContext:
+    """Return how a collector is spoken to.
+
+    Raises:
+        InvalidInput: its certificates are none.
+    """
+    try:
+        context = ssl.create_default_context(cadata=to.certificates or None)
+    except (ssl.SSLError, ValueError) as error:
+        raise InvalidInput(f"the certificates for collector {to.authority} can't be read: they are no PEM") from error
+    if not to.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _headers(event: Event) -> tuple[tuple[str, str], ...]:

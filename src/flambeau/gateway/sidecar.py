@@ -144,7 +144,7 @@ def _log(gateway: Gateway, backend: Backend, before: Sidecar | None) -> EventLog
             return known
         return EventStore(logger, gateway.writers, gateway.budget)
     try:
-        collector = collector_of(logger.url)
+        collector = collector_of(logger)
     except InvalidInput as error:  # one backend's mistake holds up nobody's routes
         _logger.error("backend %s is not logged: %s", backend.name, error)
         return None

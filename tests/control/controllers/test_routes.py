@@ -8,7 +8,7 @@ import pytest
 
 from flambeau.control.controllers.routing.desired import Routes, routes
 from flambeau.control.controllers.routing.directory import Snapshot
-from flambeau.control.controllers.sidecar import logger_account, logger_of, to_annotations
+from flambeau.control.controllers.sidecar import LoggerConfig, logger_account, logger_of, to_annotations
 from flambeau.control.resources.kind import Object
 from flambeau.gateway.document import (
     Backend,
@@ -331,7 +331,7 @@ def test_a_revision_carries_its_logger_and_batcher() -> None:
     backend = backend_of(routes(snapshot, "example.org", 1))
     assert backend.logger == Logger("http://sink/x", True, False, ("x-user",), (("team", "a"),), "mnist", "ns", "predictor")
     assert backend.batcher == BatcherSettings(8, 0.05, 3.0)
-    assert to_annotations({"logger": {}}) == {}
+    assert to_annotations({}) == {}
 
 
 def test_a_revision_carries_how_its_logger_keeps_files() -> None:
@@ -340,17 +340,17 @@ def test_a_revision_carries_how_its_logger_keeps_files() -> None:
     wish = {"url": "s3://logs/pre", "storage": storage, "batchSize": 5000, "batchInterval": "1m30s"}
     carrying["metadata"]["annotations"] = to_annotations({"logger": wish})
     assert "key" not in carrying["metadata"]["annotations"]["flambeau.dev/logger-storage"], "what does not count makes no new revision"
-    found = logger_of(carrying)
+    found = logger_of(carrying, LoggerConfig())
     assert found is not None
     assert (found.url, found.store) == ("s3://logs/pre", LogStore("/logs", FileFormat.CSV, 1000, 90.0))
-    assert logger_account(carrying) == "writer"
+    assert logger_account(carrying, LoggerConfig()) == "writer"
     plain = to_annotations({"logger": {**wish, "url": "http://sink"}})
     assert not [name for name in plain if name.startswith("flambeau.dev/")]
     carrying["metadata"]["annotations"] |= {
         **dict.fromkeys(("flambeau.dev/logger-batch-size", "flambeau.dev/logger-batch-interval"), "soon"),
         "flambeau.dev/logger-storage": "[1]",
     }
-    assert (logger_of(carrying) or found).store == LogStore()
+    assert (logger_of(carrying, LoggerConfig()) or found).store == LogStore()
 
 
 @pytest.mark.parametrize(

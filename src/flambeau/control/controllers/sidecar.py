@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from flambeau.control.controllers.names import COMPONENT_LABEL, SERVICE_LABEL
 from flambeau.control.resources.durations import duration_seconds
@@ -19,6 +20,7 @@ from flambeau.gateway.document import Batcher, Destination, FileFormat, Logger, 
 INTERNAL_PREFIX = "internal.serving.kserve.io/"
 """Of annotations that controllers write."""
 _LOGGER = f"{INTERNAL_PREFIX}logger"
+_SINK_URL = f"{_LOGGER}-sink-url"
 _LOGGER_STORAGE = "flambeau.dev/logger-storage"
 """JSON of what of ``logger.storage`` counts: path, format, serviceAccountName."""
 _LOGGER_BATCH_SIZE = "flambeau.dev/logger-batch-size"
@@ -30,8 +32,42 @@ _SIZE_MAX = 100_000
 _WAIT_MILLISECONDS_USUAL = 5000
 _WAIT_MILLISECONDS_MAX = 600_000
 _TIMEOUT_SECONDS_MAX = 600
+_CERTIFICATES_KEY_USUAL = "service-ca.crt"
 _FILE_COPIES_MAX = 1000
 _FILE_SECONDS_MAX = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerConfig:
+    """What the administrator says of loggers: ``logger`` of the ConfigMap ``inferenceservice-config``."""
+
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """What holds for a logger that does not say it: url (``defaultUrl``), storage, batchSize, batchInterval."""
+    certificates: str = ""
+    """``caBundle``: a ConfigMap of the service's namespace, with the certificates that collectors are trusted by."""
+    certificates_key: str = _CERTIFICATES_KEY_USUAL
+    """``caCertFile``."""
+    verify_tls: bool = True
+    """Not ``tlsSkipVerify``."""
+
+
+def logger_config(config_map: Object | None) -> LoggerConfig:
+    """Return what a ConfigMap says; what can't be read counts as not said."""
+    text = find(config_map or {}, "data", "logger")
+    try:
+        said = json.loads(text) if isinstance(text, str) else {}
+    except ValueError:
+        said = {}
+    if not isinstance(said, dict):
+        return LoggerConfig()
+    texts = {name: said[name] for name in ("defaultUrl", "caBundle", "caCertFile") if isinstance(said.get(name), str)}
+    url = {_SINK_URL: texts["defaultUrl"]} if texts.get("defaultUrl") else {}
+    return LoggerConfig(
+        {**url, **_storage_annotations(said)},
+        texts.get("caBundle", ""),
+        texts.get("caCertFile") or _CERTIFICATES_KEY_USUAL,
+        verify_tls=said.get("tlsSkipVerify") is not True,
+    )
 
 
 def to_annotations(spec: Object) -> dict[str, str]:
@@ -42,22 +78,25 @@ def to_annotations(spec: Object) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     logger, batcher = spec.get("logger"), spec.get("batcher")
-    if logger is not None and logger.get("url"):
-        found = {_LOGGER: "true", f"{_LOGGER}-sink-url": logger["url"], f"{_LOGGER}-mode": logger.get("mode") or "all"}
-        for field, name in (("metadataHeaders", "metadata-headers"), ("metadataAnnotations", "metadata-annotations")):
-            if logger.get(field):
-                found[f"{_LOGGER}-{name}"] = ",".join(logger[field])
-        if is_file_store(logger["url"]):
+    if logger is not None:
+        url = logger.get("url") or ""
+        found = {_LOGGER: "true", f"{_LOGGER}-mode": logger.get("mode") or "all"}
+        if url:
+            found[_SINK_URL] = url
+        for each, name in (("metadataHeaders", "metadata-headers"), ("metadataAnnotations", "metadata-annotations")):
+            if logger.get(each):
+                found[f"{_LOGGER}-{name}"] = ",".join(logger[each])
+        if not is_collector(url):
             found |= _storage_annotations(logger)
     if batcher is not None:
         found[_BATCHER] = "true"
-        for field, name in (
+        for each, name in (
             ("maxBatchSize", f"{_BATCHER}-max-batchsize"),
             ("maxLatency", f"{_BATCHER}-max-latency"),
             ("timeout", _BATCHER_TIMEOUT),
         ):
-            if batcher.get(field):
-                found[name] = str(batcher[field])
+            if batcher.get(each):
+                found[name] = str(batcher[each])
     return found
 
 
@@ -67,17 +106,23 @@ def _storage_annotations(logger: Object) -> dict[str, str]:
     wanted |= {"serviceAccountName": storage.get("serviceAccountName")}
     said = {name: value for name, value in wanted.items() if value}
     found = {_LOGGER_STORAGE: json.dumps(said)} if said else {}
-    for field, name in (("batchSize", _LOGGER_BATCH_SIZE), ("batchInterval", _LOGGER_BATCH_INTERVAL)):
-        if logger.get(field):
-            found[name] = str(logger[field])
+    for each, name in (("batchSize", _LOGGER_BATCH_SIZE), ("batchInterval", _LOGGER_BATCH_INTERVAL)):
+        if logger.get(each):
+            found[name] = str(logger[each])
     return found
 
 
-def logger_of(revision: Object) -> Logger | None:
-    """Return where copies of a revision's requests go, if anywhere."""
+def logger_of(revision: Object, usual: LoggerConfig) -> Logger | None:
+    """Return where copies of a revision's requests go, if anywhere.
+
+    Args:
+        revision: its annotations say it.
+        usual: what holds where they don't.
+    """
     metadata = revision["metadata"]
-    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
-    url = annotations.get(f"{_LOGGER}-sink-url", "")
+    own, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    annotations = {**usual.annotations, **own}
+    url = annotations.get(_SINK_URL, "")
     store = _store_of(annotations) if is_file_store(url) else None
     if annotations.get(_LOGGER) != "true" or (store is None and not is_collector(url)):
         return None
@@ -93,12 +138,14 @@ def logger_of(revision: Object) -> Logger | None:
         namespace=metadata["namespace"],
         component=labels.get(COMPONENT_LABEL, ""),
         store=store,
+        verify_tls=usual.verify_tls,
     )
 
 
-def logger_account(revision: Object) -> str:
+def logger_account(revision: Object, usual: LoggerConfig) -> str:
     """Return the ServiceAccount that a revision's logger names for its storage; empty if it names none."""
-    return _said_of_storage(revision["metadata"].get("annotations") or {}).get("serviceAccountName", "")
+    annotations = {**usual.annotations, **(revision["metadata"].get("annotations") or {})}
+    return _said_of_storage(annotations).get("serviceAccountName", "")
 
 
 def _store_of(annotations: Mapping[str, str]) -> LogStore:

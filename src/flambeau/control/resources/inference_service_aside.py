@@ -76,7 +76,7 @@ def aside_warnings(part: Object, path: str) -> Iterator[str]:
     if not isinstance(logger, dict):
         return
     if not logger.get("url"):
-        yield f"{path}.logger: without url nothing is logged"
+        yield f"{path}.logger: without url, copies go to defaultUrl of inferenceservice-config's logger, if that says one"
     if logger.get("marshallerUrl"):
         yield f"{path}.logger: marshallerUrl is not served here: files are written as {' or '.join(LOG_FORMATS)}"
     idle = [name for name in ("storage", "batchSize", "batchInterval") if logger.get(name)]

@@ -11,7 +11,7 @@ from flambeau.control.controllers.inference_service.traffic import from_status
 from flambeau.control.controllers.ingress_config import NOTHING_SAID, IngressConfig
 from flambeau.control.controllers.names import REVISION_LABEL, SERVICE_LABEL
 from flambeau.control.controllers.revision.desired import is_ready, may_sleep
-from flambeau.control.controllers.sidecar import batcher_of, logger_of, shadow_of
+from flambeau.control.controllers.sidecar import LoggerConfig, batcher_of, logger_of, shadow_of
 from flambeau.control.resources.conditions import get_condition
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.lookup import find
@@ -38,6 +38,8 @@ class Snapshot:
     http_routes: Sequence[Object] = ()
     ingress: IngressConfig = field(default=NOTHING_SAID, kw_only=True)
     """What the administrator says about host names."""
+    logging: LoggerConfig = field(default_factory=LoggerConfig, kw_only=True)
+    """And about loggers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class _Known:
         self._endpoints = _endpoints(snapshot.pods)
         self._domain = domain
         self._ingress = snapshot.ingress
+        self._logging = snapshot.logging
 
     def service(self, service: Object) -> Service:
         """Return a service with all its entrances."""
@@ -228,7 +231,7 @@ class _Known:
             timeout_seconds=timeout,
             hold_seconds=timeout if is_asleep else 0.0,
             concurrency=int(spec.get("containerConcurrency") or 0),
-            logger=logger_of(revision) if revision is not None else None,
+            logger=logger_of(revision, self._logging) if revision is not None else None,
             batcher=batcher_of(revision) if revision is not None else None,
             why_empty="" if found else f"no pod of revision {namespace}/{name} is ready: {why or 'they are being replaced'}",
         )

@@ -14,16 +14,17 @@ from pathlib import Path
 
 import orjson
 
-from flambeau.control.controllers.ingress_config import INGRESS_CONFIG
+from flambeau.control.controllers.ingress_config import INGRESS_CONFIG, ingress_config
 from flambeau.control.controllers.loop import Controller, Source
 from flambeau.control.controllers.names import CORE_SERVICES, GRAPHS, PODS, REVISIONS, SERVICE_LABEL, SERVICES
 from flambeau.control.controllers.routing import beside
 from flambeau.control.controllers.routing.desired import HTTP_ROUTES, VIRTUAL_SERVICES, Routes, routes
 from flambeau.control.controllers.routing.directory import Service, Snapshot, without_traffic
 from flambeau.control.controllers.routing.http_routes import parent_statuses
-from flambeau.control.controllers.routing.log_stores import LogStores
+from flambeau.control.controllers.routing.loggers import Loggers
 from flambeau.control.controllers.routing.status import Ingress, ingress
-from flambeau.control.controllers.site import is_of_ingress, read_ingress
+from flambeau.control.controllers.sidecar import logger_config
+from flambeau.control.controllers.site import is_of_ingress
 from flambeau.control.controllers.turns import Turns
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Key, Object
@@ -74,7 +75,7 @@ class RoutingReconciler:
         self._clock = clock
         self._file = home / "gateway" / "routes.json"
         self._doorbell = home / "gateway" / "admin.sock"
-        self._log_stores = LogStores(store, home / "gateway" / "credentials")
+        self._loggers = Loggers(store, home / "gateway" / "credentials")
         self._domain = domain
         self._scheme = scheme
         self._written: Document | None = None  # so that the first document is written in any case
@@ -102,7 +103,7 @@ class RoutingReconciler:
         """
         began = self._clock.monotonic()
         snapshot, version = await self._snapshot()
-        new = await self._log_stores.complete(routes(snapshot, self._domain, version, self._scheme), snapshot)
+        new = await self._loggers.complete(routes(snapshot, self._domain, version, self._scheme), snapshot)
         if not self._is_written(new.document):
             self._unconfirmed = "it was not asked yet"
             await self._tell_services(snapshot, new, only_worse=True)
@@ -110,7 +111,7 @@ class RoutingReconciler:
         if self._unconfirmed:
             await self._ring()
             if not self._unconfirmed:
-                await self._log_stores.clean(new.document)
+                await self._loggers.clean(new.document)
         await self._tell_services(snapshot, new, only_worse=False)
         if not self._unconfirmed or not self._doorbell.exists():
             await self._let_pods_go(snapshot)
@@ -127,10 +128,16 @@ class RoutingReconciler:
         for _ in range(_SNAPSHOT_ATTEMPTS_MAX):
             listings = [await self._store.list(kind) for kind in _KINDS]
             if len({listing.resource_version for listing in listings}) == 1:
-                return replace(Snapshot(*(listing.items for listing in listings)), ingress=await read_ingress(self._store)), listings[
-                    0
-                ].resource_version
+                config = await self._config()
+                found = Snapshot(*(each.items for each in listings), ingress=ingress_config(config), logging=logger_config(config))
+                return found, listings[0].resource_version
         raise Unavailable(f"the store changed during each of {_SNAPSHOT_ATTEMPTS_MAX} readings", reason="StoreBusy")
+
+    async def _config(self) -> Object | None:
+        try:
+            return await self._store.get(INGRESS_CONFIG)
+        except NotFound:
+            return None
 
     def _is_written(self, document: Document) -> bool:
         return self._written is not None and replace(document, version=self._written.version) == self._written

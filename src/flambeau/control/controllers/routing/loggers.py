@@ -1,7 +1,7 @@
-"""Find the credentials of loggers' storages and leave them for the gateway, which writes the files.
+"""Complete loggers by what is kept elsewhere: the credentials of their storages, left for the gateway, and the certificates to trust.
 
-They are those of the ServiceAccount that the logger names, or of ``logger-sa``, as in the original; else of the pods' own. They are looked
-up at each pass over the routes, so a Secret that changes is followed within ``reconcile.NEWS_SECONDS``.
+Credentials are those of the ServiceAccount that the logger names, or of ``logger-sa``, as in the original; else of the pods' own. All is
+looked up at each pass over the routes, so a Secret that changes is followed within ``reconcile.NEWS_SECONDS``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from flambeau.control.controllers.names import SERVICE_LABEL, SERVICES
 from flambeau.control.controllers.routing.desired import Routes
 from flambeau.control.controllers.routing.directory import Snapshot
-from flambeau.control.controllers.sidecar import logger_account
+from flambeau.control.controllers.sidecar import LoggerConfig, logger_account
 from flambeau.control.resources.kind import Key, Object
 from flambeau.control.store.interface import Store
 from flambeau.foundation.errors import InvalidInput, NotFound
-from flambeau.gateway.document import Backend, Document
+from flambeau.gateway.document import Document, Logger
 from flambeau.storage import credential_files
 from flambeau.storage.deposit_uri import parse_deposit
 from flambeau.storage.identity import Asker, identify
@@ -29,11 +29,11 @@ USUAL_ACCOUNT = "logger-sa"
 """The ServiceAccount of a logger that names none."""
 
 
-class LogStores:
-    """Keep the credentials' files.
+class Loggers:
+    """Complete loggers, and keep the credentials' files.
 
     Args:
-        store: where ServiceAccounts and Secrets are.
+        store: where ServiceAccounts, Secrets and ConfigMaps are.
         folder: of the files.
     """
 
@@ -43,27 +43,28 @@ class LogStores:
         self._named: frozenset[Path] = frozenset()
 
     async def complete(self, new: Routes, snapshot: Snapshot) -> Routes:
-        """Return the routes with the credentials of each logger that writes files, and warnings of those that can't be found.
+        """Return the routes with complete loggers, and warnings of those whose credentials or certificates can't be found.
 
         Raises:
             Unavailable: the disk refuses.
         """
-        if not any(_needs_credentials(backend) for backend in new.document.backends):
+        usual = snapshot.logging
+        if not any(_lacks(backend.logger, usual) for backend in new.document.backends):
             return new
         revisions = {f"{each['metadata']['namespace']}/{each['metadata']['name']}": each for each in snapshot.revisions}
         backends, warnings = [], dict(new.warnings)
         for backend in new.document.backends:
-            revision = revisions.get(backend.name)
-            if not _needs_credentials(backend) or revision is None:
+            logger, revision = backend.logger, revisions.get(backend.name)
+            if logger is None or revision is None or not _lacks(logger, usual):
                 backends.append(backend)
                 continue
             try:
-                backends.append(await self._complete(backend, revision))
+                backends.append(replace(backend, logger=await self._complete(logger, revision, usual)))
             except (NotFound, InvalidInput) as error:
-                backends.append(backend)  # each file that can't be written counts, and is told
+                backends.append(backend)  # each copy that is lost counts, and is told
                 metadata = revision["metadata"]
                 key = Key(SERVICES, metadata["namespace"], (metadata.get("labels") or {}).get(SERVICE_LABEL, ""))
-                warnings[key] = (*warnings.get(key, ()), f"the logger of revision {metadata['name']} can't write: {error}")
+                warnings[key] = (*warnings.get(key, ()), f"the logger of revision {metadata['name']} is not complete: {error}")
         return replace(new, document=replace(new.document, backends=tuple(backends)), warnings=warnings)
 
     async def clean(self, document: Document) -> None:
@@ -73,15 +74,23 @@ class LogStores:
         kept, self._named = self._named | named, named
         await asyncio.to_thread(credential_files.clean, self._folder, kept)
 
-    async def _complete(self, backend: Backend, revision: Object) -> Backend:
-        assert backend.logger is not None
-        assert backend.logger.store is not None
+    async def _complete(self, logger: Logger, revision: Object, usual: LoggerConfig) -> Logger:
         metadata = revision["metadata"]
-        account = logger_account(revision) or await self._usual_account(revision)
+        if logger.store is None:
+            return replace(logger, certificates=await self._certificates(metadata["namespace"], usual))
+        account = logger_account(revision, usual) or await self._usual_account(revision)
         asker = Asker(metadata["namespace"], account, metadata.get("annotations"))
-        _, credentials = await identify(backend.logger.url, asker, self._read)
+        _, credentials = await identify(logger.url, asker, self._read)
         path = await asyncio.to_thread(credential_files.leave, credentials, self._folder)
-        return replace(backend, logger=replace(backend.logger, store=replace(backend.logger.store, credentials=str(path))))
+        return replace(logger, store=replace(logger.store, credentials=str(path)))
+
+    async def _certificates(self, namespace: str, usual: LoggerConfig) -> str:
+        config_map = await self._read("configmaps", namespace, usual.certificates) or {}
+        found = (config_map.get("data") or {}).get(usual.certificates_key)
+        if not found:
+            place = f"config map {namespace}/{usual.certificates}, named by caBundle of inferenceservice-config's logger"
+            raise NotFound(f"{place}, is not there or has no key {usual.certificates_key}", reason="ConfigMapNotFound")
+        return str(found)
 
     async def _usual_account(self, revision: Object) -> str:
         if await self._read("serviceaccounts", revision["metadata"]["namespace"], USUAL_ACCOUNT) is not None:
@@ -95,6 +104,10 @@ class LogStores:
             return None
 
 
-def _needs_credentials(backend: Backend) -> bool:
-    logger = backend.logger
-    return logger is not None and logger.store is not None and not isinstance(parse_deposit(logger.url), FileUri)
+def _lacks(logger: Logger | None, usual: LoggerConfig) -> bool:
+    """Tell whether something about a logger is kept elsewhere."""
+    if logger is None:
+        return False
+    if logger.store is None:
+        return bool(usual.certificates) and logger.url.startswith("https://")
+    return not isinstance(parse_deposit(logger.url), FileUri)

@@ -30,11 +30,15 @@ def as_binary(body: bytes) -> tuple[bytes, int]:
     return text + body, len(text)
 
 
-def as_message(model: str, body: bytes) -> bytes:
-    """Return a gRPC ModelInferRequest, serialised."""
+def as_message(model: str, body: bytes, *, typed: bool = False) -> bytes:
+    """Return a gRPC ModelInferRequest, serialised; typed: with the numbers in fp32_contents."""
     from flambeau.serving.frontends.grpc_messages import message  # noqa: PLC0415  # the peers' environments lack it
 
-    made = message("inference.ModelInferRequest")(model_name=model, inputs=[_described()], raw_input_contents=[body])
+    made = message("inference.ModelInferRequest")(model_name=model, inputs=[_described()])
+    if typed:
+        made.inputs[0].contents.fp32_contents.extend(numpy.frombuffer(body, numpy.float32))
+    else:
+        made.raw_input_contents.append(body)
     return bytes(made.SerializeToString())
 
 

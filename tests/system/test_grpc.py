@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,7 +13,7 @@ import pytest
 
 from flambeau.serving.frontends.grpc_messages import message
 from tests.system.deploy import Model
-from tests.system.harness import Platform, host_of
+from tests.system.harness import Platform, host_of, until
 
 HOST = host_of("mnist-torchserve")
 
@@ -53,3 +55,27 @@ def test_an_unknown_authority_is_unimplemented(ready: Platform) -> None:
         call(channel, "ServerLive", message("inference.ServerLiveRequest")())
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert HOST in raised.value.details()
+
+
+def test_calls_are_kept_as_files(ready: Platform, model: Model, tmp_path: Path) -> None:
+    storage = {"path": "calls", "key": "none", "parameters": {"format": "json"}}
+    patch = {"spec": {"predictor": {"logger": {"url": f"file://{tmp_path}", "mode": "all", "storage": storage}}}}
+    ready.kubectl("patch", "isvc", "mnist-torchserve", "-n", "torchserve", "--type=merge", "-p", json.dumps(patch))
+    request = message("inference.ModelInferRequest")(model_name="mnist", id="7")
+    request.inputs.add(name="data", datatype="BYTES", shape=[1]).contents.bytes_contents.append(
+        base64.b64decode(model.request["instances"][0]["data"])
+    )
+    folder = tmp_path / "torchserve" / "mnist-torchserve" / "predictor" / "calls"
+
+    def kept() -> list[Path]:
+        with open_channel(ready, HOST) as channel:
+            assert [*call(channel, "ModelInfer", request).outputs[0].contents.int64_contents] == [0]
+        pairs = [(each, each.with_name(each.name.replace("response", "request"))) for each in folder.glob("*-response.json")]
+        return next(([asked, answered] for answered, asked in pairs if asked.exists()), [])
+
+    records = [json.loads(each.read_bytes()) for each in until(kept, seconds=90, what="files of a call")]
+    assert {record["ContentType"] for record in records} == {"application/protobuf"}
+    assert records[0]["Metadata"] == {":path": ["/inference.GRPCInferenceService/ModelInfer"]}
+    contents = [base64.b64decode(record["Bytes"]) for record in records]
+    assert message("inference.ModelInferRequest").FromString(contents[0]) == request
+    assert message("inference.ModelInferResponse").FromString(contents[1]).id == "7"

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import gateway, many_services, overhead, overload, platform, start, streaming, tensors, throughput
+from benchmarks import gateway, many_services, overhead, overload, platform, profile, start, streaming, tensors, throughput
 from benchmarks.archives import ROOT
 from benchmarks.question import SHORT, Effort, Goal, Result, goals_table
 from benchmarks.report import Report
@@ -29,6 +29,7 @@ QUESTIONS: dict[str, Callable[[Effort], Result]] = {
     "gateway": gateway.ask,
     "platform": platform.ask,
     "many_services": many_services.ask,
+    "profile": profile.ask,
 }
 BUSY_SHARE_MAX = 0.25
 """Of the cores: more load than this before the first question is said beside the figures."""

@@ -56,9 +56,8 @@ def test_a_control_plane_of_root_does_what_is_said(security: Object | None, cont
 @pytest.mark.parametrize(
     ("security", "container", "cause"),
     [
-        ({"runAsNonRoot": True}, {}, "the control plane is root's, and no runAsUser is given"),
         ({"runAsNonRoot": True, "runAsUser": 1000}, {"runAsUser": 0}, "runAsUser is 0"),
-        ({}, {"runAsNonRoot": True}, "not to run as root"),
+        ({"runAsUser": 0}, {"runAsNonRoot": True}, "not to run as root"),
         ({"runAsUser": -1}, {}, "runAsUser: -1 is no id"),
         ({"runAsUser": 2**31}, {}, "is no id"),
         ({"fsGroup": "wheel"}, {}, "fsGroup: 'wheel' is no id"),
@@ -70,6 +69,13 @@ def test_what_cannot_be_done_is_said(security: Object, container: Object, cause:
     with pytest.raises(InvalidInput, match=cause) as caught:
         identity_of(made, first(made), ROOT)
     assert (caught.value.reason, bool(caught.value.hint)) == ("CreateContainerConfigError", True)
+
+
+@pytest.mark.parametrize(("security", "container"), [({"runAsNonRoot": True}, {}), ({}, {"runAsNonRoot": True})])
+def test_who_is_to_be_somebody_but_is_told_nobody_runs_as_root_and_says_so(security: Object, container: Object) -> None:
+    made = pod(security, container)
+    assert identity_of(made, first(made), ROOT) == RunAs()
+    assert "c0 runs as root, who started the control plane, though it says runAsNonRoot" in ignored_words(made, first(made), ROOT)
 
 
 def test_a_pod_has_one_user_beside_root() -> None:

@@ -142,7 +142,7 @@ async def test_a_server_of_another_user_serves_is_probed_asked_and_adopted(open_
 async def test_who_must_not_be_root_and_would_be_is_told_what_to_do(open_world: World) -> None:
     world = open_world
     await world.agent()
-    await world.store.create(shell(world, "p", "true", security={"runAsNonRoot": True}))
+    await world.store.create(shell(world, "p", "true", security={"runAsNonRoot": True, "runAsUser": 0}))
     pod = await world.until("p", lambda pod: condition(pod, "Ready").get("reason") == "CreateContainerConfigError")
     assert "set securityContext.runAsUser to the id of another user" in condition(pod, "Ready")["message"]
 

@@ -26,16 +26,15 @@ def identity_of(pod: Mapping[str, Any], container: Mapping[str, Any], our_user: 
         our_user: who runs the control plane; another user than root can't switch, and what is asked for is left out.
 
     Raises:
-        InvalidInput: an id is out of range, it is not to run as root but would, or two containers ask for different users
+        InvalidInput: an id is out of range, it is to run as root and not as root, or two containers ask for different users
             (CreateContainerConfigError).
     """
     gives_up = _said(pod, container, "allowPrivilegeEscalation") is False
     wanted = _id(pod, container, "runAsUser")
     user = our_user if our_user != 0 or wanted is None else wanted
-    if user == 0 and _said(pod, container, "runAsNonRoot"):
+    if user == wanted == 0 and _said(pod, container, "runAsNonRoot"):
         raise InvalidInput(
-            f"container {container['name']} is not to run as root (runAsNonRoot), but would: "
-            + ("runAsUser is 0" if wanted == 0 else "the control plane is root's, and no runAsUser is given"),
+            f"container {container['name']} is not to run as root (runAsNonRoot), but its runAsUser is 0",
             hint="set securityContext.runAsUser to the id of another user, or start `flambeau up` as another user",
             reason=_REASON,
         )
@@ -65,9 +64,18 @@ def owner_of(pod: Mapping[str, Any], our_user: int) -> RunAs | None:
 
 
 def ignored_words(pod: Mapping[str, Any], container: Mapping[str, Any], our_user: int) -> str:
-    """Return a sentence about what of a container's identity is left out since the control plane is not root's; empty where nothing is."""
+    """Return a sentence about what of a container's identity is left out; empty where nothing is.
+
+    That is all of it where the control plane is not root's. Where it is, ``runAsNonRoot`` alone: on a cluster the image names a user then,
+    as those of KServe's own runtimes do, which are to run here as they are.
+    """
     if our_user == 0:
-        return ""
+        if not _said(pod, container, "runAsNonRoot") or _id(pod, container, "runAsUser") is not None:
+            return ""
+        return (
+            f"{container['name']} runs as root, who started the control plane, though it says runAsNonRoot: there is no image that names a "
+            "user; set securityContext.runAsUser, or start `flambeau up` as another user"
+        )
     asked = {name: _id(pod, container, name) for name in ("runAsUser", "runAsGroup")}
     left_out = [f"{name} {asked[name]}" for name in asked if asked[name] not in (None, our_user)]
     left_out += [f"fsGroup {find(pod, 'spec', 'securityContext', 'fsGroup')}"] if fs_group_of(pod) is not None else []

@@ -23,6 +23,7 @@ class GrpcReplica(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is unty
         self.produced = 0
         self.factor = 2
         """What the model multiplies by."""
+        self.is_stuck = False
         self.endpoint = Endpoint("127.0.0.1", 1, name)
         self._server = aio.server(options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)])
 
@@ -44,6 +45,8 @@ class GrpcReplica(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is unty
         return grpc.unary_unary_rpc_method_handler(getattr(self, f"_{method}"))
 
     async def _ModelInfer(self, request: bytes, context: Any) -> bytes:
+        if self.is_stuck:
+            return await self._hang(request, context)
         asked = message("inference.ModelInferRequest").FromString(request)
         answer = message("inference.ModelInferResponse")(model_name=self.name, id=f"{id(asked)}")
         answer.parameters["a"].bool_param = answer.parameters["b"].bool_param = True

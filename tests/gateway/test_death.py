@@ -67,9 +67,8 @@ async def test_kill_9_costs_only_what_is_in_flight(world: World, replicas: list[
             statuses.append((await read_answer(reader)).status)
 
     clients = [asyncio.create_task(ask_again_and_again()) for _ in range(CLIENTS)]
-    await until(lambda: len(statuses) > 200)
     doomed = world.gateway.services[NAME].replicas[0]
-    assert doomed.in_flight
+    await until(lambda: len(statuses) > 200 and doomed.in_flight)
     replicas[0][0].kill()
     at_most = doomed.in_flight + CLIENTS // 2  # what reaches it before the news of its death does
     await replicas[0][0].wait()

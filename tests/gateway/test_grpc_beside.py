@@ -11,6 +11,7 @@ import grpc
 import pytest
 from grpc import aio
 
+from flambeau.gateway import copies
 from flambeau.gateway.document import Backend, Destination, Document, Host, Logger, Mirror, Rule, Shadow
 from flambeau.gateway.sidecar import Sidecar
 from flambeau.gateway.table import Table
@@ -160,6 +161,18 @@ async def test_streams_are_not_compared_but_a_stream_of_answers_is(world: World,
     assert [answer async for answer in caller.stream("count", requests(b"1", b"1"))] == [b"0", b"0"]
     await until(lambda: seen.dropped == 1)
     assert len(shadow.calls) == 1
+
+
+async def test_a_copy_that_never_ends_is_cut(monkeypatch: pytest.MonkeyPatch, world: World, caller: Caller) -> None:
+    monkeypatch.setattr(copies, "COPY_SECONDS_MAX", 0.1)
+    real, shadow = await caller.replica(), await caller.replica()
+    shadow.is_stuck = True
+    serve(world, real, Backend("ns/other", (shadow.endpoint,)), shadow=Shadow("other", ("ns/other",)))
+    assert values(await caller.unary(INFER, question(1))) == [2]
+    seen = sidecar(world).comparison
+    await until(lambda: seen.dropped == 1)
+    await asyncio.wait_for(shadow.cancelled.wait(), 10)
+    assert (world.gateway.copies_under_way, len(world.gateway.active)) == (0, 0)
 
 
 async def test_a_client_that_cancels_is_cancelled_at_the_replica(world: World, caller: Caller, collector: Model) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flambeau.foundation.tls import context_of
-from flambeau.gateway import metrics
+from flambeau.gateway import copies, metrics
 from flambeau.gateway.document import Backend, Batcher, Destination, Document, Host, Logger, Rule, Shadow
 from flambeau.gateway.event_log import EventLog
 from flambeau.gateway.table import Table
@@ -284,6 +284,18 @@ async def test_a_shadow_is_asked_the_same_and_compared(world: World, models: lis
     assert (await world.client.ask(post(1))).status == 200  # while the shadow hangs
     assert len(model.calls) == 4
     shadow.release()
+
+
+async def test_a_shadow_that_hangs_is_cut(monkeypatch: pytest.MonkeyPatch, world: World, models: list[Model]) -> None:
+    monkeypatch.setattr(copies, "COPY_SECONDS_MAX", 0.1)
+    model, shadow = models
+    shadow.open = False
+    serve(world, model, others=(Backend("ns/other", (shadow.endpoint,)),), shadow=Shadow("other", ("ns/other",)))
+    assert (await world.client.ask(post(1))).status == 200
+    sidecar = world.gateway.services[NAME].sidecar
+    assert sidecar is not None
+    await until(lambda: sidecar.comparison.dropped == 1)
+    assert (world.gateway.copies_under_way, len(world.gateway.active)) == (0, 0)
 
 
 async def test_a_shadow_that_is_not_there_costs_nothing(world: World, models: list[Model]) -> None:

@@ -6,6 +6,7 @@ and counted.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 COPIES_MAX = 128
 """Copies on their way at once."""
+COPY_SECONDS_MAX = 900.0
+"""For one, from its request to its answer's end: a stream without an end would hold its place for ever."""
 _OWN_NAMES = frozenset(("id", "model_name", "model_version"))
 """What a V2 answer says of itself; two models that agree still differ in it."""
 
@@ -45,6 +48,7 @@ class Copy:
         self._route = route
         self._head = head
         self._peer = peer
+        self._passage: Forward | Call | None = None
 
     @property
     def what(self) -> str:
@@ -65,11 +69,14 @@ class Copy:
             return
 
         def answered(answer: Answer) -> None:
+            limit.cancel()
             gateway.copies_under_way -= 1
             on_answer(answer)
 
         gateway.copies_under_way += 1
-        self._begin(service, body, answered)
+        limit = asyncio.get_running_loop().call_later(COPY_SECONDS_MAX, self._cut)
+        self._passage = passage = self._passage_to(service, body, answered)
+        send_whole(gateway, passage, body)
 
     def content(self, answer: Answer) -> object:
         """Return what an answer says, without what it says of its own model."""
@@ -81,9 +88,15 @@ class Copy:
             return {name: value for name, value in content.items() if name not in _OWN_NAMES}
         return content
 
-    def _begin(self, service: Service, body: bytes, on_answer: Callable[[Answer], None]) -> None:
-        gateway, client = self._gateway, Nobody(self._gateway.budget, on_answer, self._peer)
-        send_whole(gateway, Forward(gateway, service, self._route, whole_head(self._head, body), client), body)
+    def _passage_to(self, service: Service, body: bytes, on_answer: Callable[[Answer], None]) -> Forward | Call:
+        client = Nobody(self._gateway.budget, on_answer, self._peer)
+        return Forward(self._gateway, service, self._route, whole_head(self._head, body), client)
+
+    def _cut(self) -> None:
+        """End what takes too long; its answer counts as one that broke off."""
+        if self._passage is not None:
+            self._passage.on_abort()
+            self._passage.client.abort()
 
 
 def whole_head(head: Head, body: bytes) -> Head:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from flambeau.gateway import grpc_answers, grpc_messages
 from flambeau.gateway.clients import Answer, Budget, Nobody, Tap, Tapped
-from flambeau.gateway.copies import Copy, send_whole
+from flambeau.gateway.copies import Copy
 from flambeau.gateway.grpc_call import Call, CallClient
 from flambeau.gateway.http2_link import Codes, HeaderList
 from flambeau.gateway.upstream import Service
@@ -83,6 +83,5 @@ class CallCopy(Copy):
         found = grpc_messages.messages(answer.body or b"", answer.header(b"grpc-encoding"))
         return answer.body if found is None else [grpc_messages.comparable(self._head.path, message) for message in found]
 
-    def _begin(self, service: Service, body: bytes, on_answer: Callable[[Answer], None]) -> None:
-        gateway, client = self._gateway, NobodyCalling(self._gateway.budget, on_answer, self._peer)
-        send_whole(gateway, Call(gateway, service, self._route, self._head, client), body)
+    def _passage_to(self, service: Service, body: bytes, on_answer: Callable[[Answer], None]) -> Call:
+        return Call(self._gateway, service, self._route, self._head, NobodyCalling(self._gateway.budget, on_answer, self._peer))

@@ -73,6 +73,23 @@ async def test_a_long_answer_is_cut() -> None:
         assert len((await ask(place, "/", timeout_seconds=5)).body) < ANSWER_BYTES_MAX
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_whole"),
+    [
+        (b"Content-Length: 2\r\nX-Form: parquet\r\n\r\nhi", True),
+        (b"Content-Length: 9\r\nX-Form: parquet\r\n\r\nhi", False),
+        (b"X-Form: parquet\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", True),
+        (b"X-Form: parquet\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n", False),
+        (b"X-Form: parquet\r\n\r\nhi", True),
+        (b"X-Form: parquet\r\n\r\nhi" + b"x" * 200, False),
+    ],
+)
+async def test_an_answer_that_broke_off_or_is_too_long_is_known(answer: bytes, is_whole: bool) -> None:
+    async with server(saying(b"HTTP/1.1 200 OK\r\n" + answer)) as place:
+        found = await ask(place, "/", timeout_seconds=5, answer_bytes_max=150)
+    assert (found.is_whole, found.header(b"x-form"), found.body[:2]) == (is_whole, b"parquet", b"hi")
+
+
 async def test_nobody_there_is_told(tmp_path: Path, unused_tcp_port: int) -> None:
     with pytest.raises(Unavailable, match="Connection refused"):
         await ask(("127.0.0.1", unused_tcp_port), "/", timeout_seconds=5)

@@ -10,7 +10,7 @@ import json
 import pytest
 
 from flambeau.gateway.document import FileFormat, Logger, LogStore
-from flambeau.gateway.event_files import content_of, key_of
+from flambeau.gateway.event_files import content_of, key_of, records_of
 from flambeau.gateway.events import Event
 
 REQUEST = "org.kubeflow.serving.inference.request"
@@ -28,16 +28,15 @@ def event(id: str = "a-1", path: str = "", format: FileFormat = FileFormat.JSON,
         ("", event(), "ns/m/predictor/a-1-request.json"),
         ("pre/fix", event(path="/logs/"), "pre/fix/ns/m/predictor/logs/a-1-request.json"),
         ("", event(path="../../x//y"), "ns/m/predictor/x/y/a-1-request.json"),
-        ("", event(format=FileFormat.CSV), "ns/m/predictor/a-1-request.csv"),
     ],
 )
 def test_a_file_stands_below_its_component(prefix: str, given: Event, expected: str) -> None:
-    assert key_of(prefix, given) == expected
+    assert key_of(prefix, given, "json") == expected
 
 
 @pytest.mark.parametrize("id", ["../../etc/passwd", "a/b", ".hidden", "ä", "x" * 129, "a b"])
 def test_a_clients_id_leads_nowhere_else(id: str) -> None:
-    folder, _, name = key_of("", event(id)).rpartition("/")
+    folder, _, name = key_of("", event(id), "json").rpartition("/")
     assert folder == "ns/m/predictor"
     assert len(name) == 64 + len("-request.json")
     assert json.loads(content_of([event(id)], FileFormat.JSON))["Id"] == id
@@ -50,6 +49,7 @@ def test_one_copy_is_an_object_and_several_are_a_list() -> None:
     assert (alone["Metadata"], alone["Annotations"], alone["ContentType"]) == ({"X-User": ["me"]}, {"team": "a"}, "application/json")
     assert alone["Url"] == {"Scheme": "s3", "Host": "logs", "Path": "/pre"}
     assert [each["Id"] for each in json.loads(content_of([event("1"), event("2")], FileFormat.JSON))] == ["1", "2"]
+    assert json.loads(records_of([event()])) == [alone]
 
 
 def test_csv_has_the_originals_columns() -> None:

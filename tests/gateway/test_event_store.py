@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,52 @@ async def test_a_store_that_refuses_is_told_once_and_costs_no_request(
     await ask(world, "again")
     await until(lambda: log.sent == 2)
     assert world.gateway.budget.take(64 * 1024 * 1024), "everything was given back"
+
+
+class Marshaller:
+    """Answer with what it was asked, as a file of its own form."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        self.status = b"200 OK"
+        self.headers = b"X-Log-Marshal-Extension: parquet\r\nContent-Length: 3\r\n"
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(re.search(rb"Content-Length: (\d+)", head).group(1))  # type: ignore[union-attr]
+        self.asked.append(await reader.readexactly(size))
+        writer.write(b"HTTP/1.1 %b\r\n%b\r\nPAR" % (self.status, self.headers))
+        await writer.drain()
+
+
+async def test_a_marshaller_makes_the_files(world: World, model: Model, tmp_path: Path) -> None:
+    marshaller = Marshaller()
+    endpoint = await world.scripted(marshaller)
+    log = serve(world, model, f"file://{tmp_path}", batch_size=2, marshaller=f"http://127.0.0.1:{endpoint.port}/marshal")
+    await ask(world, "mine")
+    await until(lambda: log.sent == 2)
+    assert [each["Id"] for each in json.loads(marshaller.asked[0])] == ["mine", "mine"]
+    assert names(tmp_path) == ["ns/m/predictor/mine-response.parquet"]
+    assert (tmp_path / names(tmp_path)[0]).read_bytes() == b"PAR"
+    marshaller.headers = b"X-Log-Marshal-Extension: ../x\r\n"
+    await ask(world, "other")
+    await until(lambda: log.sent == 4)
+    assert names(tmp_path)[1:] == ["ns/m/predictor/other-response.json"]
+
+
+async def test_a_marshaller_that_refuses_or_breaks_off_is_told(world: World, model: Model, tmp_path: Path) -> None:
+    marshaller = Marshaller()
+    endpoint = await world.scripted(marshaller)
+    log = serve(world, model, f"file://{tmp_path}", batch_size=2, marshaller=f"http://127.0.0.1:{endpoint.port}/marshal")
+    marshaller.status = b"500 No"
+    await ask(world, "mine")
+    await until(lambda: log.failed == 2)
+    assert log.last_failure.endswith("/marshal answered 500")
+    marshaller.status, marshaller.headers = b"200 OK", b"Content-Length: 10\r\n"
+    await ask(world, "mine")
+    await until(lambda: log.failed == 4)
+    assert "broke off" in log.last_failure
+    assert names(tmp_path) == []
 
 
 async def test_credentials_that_are_not_there_are_told(world: World, model: Model, tmp_path: Path) -> None:

@@ -203,6 +203,8 @@ class LogStore:
     """The longest wait for a file to fill; 0: the gateway's own."""
     credentials: str = ""
     """The file that holds them (``storage.credential_files``); empty: none are needed, or none could be found."""
+    marshaller: str = ""
+    """URL of who makes the files instead of the gateway; empty: nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,18 +28,19 @@ _CSV_COLUMNS = {
 """Column by the record's field of the same text; empty where a column has a form of its own."""
 
 
-def key_of(prefix: str, event: Event) -> str:
+def key_of(prefix: str, event: Event, extension: str) -> str:
     """Return where a file goes whose last copy is ``event``.
 
     Args:
         prefix: of the bucket, without slashes around it.
         event: an id of a client's that can't be a file's name stands there as its digest.
+        extension: of the file, without its dot.
     """
     logger, store = event.logger, event.logger.store
     assert store is not None
     path = [step for step in store.path.split("/") if step not in ("", ".", "..")]
     name = event.id if _SAFE_ID.fullmatch(event.id) else hashlib.sha256(event.id.encode()).hexdigest()
-    steps = (prefix, logger.namespace, logger.service, logger.component, *path, f"{name}-{event.kind}.{store.format}")
+    steps = (prefix, logger.namespace, logger.service, logger.component, *path, f"{name}-{event.kind}.{extension}")
     return "/".join(step for step in steps if step)
 
 
@@ -49,6 +50,11 @@ def content_of(events: Sequence[Event], format: FileFormat) -> bytes:
         return _csv(events)
     records = [_record(event) for event in events]
     return orjson.dumps(records[0] if len(records) == 1 else records)
+
+
+def records_of(events: Sequence[Event]) -> bytes:
+    """Return copies as a marshaller gets them: a list, whatever their number."""
+    return orjson.dumps([_record(event) for event in events])
 
 
 def _record(event: Event) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from flambeau.foundation.errors import FlambeauError
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.gateway.clients import Budget
 from flambeau.gateway.document import Logger, LogStore
-from flambeau.gateway.event_files import content_of, key_of
+from flambeau.gateway.event_files import content_of, key_of, records_of
 from flambeau.gateway.events import Event
+from flambeau.gateway.marshaller import marshalled
 from flambeau.storage import credential_files
 from flambeau.storage.deposit_uri import parse_deposit, prefix_of
 from flambeau.storage.model import Credentials
@@ -115,8 +116,13 @@ class EventStore:
         try:
             if self._deposit is None:
                 self._deposit = await asyncio.to_thread(self._open)
-            content = await asyncio.to_thread(content_of, events, self.settings.format)
-            await self._deposit.put(key_of(self._prefix, events[-1]), content)
+            if self.settings.marshaller:
+                records = await asyncio.to_thread(records_of, events)
+                content, extension = await marshalled(self.settings.marshaller, records)
+            else:
+                extension = self.settings.format
+                content = await asyncio.to_thread(content_of, events, self.settings.format)
+            await self._deposit.put(key_of(self._prefix, events[-1], extension), content)
         except FlambeauError as error:
             self.failed += len(events)
             self.last_failure = error.message

@@ -337,17 +337,17 @@ def test_a_revision_carries_its_logger_and_batcher() -> None:
 def test_a_revision_carries_how_its_logger_keeps_files() -> None:
     storage = {"path": "/logs", "key": "k", "parameters": {"type": "s3", "format": "csv"}, "serviceAccountName": "writer"}
     carrying = revision("r1")
-    wish = {"url": "s3://logs/pre", "storage": storage, "batchSize": 5000, "batchInterval": "1m30s"}
+    wish = {"url": "s3://logs/pre", "storage": storage, "batchSize": 5000, "batchInterval": "1m30s", "marshallerUrl": "http://x"}
     carrying["metadata"]["annotations"] = to_annotations({"logger": wish})
     assert "key" not in carrying["metadata"]["annotations"]["flambeau.dev/logger-storage"], "what does not count makes no new revision"
     found = logger_of(carrying, LoggerConfig())
     assert found is not None
-    assert (found.url, found.store) == ("s3://logs/pre", LogStore("/logs", FileFormat.CSV, 1000, 90.0))
+    assert (found.url, found.store) == ("s3://logs/pre", LogStore("/logs", FileFormat.CSV, 1000, 90.0, marshaller="http://x"))
     assert logger_account(carrying, LoggerConfig()) == "writer"
     plain = to_annotations({"logger": {**wish, "url": "http://sink"}})
     assert not [name for name in plain if name.startswith("flambeau.dev/")]
     carrying["metadata"]["annotations"] |= {
-        **dict.fromkeys(("flambeau.dev/logger-batch-size", "flambeau.dev/logger-batch-interval"), "soon"),
+        **{f"flambeau.dev/logger-{name}": "soon" for name in ("batch-size", "batch-interval", "marshaller-url")},
         "flambeau.dev/logger-storage": "[1]",
     }
     assert (logger_of(carrying, LoggerConfig()) or found).store == LogStore()

@@ -25,6 +25,7 @@ _LOGGER_STORAGE = "flambeau.dev/logger-storage"
 """JSON of what of ``logger.storage`` counts: path, format, serviceAccountName."""
 _LOGGER_BATCH_SIZE = "flambeau.dev/logger-batch-size"
 _LOGGER_BATCH_INTERVAL = "flambeau.dev/logger-batch-interval"
+_LOGGER_MARSHALLER = "flambeau.dev/logger-marshaller-url"
 _BATCHER = f"{INTERNAL_PREFIX}batcher"
 _BATCHER_TIMEOUT = "flambeau.dev/batcher-timeout"
 _SIZE_USUAL = 32
@@ -42,7 +43,7 @@ class LoggerConfig:
     """What the administrator says of loggers: ``logger`` of the ConfigMap ``inferenceservice-config``."""
 
     annotations: Mapping[str, str] = field(default_factory=dict)
-    """What holds for a logger that does not say it: url (``defaultUrl``), storage, batchSize, batchInterval."""
+    """What holds for a logger that does not say it: url (``defaultUrl``), storage, batchSize, batchInterval, marshallerUrl."""
     certificates: str = ""
     """``caBundle``: a ConfigMap of the service's namespace, with the certificates that collectors are trusted by."""
     certificates_key: str = _CERTIFICATES_KEY_USUAL
@@ -106,7 +107,11 @@ def _storage_annotations(logger: Object) -> dict[str, str]:
     wanted |= {"serviceAccountName": storage.get("serviceAccountName")}
     said = {name: value for name, value in wanted.items() if value}
     found = {_LOGGER_STORAGE: json.dumps(said)} if said else {}
-    for each, name in (("batchSize", _LOGGER_BATCH_SIZE), ("batchInterval", _LOGGER_BATCH_INTERVAL)):
+    for each, name in (
+        ("batchSize", _LOGGER_BATCH_SIZE),
+        ("batchInterval", _LOGGER_BATCH_INTERVAL),
+        ("marshallerUrl", _LOGGER_MARSHALLER),
+    ):
         if logger.get(each):
             found[name] = str(logger[each])
     return found
@@ -151,6 +156,7 @@ def logger_account(revision: Object, usual: LoggerConfig) -> str:
 def _store_of(annotations: Mapping[str, str]) -> LogStore:
     """Return how copies become files; what can't be read counts as not said."""
     said = _said_of_storage(annotations)
+    marshaller = annotations.get(_LOGGER_MARSHALLER, "")
     try:
         seconds = duration_seconds(annotations.get(_LOGGER_BATCH_INTERVAL) or "0")
     except ValueError:
@@ -160,6 +166,7 @@ def _store_of(annotations: Mapping[str, str]) -> LogStore:
         FileFormat.CSV if said.get("format") == FileFormat.CSV else FileFormat.JSON,
         batch_size=_number(annotations.get(_LOGGER_BATCH_SIZE), 1, 1, _FILE_COPIES_MAX),
         batch_seconds=min(seconds, _FILE_SECONDS_MAX),
+        marshaller=marshaller if is_collector(marshaller) else "",
     )
 
 

@@ -18,7 +18,7 @@ SHADOW_ANNOTATION = "flambeau.dev/shadow"
 """``NAME`` or ``NAME=PERCENT``: a revision or an InferenceService of the namespace that gets copies of the predictor's requests."""
 
 LOG_FORMATS = ("json", "csv")
-"""What files of a logger can be."""
+"""What files of a logger can be without a marshaller."""
 
 
 def shadow_wish(service: Object) -> tuple[str, float] | None:
@@ -66,8 +66,12 @@ def _check_logger(logger: Object, path: str) -> Iterator[Finding]:
     folder, form = find(logger, "storage", "path"), find(logger, "storage", "parameters", "format")
     if isinstance(folder, str) and ".." in folder.split("/"):
         yield Finding(f"{path}.storage.path", "must not lead upwards", folder)
-    if form and form not in LOG_FORMATS:
-        yield Finding(f"{path}.storage.parameters.format", f"must be {' or '.join(LOG_FORMATS)}", form, "FieldValueNotSupported")
+    marshaller = logger.get("marshallerUrl")
+    if isinstance(marshaller, str) and marshaller and not is_collector(marshaller):
+        yield Finding(f"{path}.marshallerUrl", "must be an http or https URL without user name and password", marshaller)
+    if form and form not in LOG_FORMATS and not marshaller:
+        wanted = f"must be {' or '.join(LOG_FORMATS)}; another form needs a marshallerUrl"
+        yield Finding(f"{path}.storage.parameters.format", wanted, form, "FieldValueNotSupported")
 
 
 def aside_warnings(part: Object, path: str) -> Iterator[str]:
@@ -77,9 +81,7 @@ def aside_warnings(part: Object, path: str) -> Iterator[str]:
         return
     if not logger.get("url"):
         yield f"{path}.logger: without url, copies go to defaultUrl of inferenceservice-config's logger, if that says one"
-    if logger.get("marshallerUrl"):
-        yield f"{path}.logger: marshallerUrl is not served here: files are written as {' or '.join(LOG_FORMATS)}"
-    idle = [name for name in ("storage", "batchSize", "batchInterval") if logger.get(name)]
+    idle = [name for name in ("storage", "batchSize", "batchInterval", "marshallerUrl") if logger.get(name)]
     if idle and is_collector(logger.get("url") or ""):
         verb = "has" if len(idle) == 1 else "have"
         yield f"{path}.logger: {', '.join(idle)} {verb} no effect: each copy goes to url by itself; to keep files, name a bucket there"

@@ -26,6 +26,7 @@ from flambeau.foundation import http1
 from flambeau.foundation.errors import FlambeauError, Unavailable
 from flambeau.foundation.memory import keep_freed_memory
 from flambeau.foundation.open_files import allow_open_files
+from flambeau.foundation.scheduling import take_short_turns
 from flambeau.foundation.tasks import TaskOwner
 from flambeau.programs.folder import with_folder, with_folders_model
 from flambeau.programs.grpc_doors import GrpcDoors
@@ -128,6 +129,7 @@ def _run(read_settings: Callable[[], ServerSettings], on_started: Callable[[], N
         for note in settings.notes:
             _log.warning("%s", note)
         keep_freed_memory()
+        take_short_turns()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(ModelServer(settings, logs, reloads=reloads).serve(on_started))
     except FlambeauError as error:

@@ -98,6 +98,32 @@ class TestCreate:
         with pytest.raises(NotFound, match="elsewhere"):
             await store.create(wanted)
 
+    @pytest.mark.parametrize(("orphan", "finalizers", "stays"), [(True, [], True), (None, ["orphan"], True), (False, ["orphan"], False)])
+    async def test_what_is_owned_may_stay(self, store: Store, orphan: bool | None, finalizers: list[str], stays: bool) -> None:
+        owner = await store.create(pod("owner", finalizers=finalizers))
+        before = await store.create(pod("owned", owner=owner))
+        await store.delete(pod_key("owner"), orphan=orphan)
+        with pytest.raises(NotFound):
+            await store.get(pod_key("owner"))
+        left = {each["metadata"]["name"]: each for each in (await store.list("pods", "home")).items}
+        assert ("owned" in left) is stays
+        if stays:
+            after = left["owned"]["metadata"]
+            assert "ownerReferences" not in after
+            assert (after["uid"], after["generation"]) == (before["metadata"]["uid"], before["metadata"]["generation"])
+
+    async def test_an_owner_that_is_held_lets_go_at_once(self, store: Store) -> None:
+        owner, other = await store.create(pod("owner", finalizers=["a/b", "orphan"])), await store.create(pod("other"))
+        owned = pod("owned", owner=owner)
+        owned["metadata"]["ownerReferences"] += pod("", owner=other)["metadata"]["ownerReferences"]
+        await store.create(owned)
+        held = await store.delete(pod_key("owner"))
+        assert held["metadata"]["finalizers"] == ["a/b"]
+        left = await store.get(pod_key("owned"))
+        assert [each["name"] for each in left["metadata"]["ownerReferences"]] == ["other"]
+        await store.update({**held, "metadata": {**held["metadata"], "finalizers": []}})
+        assert (await store.get(pod_key("owned")))["metadata"]["resourceVersion"] == left["metadata"]["resourceVersion"]
+
     async def test_the_owner_must_be_there(self, store: Store) -> None:
         owner = await store.create(pod("owner"))
         await store.delete(pod_key("owner"))

@@ -108,6 +108,26 @@ def test_a_transformer_beside_its_predictor(namespace: Platform, model: Model) -
     assert (answer.status_code, answer.text) == (200, '{"predictions":["zero"]}'), answer.text
 
 
+def test_pods_run_on_without_their_service_until_the_next_of_its_name(namespace: Platform) -> None:
+    on = ("-n", "torchserve")
+    deploy(namespace, "kept", predictor={"serviceAccountName": "sa", "model": {**MODEL, **word("kept")}})
+    [before] = namespace.pods("kept")
+    namespace.kubectl("delete", "isvc", "kept", *on, "--cascade=orphan", "--timeout=30s")
+    until(lambda: namespace.ask("/", host=host_of("kept")).status_code == 404, seconds=30, what="no route")
+    [alone] = namespace.pods("kept")
+    assert alone["metadata"]["uid"] == before["metadata"]["uid"]
+    assert alone["metadata"]["ownerReferences"][0]["name"] == "kept-predictor-00001"
+    assert namespace.get("rev", "kept-predictor-00001", *on)["metadata"].get("ownerReferences") is None
+    deploy(namespace, "kept", predictor={"serviceAccountName": "sa", "model": {**MODEL, **word("kept")}})
+    assert answers(namespace, "kept")["predictions"] == ["kept"]
+    [again] = namespace.pods("kept")
+    assert (again["metadata"]["uid"], again["status"]["startTime"]) == (before["metadata"]["uid"], before["status"]["startTime"])
+    namespace.kubectl("delete", "isvc", "kept", *on, "--cascade=orphan")
+    namespace.kubectl("delete", "rev", "kept-predictor-00001", *on)
+    until(lambda: not namespace.pods("kept"), seconds=60, what="no pods")
+    namespace.kubectl("delete", "ksvc,svc", "-l", "serving.kserve.io/inferenceservice=kept", *on)
+
+
 def test_canaries_share_the_requests(namespace: Platform) -> None:
     standard = {"serving.kserve.io/deploymentMode": "Standard"}
     own = {"serviceAccountName": "sa", "model": {**MODEL, **word("stable")}}

@@ -18,6 +18,7 @@ from flambeau.control.apiserver.bodies import BODY_BYTES_MAX
 from flambeau.control.apiserver.guard import OPEN_PATHS
 from flambeau.control.apiserver.listener import HEAD_BYTES_MAX
 from flambeau.control.resources.kind import Kind
+from flambeau.control.resources.owners import controlled_by
 from flambeau.control.resources.registry import KINDS
 from flambeau.control.store.interface import modify
 from tests.control.apiserver.cluster import Api, Cluster, isvc_object, key_of, pod_object, watched
@@ -340,11 +341,30 @@ async def test_paths_and_methods_that_mean_nothing(api: Api, namespace: str) -> 
 
 async def test_read_only_kinds_refuse_writes(api: Api, namespace: str) -> None:
     path = f"/apis/serving.knative.dev/v1/namespaces/{namespace}/revisions"
-    for method, target in (("POST", path), ("DELETE", path), ("PUT", f"{path}/x"), ("PATCH", f"{path}/x"), ("DELETE", f"{path}/x")):
+    for method, target in (("POST", path), ("DELETE", path), ("PUT", f"{path}/x"), ("PATCH", f"{path}/x")):
         answer = await api(method, target, {})
         assert answer.status_code == 405
         assert "read-only" in answer.json()["message"]
     assert (await api("GET", path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [({"propagationPolicy": "Orphan"}, ""), ({"orphanDependents": True}, ""), (None, "?propagationPolicy=Orphan")],
+)
+async def test_what_an_object_owns_may_stay_and_is_then_deleted_by_hand(
+    cluster: Cluster, api: Api, namespace: str, body: Any, query: str
+) -> None:
+    owner = (await api("POST", isvcs(namespace), isvc_object("x", namespace))).json()
+    metadata = {"name": "x-predictor-00001", "namespace": namespace, "ownerReferences": [controlled_by(owner)]}
+    await cluster.store.create({"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": metadata, "spec": {}})
+    revision = f"/apis/serving.knative.dev/v1/namespaces/{namespace}/revisions/x-predictor-00001"
+    refused = await api("DELETE", revision)
+    assert (refused.status_code, "delete the object that owns it" in refused.text) == (405, True)
+    assert (await api("DELETE", f"{isvcs(namespace)}/x{query}", body)).json()["status"] == "Success"
+    assert "ownerReferences" not in (await api("GET", revision)).json()["metadata"]
+    assert (await api("DELETE", revision)).status_code == 200
+    assert (await api("GET", revision)).status_code == 404
 
 
 async def test_content_types(api: Api, namespace: str) -> None:
@@ -503,8 +523,9 @@ async def test_deletion_waits_for_finalizers_and_heeds_preconditions(api: Api, n
     path = f"{isvcs(namespace)}/x"
     for conditions in ({"uid": "another"}, {"resourceVersion": "1"}):
         assert (await api("DELETE", path, {"preconditions": conditions})).status_code == 409
-    assert (await api("DELETE", path, {"propagationPolicy": "Orphan"})).status_code == 400
-    assert (await api("DELETE", f"{path}?propagationPolicy=Orphan")).status_code == 400
+    for wrong in ({"propagationPolicy": "orphan"}, {"orphanDependents": 1}, {"orphanDependents": True, "propagationPolicy": "Orphan"}):
+        assert (await api("DELETE", path, wrong)).status_code == 400
+    assert (await api("DELETE", f"{path}?propagationPolicy=orphan")).status_code == 400
     assert (await api("DELETE", f"{path}?dryRun=All")).json()["status"] == "Success"
     held = (await api("DELETE", path, {"preconditions": {"uid": made["metadata"]["uid"]}})).json()
     assert held["metadata"]["deletionTimestamp"]

@@ -92,8 +92,13 @@ async def test_deletion_in_every_manner(kubectl: Kubectl, namespace: str) -> Non
         assert "deleted" in await kubectl.ok("delete", "cm", "gone", *on, *manner)
     await kubectl.ok("create", "cm", "stays", *on)
     assert "server dry run" in await kubectl.ok("delete", "cm", "stays", *on, "--dry-run=server")
-    orphaned = await kubectl("delete", "cm", "stays", *on, "--cascade=orphan")
-    assert "what an object owns always goes with it" in orphaned.err
+    uid = await kubectl.ok("get", "cm", "stays", *on, "-o", "jsonpath={.metadata.uid}")
+    owned = config_map("owned")
+    owned["metadata"]["ownerReferences"] = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "stays", "uid": uid}]
+    await kubectl.ok("create", "-f", "-", *on, stdin=yaml_of(owned))
+    assert "deleted" in await kubectl.ok("delete", "cm", "stays", *on, "--cascade=orphan")
+    assert await kubectl.ok("get", "cm", "owned", *on, "-o", "jsonpath={.metadata.ownerReferences}") == ""
+    await kubectl.ok("create", "cm", "stays", *on)
     replaced = await kubectl.ok("replace", "--force", "-f", "-", *on, stdin=yaml_of(config_map("stays")))
     assert replaced.splitlines() == ['configmap "stays" deleted', "configmap/stays replaced"]
 

@@ -169,6 +169,19 @@ async def test_a_standard_components_revisions_share_an_autoscaler_that_goes_wit
     assert (await world.store.list(HORIZONTAL_POD_AUTOSCALER.id)).items == ()
 
 
+async def test_an_autoscaler_that_was_left_belongs_to_the_next_service_of_that_name(world: World) -> None:
+    await world.start(STANDARD, maxReplicas=5)
+    before = await world.ticks(1)
+    service = await world.store.delete(SERVICE, orphan=True)
+    left = await world.ticks(1)
+    assert (left["metadata"]["uid"], left["metadata"].get("ownerReferences")) == (before["metadata"]["uid"], None)
+    service["spec"]["predictor"]["maxReplicas"] = 7
+    created = await world.store.create(service)
+    after = await world.ticks(1)
+    assert after["metadata"]["ownerReferences"][0]["uid"] == created["metadata"]["uid"]
+    assert (after["metadata"]["uid"], after["spec"]["maxReplicas"]) == (before["metadata"]["uid"], 7)
+
+
 async def test_an_autoscaler_that_a_person_wrote_counts(world: World) -> None:
     await world.start({}, maxReplicas=3)
     spec: Object = {

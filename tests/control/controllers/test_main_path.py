@@ -6,8 +6,9 @@ import orjson
 import pytest
 
 from flambeau.control.controllers.inference_service.desired import REVISIONS_MAX
-from flambeau.control.controllers.names import REVISIONS, SPEC_ANNOTATION
+from flambeau.control.controllers.names import REVISIONS, SERVICES, SPEC_ANNOTATION
 from flambeau.control.resources.kind import Key, Object
+from flambeau.foundation.errors import NotFound
 from tests.control.controllers.world import NAMESPACE, World, is_ready, told, traffic
 
 FIRST, SECOND, THIRD = (f"mnist-predictor-0000{number}" for number in (1, 2, 3))
@@ -133,6 +134,41 @@ async def test_the_old_revision_serves_until_the_new_one_can_and_its_pod_goes_la
     predictor = service["status"]["components"]["predictor"]
     assert (predictor["latestRolledoutRevision"], predictor["previousRolledoutRevision"]) == (SECOND, FIRST)
     assert list(world.gateway.endpoints("mnist.ns")) == [f"ns/{(await world.pods(SECOND))[0]['metadata']['name']}"]
+
+
+@pytest.mark.parametrize("mode", ["Knative", "Standard"])
+async def test_what_was_left_runs_on_and_belongs_to_the_next_service_of_that_name(world: World, mode: str) -> None:
+    annotations = {"serving.kserve.io/deploymentMode": mode}
+    await world.apply_spec("mnist", annotations)
+    (pod,) = await world.make_ready(FIRST)
+    first = await world.until("mnist", is_ready)
+    shown = Key("deployments.apps" if mode == "Standard" else "services.serving.knative.dev", NAMESPACE, "mnist-predictor")
+    await world.eventually(lambda: _owner_is(world, shown, first["metadata"]["uid"]))
+    await world.store.delete(Key(SERVICES, NAMESPACE, "mnist"), orphan=True)
+
+    async def is_gone_at_the_gateway() -> bool:
+        return not world.gateway.served["hosts"]
+
+    await world.eventually(is_gone_at_the_gateway)
+    assert "ownerReferences" not in (await world.revision(FIRST))["metadata"]
+    await world.apply_spec("mnist", annotations)
+    second = await world.until("mnist", is_ready)
+    await world.eventually(lambda: _owner_is(world, shown, second["metadata"]["uid"]))
+    await world.eventually(lambda: _owner_is(world, Key("services", NAMESPACE, "mnist"), second["metadata"]["uid"]))
+    assert traffic(second) == {FIRST: 100}
+    assert [each["metadata"]["uid"] for each in await world.pods(FIRST)] == [pod["metadata"]["uid"]]
+    await world.store.delete(Key(SERVICES, NAMESPACE, "mnist"))
+    await world.finish(FIRST)
+    for kind in ("revisions.serving.knative.dev", shown.kind, "services"):
+        assert (await world.store.list(kind, NAMESPACE)).items == ()
+
+
+async def _owner_is(world: World, key: Key, uid: str) -> bool:
+    try:
+        owners = (await world.store.get(key))["metadata"].get("ownerReferences") or ()
+    except NotFound:
+        return False
+    return [each["uid"] for each in owners] == [uid]
 
 
 async def test_a_revision_that_fails_is_told_and_the_next_one_replaces_it(world: World) -> None:

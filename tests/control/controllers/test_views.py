@@ -137,7 +137,17 @@ async def test_a_graph_shows_as_knatives_objects(world: World) -> None:
     assert shown["status"]["url"] == "http://g.ns.localhost:8000"
     await settled(world, CONFIGURATION.id, "g", latestReadyRevisionName="g-00001")
     await settled(world, ROUTE.id, "g", url=shown["status"]["url"])
-    await world.store.delete(Key("inferencegraphs.serving.kserve.io", NAMESPACE, "g"))
+    graph = Key("inferencegraphs.serving.kserve.io", NAMESPACE, "g")
+    await world.store.create(await world.store.delete(graph, orphan=True))
+
+    async def belongs_to_the_new_one() -> bool:
+        uid = (await world.store.get(graph))["metadata"]["uid"]
+        owned = [*(await world.store.list("revisions.serving.knative.dev", NAMESPACE, owner=uid)).items]
+        shown = await world.store.list(KNATIVE_SERVICE.id, NAMESPACE, owner=uid)
+        return [each["metadata"]["name"] for each in (*owned, *shown.items)] == ["g-00001", "g"]
+
+    await world.eventually(belongs_to_the_new_one)
+    await world.store.delete(graph)
     assert await look(world, ROUTE.id, "g") is None
 
 

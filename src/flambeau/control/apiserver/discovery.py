@@ -12,8 +12,11 @@ from typing import Any
 from flambeau import __version__
 from flambeau.control.apiserver import metrics, scale
 from flambeau.control.apiserver.reviews import REVIEW_KINDS
+from flambeau.control.resources.deployment import DEPLOYMENT, REPLICA_SET
 from flambeau.control.resources.kind import Kind, Object
+from flambeau.control.resources.knative_serving import CONFIGURATION, KNATIVE_SERVICE, ROUTE
 from flambeau.control.resources.registry import Registry
+from flambeau.control.resources.revision import REVISION
 
 AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 """Content type of the aggregated form; kubectl compares it to the letter."""
@@ -28,6 +31,9 @@ _SUBRESOURCE_KINDS = {
     "eviction": {"group": "policy", "version": "v1", "kind": "Eviction"},
 }
 """What a subresource answers with, where it is no object of its resource's kind."""
+
+MADE_FOR_OWNERS = frozenset(each.id for each in (DEPLOYMENT, REPLICA_SET, REVISION, KNATIVE_SERVICE, CONFIGURATION, ROUTE))
+"""What controllers make for an owner, and nobody else may write. One whose owner was deleted without it is deleted by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,9 @@ def wants_aggregated(accept: str) -> bool:
 
 def verbs_of(kind: Kind) -> tuple[str, ...]:
     """Return what users may do with a kind's objects."""
-    return _READ_VERBS if kind.read_only else tuple(sorted((*_WRITE_VERBS, *_READ_VERBS)))
+    if kind.read_only:
+        return ("delete", *_READ_VERBS) if kind.id in MADE_FOR_OWNERS else _READ_VERBS
+    return tuple(sorted((*_WRITE_VERBS, *_READ_VERBS)))
 
 
 def version_info() -> Object:

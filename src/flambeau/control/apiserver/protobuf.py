@@ -131,6 +131,7 @@ _MESSAGES: dict[str, dict[int, _Field]] = {
     "DeleteOptions": {
         1: _Field("gracePeriodSeconds", "int"),
         2: _Field("preconditions", "Preconditions"),
+        3: _Field("orphanDependents", "bool"),
         4: _Field("propagationPolicy", "string"),
         5: _Field("dryRun", "string", repeated=True),
     },

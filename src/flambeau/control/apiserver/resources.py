@@ -11,6 +11,7 @@ from starlette.responses import Response
 from flambeau.control.apiserver import codecs, forms, logs, metrics, reads, reviews, scale, status
 from flambeau.control.apiserver.answers import StreamAnswer, json_answer, status_answer
 from flambeau.control.apiserver.bodies import read_body
+from flambeau.control.apiserver.discovery import MADE_FOR_OWNERS
 from flambeau.control.apiserver.logs import LogQuery
 from flambeau.control.apiserver.paths import ResourcePath
 from flambeau.control.apiserver.pods import Pods
@@ -299,7 +300,9 @@ def _verb(method: str, path: ResourcePath, kind: Kind) -> _Verb:
         raise NotFound(f"{kind.id} has no {path.subresource}")
     else:
         verbs = _OBJECT_VERBS if path.name else _COLLECTION_VERBS
-    if kind.read_only and not is_scale and method not in _READING:  # who may write a scale is decided by what it belongs to
+    is_write = method not in _READING and not is_scale  # who may write a scale is decided by what it belongs to
+    may_be_orphan = method == "DELETE" and path.name and kind.id in MADE_FOR_OWNERS
+    if kind.read_only and is_write and not may_be_orphan:
         made = "it is made from an InferenceService: apply one" if method == "POST" else "change the object that owns it"
         raise NotAllowed(f"{kind.id} is read-only", hint=kind.instead_of_writing or made)
     if method not in verbs:
@@ -314,8 +317,7 @@ def _write_query(request: Request) -> WriteQuery:
 async def _delete_options(request: Request) -> tuple[DeleteOptions, bool]:
     """Return the options in the body and the query, and whether it is a dry run."""
     body = (await read_body(request, codecs.OBJECT_TYPES, may_be_empty=True)).value.value
-    options = DeleteOptions.parse(body)
-    in_query = {"propagationPolicy": request.query_params.get("propagationPolicy")}
-    DeleteOptions.parse(in_query)
+    # As in Kubernetes: what stands in the query counts where there is no body.
+    options = DeleteOptions.parse({"propagationPolicy": request.query_params.get("propagationPolicy")} if body is None else body)
     dry_run = _write_query(request).dry_run or (isinstance(body, dict) and body.get("dryRun") == ["All"])
     return options, dry_run

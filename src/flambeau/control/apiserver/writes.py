@@ -22,11 +22,12 @@ from flambeau.control.resources.schema import UNKNOWN_FIELD
 from flambeau.control.store import rules
 from flambeau.control.store.interface import Store
 from flambeau.foundation.clock import Clock, rfc3339
-from flambeau.foundation.errors import Conflict, Denied, InvalidInput, NotFound
+from flambeau.foundation.errors import Conflict, Denied, InvalidInput, NotAllowed, NotFound
 
 ATTEMPTS_MAX = 8
 """Times that a patch is computed anew because somebody else wrote in between."""
 
+_POLICIES = ("Orphan", "Background", "Foreground")
 _KEPT_NAMESPACES = ("default", "kube-system")
 _UNKNOWN = "unknown field "
 
@@ -46,6 +47,8 @@ class DeleteOptions:
 
     uid: str | None = None
     resource_version: str | None = None
+    orphan: bool | None = None
+    """Whether what it owns stays; None: as its finalizers say."""
 
     @classmethod
     def parse(cls, value: Any) -> DeleteOptions:
@@ -58,13 +61,16 @@ class DeleteOptions:
             return cls()
         if not isinstance(value, dict):
             raise InvalidInput("the body of a DELETE must be DeleteOptions")
-        policy = value.get("propagationPolicy")
-        if policy not in (None, "", "Background", "Foreground"):
-            raise InvalidInput(f"cannot delete with propagationPolicy {policy!r}", hint="what an object owns always goes with it")
+        policy, orphan = value.get("propagationPolicy") or None, value.get("orphanDependents")
+        if policy not in (None, *_POLICIES):
+            raise InvalidInput(f"cannot delete with propagationPolicy {policy!r}", hint=f"it is one of {', '.join(_POLICIES)}")
+        if not isinstance(orphan, bool | None) or (policy is not None and orphan is not None):
+            raise InvalidInput("orphanDependents of the DeleteOptions is true or false, and not beside a propagationPolicy")
         conditions = value.get("preconditions") or {}
         if not isinstance(conditions, dict) or not all(isinstance(item, str | None) for item in conditions.values()):
             raise InvalidInput("preconditions of the DeleteOptions must be an object of strings")
-        return cls(conditions.get("uid") or None, conditions.get("resourceVersion") or None)
+        orphan = policy == "Orphan" if policy is not None else orphan
+        return cls(conditions.get("uid") or None, conditions.get("resourceVersion") or None, orphan)
 
 
 class Writer:
@@ -224,7 +230,7 @@ class Writer:
         raise Conflict(f'{kind.id} "{name}" already exists', reason="AlreadyExists")
 
     async def delete(self, target: Target, options: DeleteOptions, *, dry_run: bool) -> tuple[Object, bool]:
-        """Delete an object, with all that it owns.
+        """Delete an object, with all that it owns unless that is to stay.
 
         Returns:
             its last state, and whether it is gone (or stays until its finalizers are done).
@@ -233,17 +239,20 @@ class Writer:
             NotFound: it isn't there.
             Conflict: a precondition doesn't hold.
             Denied: it is one that must stay.
+            NotAllowed: it is its owner's.
         """
         kind, key = target.kind, target.key()
         old = await get(self._store, target)
         if (kind.id == NAMESPACE.id and key.name in _KEPT_NAMESPACES) or BUILT_IN_LABEL in (old["metadata"].get("labels") or {}):
             raise Denied(f'{kind.id} "{key.name}" is forbidden: it is built in and cannot be deleted')
+        if kind.read_only and old["metadata"].get("ownerReferences"):
+            raise NotAllowed(f"{kind.id} is read-only", hint=kind.instead_of_writing or "delete the object that owns it")
         version = options.resource_version
         if version is not None and version != old["metadata"]["resourceVersion"]:
             raise Conflict(f"cannot delete {key}: its resourceVersion is {old['metadata']['resourceVersion']}, not {version}")
         if dry_run:
             return old, True
-        last = await self._store.delete(key, uid=options.uid)
+        last = await self._store.delete(key, uid=options.uid, orphan=options.orphan)
         try:
             now_there = await self._store.get(key)
         except NotFound:

@@ -30,7 +30,7 @@ from flambeau.control.resources.kind import Key, Object
 from flambeau.control.resources.lookup import find, mappings_at
 from flambeau.control.resources.pod_contract import PROXY_CONTAINER
 from flambeau.control.resources.quantity import amount
-from flambeau.control.resources.revision import GENERATION_LABEL, REVISION, deployment_of
+from flambeau.control.resources.revision import CONFIGURATION_LABEL, GENERATION_LABEL, REVISION, deployment_of
 from flambeau.control.resources.scaler_class import scaler_of
 from flambeau.control.resources.secret import SECRET
 from flambeau.control.store.interface import Store
@@ -147,8 +147,11 @@ class HorizontalScaler:
             wanted = autoscaler_for(service, part, revision)
             if stored is None:
                 await self._store.create(wanted)
-            elif stored["spec"] != wanted["spec"] and stored["metadata"].get("ownerReferences"):
-                await self._store.update({**stored, "spec": wanted["spec"]})
+            elif stored["metadata"].get("ownerReferences"):
+                if stored["spec"] != wanted["spec"]:
+                    await self._store.update({**stored, "spec": wanted["spec"]})
+            elif CONFIGURATION_LABEL in (stored["metadata"].get("labels") or {}):  # one of ours, left by a service of this name
+                await self._store.update({**wanted, "metadata": {**stored["metadata"], **wanted["metadata"]}})
         except (Conflict, NotFound):
             return  # somebody was faster, or the revision has just gone: the next tick looks again
 

@@ -10,6 +10,7 @@
   not: they tell what was seen, and are seen again. Nor may what has a controlling owner: that makes it again.
 - Deletion: with finalizers left, the object gets ``deletionTimestamp`` and goes when the last finalizer is removed by an update; without,
   it goes at once. When an object goes, those that name it in ``ownerReferences`` (by uid) are deleted the same way, in the same step.
+  With the finalizer ``orphan`` it lets them go first: they lose the reference, and stay.
 - A namespace that is deleted takes its objects with it. Creating in a namespace that isn't there, or is going, is refused.
 """
 
@@ -98,8 +99,10 @@ class Store(Protocol):
         """
         ...
 
-    async def delete(self, key: Key, *, uid: str | None = None) -> Object:
+    async def delete(self, key: Key, *, uid: str | None = None, orphan: bool | None = None) -> Object:
         """Delete as the module says; return the object's last state (with deletionTimestamp while finalizers hold it).
+
+        With ``orphan``, what it owns stays, without it; None: as its finalizers say.
 
         Raises:
             NotFound: it isn't there.

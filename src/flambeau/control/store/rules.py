@@ -13,6 +13,8 @@ from flambeau.foundation.timestamps import rfc3339
 
 DOCUMENT_BYTES_MAX = 3 * 1024 * 1024
 """One object, as JSON; twice what etcd takes."""
+ORPHAN = "orphan"
+"""Kubernetes' finalizer of an object whose dependents stay when it goes."""
 
 _STORE_OWNED = (
     "uid",
@@ -92,8 +94,13 @@ def updated(current: Object, obj: Object, kind: Kind, *, status: bool) -> Object
 
 
 def marked_for_deletion(current: Object, now: float) -> Object:
-    """Return the object with its deletion noted; a namespace also says it is terminating."""
+    """Return the object with its deletion noted; a namespace also says it is terminating.
+
+    The finalizer ORPHAN is done with by then.
+    """
     new = copy.deepcopy(current)
+    if is_orphaning(current):
+        new["metadata"]["finalizers"].remove(ORPHAN)
     new["metadata"].update(deletionTimestamp=rfc3339(now), deletionGracePeriodSeconds=0)
     if new["kind"] == "Namespace":
         new["status"] = {**(new.get("status") or {}), "phase": "Terminating"}
@@ -108,6 +115,21 @@ def is_being_deleted(obj: Object) -> bool:
 def is_held(obj: Object) -> bool:
     """Tell whether finalizers keep the object from going."""
     return bool(obj["metadata"].get("finalizers"))
+
+
+def is_orphaning(obj: Object) -> bool:
+    """Tell whether an object wants what it owns to stay when it goes."""
+    return ORPHAN in (obj["metadata"].get("finalizers") or ())
+
+
+def without_owner(obj: Object, uid: str) -> Object:
+    """Return an object without its references to an owner."""
+    new = copy.deepcopy(obj)
+    metadata = new["metadata"]
+    metadata["ownerReferences"] = [each for each in metadata["ownerReferences"] if each.get("uid") != uid]
+    if not metadata["ownerReferences"]:
+        del metadata["ownerReferences"]
+    return new
 
 
 def owner_uids(obj: Object) -> set[str]:

@@ -119,13 +119,13 @@ class SqliteStore:
                 return self._remove(step, key, new)
             return self._write(step, key, new, previous=current)
 
-    async def delete(self, key: Key, *, uid: str | None = None) -> Object:
+    async def delete(self, key: Key, *, uid: str | None = None, orphan: bool | None = None) -> Object:
         """Delete an object, or ask its finalizers to; see ``interface.Store.delete``."""
         current = self._current(key)
         if uid is not None and uid != current["metadata"]["uid"]:
             raise Conflict(f"cannot delete {key}: its uid is {current['metadata']['uid']}, not {uid}")
         with self._step(synced=_is_wish(self._kinds.by_id(key.kind), current)) as step:
-            return self._delete(step, key, current)
+            return self._delete(step, key, current, orphan)
 
     @asynccontextmanager
     async def watch(self, kind: str, namespace: str | None = None, *, since: int) -> AsyncIterator[AsyncIterator[Event]]:
@@ -171,8 +171,10 @@ class SqliteStore:
         self._database.put(key, new["metadata"]["uid"], step[-1].document, rules.owner_uids(new))
         return new
 
-    def _delete(self, step: _Step, key: Key, current: Object) -> Object:
+    def _delete(self, step: _Step, key: Key, current: Object, orphan: bool | None = None) -> Object:
         """Remove the object if nothing holds it; else note that it shall go, once."""
+        if rules.is_orphaning(current) if orphan is None else orphan:
+            self._orphan_each(step, current["metadata"]["uid"])
         if not rules.is_being_deleted(current):
             marked = rules.marked_for_deletion(current, self._clock.wall())
             if self._may_go(key, marked):
@@ -203,6 +205,12 @@ class SqliteStore:
             current = self._find(key)  # an earlier one may have taken it along
             if current is not None:
                 self._delete(step, key, current)
+
+    def _orphan_each(self, step: _Step, uid: str) -> None:
+        """Take an owner's references off all that it owns."""
+        for key in self._database.dependents(uid):
+            owned = self._current(key)
+            self._write(step, key, rules.without_owner(owned, uid), previous=owned)
 
     # -- reading and checking --
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from flambeau.control.controllers.adoption import adopt_revisions
 from flambeau.control.controllers.hosts import Site
 from flambeau.control.controllers.inference_graph.desired import Plan, plan
 from flambeau.control.controllers.inference_graph.status import View, graph_status
 from flambeau.control.controllers.inference_graph.template import (
+    GRAPH_LABEL,
     Configuration,
     configuration_of,
     runtime_name,
@@ -106,7 +108,8 @@ class InferenceGraphReconciler:
     async def _revisions(self, graph: Object) -> list[Object]:
         listing = await self._store.list(REVISIONS, graph["metadata"]["namespace"])
         uid = graph["metadata"]["uid"]
-        return [each for each in listing.items if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences") or ())]
+        owned = [each for each in listing.items if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences") or ())]
+        return owned or await adopt_revisions(self._store, graph, GRAPH_LABEL)
 
     async def _delete(self, namespace: str, wanted: Plan) -> None:
         """Delete what is too old: only now, or its pods would go before the status sends requests elsewhere."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from flambeau.control.controllers.adoption import adopt_revisions
 from flambeau.control.controllers.hosts import Site, component_name
 from flambeau.control.controllers.inference_service.desired import Plan, is_stopped, plan
 from flambeau.control.controllers.inference_service.parts import PREDICTOR, Part, parts, revisions_of, stable_least
@@ -141,7 +142,8 @@ class InferenceServiceReconciler:
 
     async def _revisions(self, service: Object) -> list[Object]:
         metadata = service["metadata"]
-        return list((await self._store.list(REVISIONS, metadata["namespace"], owner=metadata["uid"])).items)
+        owned = list((await self._store.list(REVISIONS, metadata["namespace"], owner=metadata["uid"])).items)
+        return owned or await adopt_revisions(self._store, service, SERVICE_LABEL)
 
     async def _pods_of(self, revision: Object) -> list[Object]:
         """Return a revision's pods that are not going."""

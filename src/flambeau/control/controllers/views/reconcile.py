@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 
+from flambeau.control.controllers.adoption import is_orphan
 from flambeau.control.controllers.loop import Controller, itself, owner
-from flambeau.control.controllers.names import GRAPHS, REVISIONS, SERVICES
+from flambeau.control.controllers.names import CONFIGURATION_LABEL, GRAPHS, REVISIONS, SERVICES
 from flambeau.control.controllers.turns import Turns
 from flambeau.control.controllers.views.addresses import ADDRESSES, address_for
 from flambeau.control.controllers.views.desired import Reach, graph_views, names_of, service_views
@@ -138,7 +139,8 @@ class ViewReconciler:
             stored = await self._store.get(Key(kind.id, namespace, obj["metadata"]["name"]))
         except NotFound:
             return await self._store.create({**wanted, "status": {**obj["status"], "observedGeneration": 1}})
-        if not _is_owned(stored, owner_object) or stored["metadata"].get("deletionTimestamp"):
+        is_ours = _is_owned(stored, owner_object) or _was_left(kind, stored)
+        if not is_ours or stored["metadata"].get("deletionTimestamp"):
             return None
         # Annotations of others stay: a scale that somebody wrote is one.
         annotations = {**(stored["metadata"].get("annotations") or {}), **(obj["metadata"].get("annotations") or {})}
@@ -151,3 +153,8 @@ class ViewReconciler:
 def _is_owned(obj: Object, owner_object: Object) -> bool:
     uid = owner_object["metadata"]["uid"]
     return any(reference["uid"] == uid for reference in obj["metadata"].get("ownerReferences") or ())
+
+
+def _was_left(kind: Kind, stored: Object) -> bool:
+    """Tell whether an object is one of ours whose owner was deleted without it: a user's own Service has not our label."""
+    return is_orphan(stored) and (kind.read_only or CONFIGURATION_LABEL in (stored["metadata"].get("labels") or {}))

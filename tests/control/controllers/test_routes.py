@@ -230,7 +230,7 @@ def test_matches() -> None:
         ({"match": [{"uri": {"regex": "("}}], "route": [to("mnist")]}, "regular expression"),
         ({"match": [{"sourceNamespace": "x"}], "route": [to("mnist")]}, "sourceNamespace"),
         ({"redirect": {"uri": "no path"}}, "redirect.uri"),
-        ({"delegate": {"name": "x"}}, "delegate is not done here"),
+        ({"delegate": {"name": "x"}}, "delegate ns/x: there is no such VirtualService without hosts"),
         ({"route": [to("mnist")], "headers": {"request": {"set": {"x": "a\nb"}}}}, "line break"),
         ({"rewrite": {"authority": "a b"}, "route": [to("mnist")]}, "authority"),
     ],
@@ -239,6 +239,66 @@ def test_what_cannot_be_done_costs_only_itself_and_is_told(http: Object, words: 
     found = compiled(virtual_service(http, {"route": [to("mnist")]}))
     assert len(host(found, "mnist.example.com").rules) == 1
     assert words in warnings(found)
+
+
+def delegate(*http: Object, namespace: str = "ns") -> Object:
+    made = virtual_service(*http, hosts=(), gateways=None)
+    return {**made, "metadata": {**made["metadata"], "name": "part", "namespace": namespace}}
+
+
+def test_a_rule_that_delegates_stands_for_the_delegates_rules() -> None:
+    outer = {
+        "match": [{"uri": {"prefix": "/a"}, "headers": {"x": {"exact": "1"}}}, {"uri": {"prefix": "/b"}}],
+        "delegate": {"name": "part"},
+        "timeout": "5s",
+        "retries": {"attempts": 1},
+    }
+    inner = (
+        {"match": [{"uri": {"exact": "/a/one"}, "queryParams": {"q": {"exact": "2"}}}], "route": [to("mnist")], "timeout": "9s"},
+        {"route": [to("mnist")], "rewrite": {"uri": "/"}},
+    )
+    found = compiled(virtual_service(outer, {"redirect": {"uri": "/else"}}), delegate(*inner))
+    one, rest, other = host(found, "mnist.example.com").rules
+    header, query = ("x", TextMatch(MatchType.EXACT, "1")), ("q", TextMatch(MatchType.EXACT, "2"))
+    assert one.matches == (RequestMatch(uri=TextMatch(MatchType.EXACT, "/a/one"), headers=(header,), query=(query,)),)
+    assert (one.timeout_seconds, one.attempts, one.destinations) == (9.0, 2, rest.destinations)
+    assert rest.matches == (
+        RequestMatch(uri=TextMatch(MatchType.PREFIX, "/a"), headers=(header,)),
+        RequestMatch(uri=TextMatch(MatchType.PREFIX, "/b")),
+    )
+    assert (rest.timeout_seconds, rest.rewrite.uri) == (5.0, "/")
+    assert other.redirect is not None
+    assert warnings(found) == ""
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "is_taken"),
+    [
+        ({"uri": {"prefix": "/a"}}, {"uri": {"prefix": "/a/b"}}, True),
+        ({"uri": {"prefix": "/a/b"}}, {"uri": {"prefix": "/a"}}, False),
+        ({"uri": {"exact": "/a"}}, {"uri": {"exact": "/a"}}, True),
+        ({"uri": {"exact": "/a"}}, {"uri": {"prefix": "/a"}}, False),
+        ({"uri": {"regex": "/a"}}, {"uri": {"exact": "/a"}}, False),
+        ({"uri": {"prefix": "/a"}}, {"uri": {"regex": "/a"}}, False),
+        ({"uri": {"prefix": "/a"}}, {"uri": {"exact": "/a"}, "ignoreUriCase": True}, False),
+        ({"method": {"exact": "GET"}}, {"method": {"exact": "POST"}}, False),
+        ({"headers": {"x": {"exact": "1"}}}, {"headers": {"x": {"exact": "2"}}}, False),
+        ({"headers": {"x": {"prefix": "a"}}}, {"headers": {"x": {"exact": "ab"}, "y": {"exact": "2"}}}, True),
+    ],
+)
+def test_a_delegate_takes_only_what_it_is_given(outer: Object, inner: Object, is_taken: bool) -> None:
+    rule = {"match": [outer], "delegate": {"name": "part"}}
+    found = compiled(virtual_service(rule, {"redirect": {"uri": "/"}}), delegate({"match": [inner], "route": [to("mnist")]}))
+    assert len(host(found, "mnist.example.com").rules) == 1 + is_taken
+    assert ("matches nothing that it is delegated" in warnings(found)) is not is_taken
+
+
+def test_a_delegates_short_names_are_of_its_own_namespace() -> None:
+    rule = {"delegate": {"name": "part", "namespace": "other"}}
+    found = compiled(virtual_service(rule), delegate({"route": [to("mnist")]}, {"delegate": {"name": "part"}}, namespace="other"))
+    (only,) = host(found, "mnist.example.com").rules
+    assert only.destinations[0].backend not in {each.backend for each in host(found, FULL).rules[0].destinations}
+    assert "cannot delegate" in warnings(found)
 
 
 def made(*http: Object, **fields: Any) -> Any:

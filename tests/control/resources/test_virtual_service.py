@@ -69,6 +69,7 @@ def test_what_the_workflow_uses() -> None:
         ({"route": [ROUTE], "match": [{"uri": {"prefix": ""}}]}, "spec.http[0].match[0].uri.prefix", "not be empty"),
         ({"route": [ROUTE], "match": [{"uri": {"regex": "("}}]}, "spec.http[0].match[0].uri.regex", "no regular expression"),
         ({"route": [ROUTE], "match": [{"uri": {"prefx": "/"}}]}, "spec.http[0].match[0].uri.prefx", 'did you mean "prefix"?'),
+        ({"delegate": {"namespace": "a"}}, "spec.http[0].delegate.name", "is required"),
         ({"redirect": {"redirectCode": 200}}, "spec.http[0].redirect.redirectCode", "301"),
         ({"directResponse": {"status": 99}}, "spec.http[0].directResponse.status", "200 to 599"),
         ({"route": [ROUTE], "mirrorPercentage": {"value": 101}}, "spec.http[0].mirrorPercentage.value", "0 to 100"),
@@ -89,6 +90,11 @@ def test_bad_rules(rule: Object, path: str, message: str) -> None:
     assert message in found[path]
 
 
+def test_a_delegate_has_neither_hosts_nor_delegates() -> None:
+    assert admit({"delegate": {"name": "a"}}) == Review()
+    assert list(errors(admit({"delegate": {"name": "a"}}, hosts=[], gateways=None))) == ["spec.http[0].delegate"]
+
+
 @pytest.mark.parametrize("hosts", [[], ["http://a"], ["a:80"], ["a/b"], ["a..b"], ["x" * 260]])
 def test_bad_hosts(hosts: list[str]) -> None:
     assert any(path.startswith("spec.hosts") for path in errors(admit({"route": [ROUTE]}, hosts=hosts)))
@@ -99,7 +105,7 @@ def test_bad_hosts(hosts: list[str]) -> None:
     [
         ({"route": [ROUTE]}, {"gateways": None}, "none is named, which means mesh"),
         ({"route": [ROUTE]}, {"gateways": ["mesh"]}, "only mesh is named"),
-        ({"delegate": {"name": "a"}}, {}, "delegate is not served here"),
+        ({"route": [ROUTE]}, {"hosts": [], "gateways": None}, "routes only what another VirtualService delegates to it"),
         (
             {"route": [ROUTE], "retries": {"attempts": 3, "retryOn": "5xx"}, "fault": {"abort": {"grpcStatus": "A"}}},
             {},

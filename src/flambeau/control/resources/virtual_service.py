@@ -28,13 +28,13 @@ _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trail
 _STRING_MATCHES = ("uri", "scheme", "method", "authority")
 
 _UNSERVED_RULE_FIELDS = (
-    ("delegate",),
     ("retries", "perTryTimeout"),
     ("retries", "retryOn"),
     ("fault", "delay", "exponentialDelay"),
     ("fault", "abort", "http2Error"),
     ("fault", "abort", "grpcStatus"),
 )
+_DELEGATE_WARNING = "spec.hosts: there are none: it routes only what another VirtualService delegates to it"
 _UNSERVED_MATCH_FIELDS = ("sourceLabels", "sourceNamespace")
 """The routing controller leaves out a match that has one of these: matching more than was asked for would be worse."""
 
@@ -50,12 +50,15 @@ def _as_json(*path: str) -> Callable[[Object, float], str | None]:
 
 
 def _check(obj: Object, _: Object | None) -> Review:
+    is_delegate = not strings_at(obj, "spec", "hosts")
     errors = [*_check_hosts(obj)]
-    warnings = [*_gateway_warnings(obj)]
+    warnings = [*_gateway_warnings(obj)] if not is_delegate else [_DELEGATE_WARNING]
     rules = mappings_at(obj, "spec", "http")
     for index, rule in enumerate(rules):
         path = f"spec.http[{index}]"
         errors += _check_rule(rule, path)
+        if is_delegate and rule.get("delegate"):
+            errors.append(Finding(f"{path}.delegate", "a VirtualService without hosts cannot delegate", reason="FieldValueForbidden"))
         warnings += _rule_warnings(rule, path)
     if not rules:
         warnings.append("spec.http: there are no rules: this VirtualService routes nothing")
@@ -65,8 +68,9 @@ def _check(obj: Object, _: Object | None) -> Review:
 
 def _check_hosts(obj: Object) -> Iterator[Finding]:
     hosts = strings_at(obj, "spec", "hosts")
-    if not hosts:
-        yield Finding("spec.hosts", "at least one host is required", reason="FieldValueRequired")
+    if not hosts and strings_at(obj, "spec", "gateways"):
+        message = "at least one host is required; one to which others delegate has no gateways either"
+        yield Finding("spec.hosts", message, reason="FieldValueRequired")
     for index, host in enumerate(hosts):
         if not _HOST.fullmatch(host) or len(host) > _HOST_CHARS_MAX:
             message = "must be a host name, *.SUFFIX or *, without scheme, port or path"
@@ -85,6 +89,8 @@ def _check_rule(rule: Object, path: str) -> Iterator[Finding]:
     if len(actions) != 1:
         found = " and ".join(actions) if actions else "none of them"
         yield Finding(path, f"must have exactly one of {', '.join(_ACTIONS)}; it has {found}")
+    if rule.get("delegate") and not find(rule, "delegate", "name"):
+        yield Finding(f"{path}.delegate.name", "is required", reason="FieldValueRequired")
     yield from _check_destinations(rule, path)
     for index, match in enumerate(mappings_at(rule, "match")):
         yield from _check_match(match, f"{path}.match[{index}]")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flambeau.control.controllers.names import SERVICES
+from flambeau.control.controllers.routing.delegates import delegates_of
 from flambeau.control.controllers.routing.directory import Directory, Entrance, Snapshot, directory
 from flambeau.control.controllers.routing.http_routes import CompiledRoute, Rank, compile_http_route
 from flambeau.control.controllers.routing.virtual_services import compile_virtual_service
@@ -46,8 +47,9 @@ def routes(snapshot: Snapshot, domain: str, version: int, scheme: str = "http") 
     rules: dict[str, list[Rule]] = {}
     backends = dict(known.backends)
     warnings: dict[Key, tuple[str, ...]] = {}
+    delegates = delegates_of(snapshot.virtual_services)
     for virtual_service in sorted(snapshot.virtual_services, key=_age):
-        compiled = compile_virtual_service(virtual_service, snapshot.gateways, known, scheme)
+        compiled = compile_virtual_service(virtual_service, delegates, snapshot.gateways, known, scheme)
         conflicts = tuple(_conflict(host, rules[host]) for host, own in compiled.rules.items() if own and _is_taken(rules.get(host)))
         for host, own in compiled.rules.items():
             rules.setdefault(host, []).extend(own)

@@ -12,6 +12,7 @@ from typing import Any
 
 from flambeau.control.controllers.hosts import CLUSTER_DOMAIN
 from flambeau.control.controllers.routing import actions
+from flambeau.control.controllers.routing.delegates import Delegates, delegated
 from flambeau.control.controllers.routing.directory import Directory
 from flambeau.control.controllers.routing.places import Places
 from flambeau.control.resources.kind import Object
@@ -35,20 +36,26 @@ class Compiled:
     warnings: tuple[str, ...]
 
 
-def compile_virtual_service(virtual_service: Object, gateways: Sequence[Object], known: Directory, scheme: str = "http") -> Compiled:
+def compile_virtual_service(
+    virtual_service: Object, delegates: Delegates, gateways: Sequence[Object], known: Directory, scheme: str = "http"
+) -> Compiled:
     """Return a VirtualService's rules, by host.
 
     Args:
-        virtual_service: the object.
+        virtual_service: the object; one without hosts has no rules of its own.
+        delegates: those that its rules may name.
         gateways: all Gateway objects.
         known: where hosts lead.
         scheme: what the gateway's clients speak.
     """
-    return _Compiler(virtual_service, gateways, known, scheme).compile()
+    if not virtual_service["spec"].get("hosts"):
+        return Compiled({}, (), ())
+    return _Compiler(virtual_service, delegates, gateways, known, scheme).compile()
 
 
 class _Compiler:
-    def __init__(self, virtual_service: Object, gateways: Sequence[Object], known: Directory, scheme: str) -> None:
+    def __init__(self, virtual_service: Object, delegates: Delegates, gateways: Sequence[Object], known: Directory, scheme: str) -> None:
+        self._delegates = delegates
         self._spec = virtual_service["spec"]
         self._namespace = virtual_service["metadata"]["namespace"]
         self._label = f"VirtualService {self._namespace}/{virtual_service['metadata']['name']}"
@@ -69,7 +76,8 @@ class _Compiler:
             if self._spec.get(kind):
                 self._warn(f"spec.{kind} is not served here")
         names = [self._full_host(host) for host in self._spec.get("hosts") or ()]
-        rules = {name: tuple(rule for entry in self._spec.get("http") or () for rule in self._rules(entry, name)) for name in names}
+        entries = [entry for each in self._spec.get("http") or () for entry in self._entries(each)]
+        rules = {name: tuple(rule for entry in entries for rule in self._rules(entry, name)) for name in names}
         return Compiled(rules, tuple(self._places.backends.values()), tuple(self._warnings))
 
     def _warn(self, text: str) -> None:
@@ -84,10 +92,10 @@ class _Compiler:
         host = host.lower().rstrip(".")
         return host if "." in host or host == "*" else f"{host}.{self._namespace}.{CLUSTER_DOMAIN}"
 
+    def _entries(self, entry: Object) -> Sequence[Object]:
+        return delegated(entry, self._namespace, self._delegates, self._warn) if entry.get("delegate") else (entry,)
+
     def _rules(self, entry: Object, host: str) -> Sequence[Rule]:
-        if entry.get("delegate"):
-            self._warn("spec.http: delegate is not done here")
-            return ()
         matches = [match for each in entry.get("match") or () if (match := self._match(each)) is not None]
         if entry.get("match") and not matches:
             return ()

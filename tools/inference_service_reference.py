@@ -126,9 +126,9 @@ effect: whoever reaches the gateway reaches every service. Other annotations and
 | field | meaning |
 | --- | --- |
 | `url` | the address that works when pasted |
-| `address.url` | the same inside the cluster, in mode Standard by the name of the predictor, or of the transformer; pods find it under that name, too |
+| `address.url` | the same inside the cluster, where pods find it, too; in mode Standard the predictor's, or the transformer's |
 | `conditions` | `Ready` and what it is made of; one that isn't True says what failed, where, and what to do |
-| `components.predictor`, `.transformer`, `.explainer` | each one's `url`, `address`, `traffic`, and the newest, ready and rolled out revisions; `restUrl` and `grpcUrl` are of ModelMesh alone |
+| `components.predictor`, `.transformer`, `.explainer` | each one's `url`, `address`, `traffic` and revisions; no `restUrl`, `grpcUrl`: ModelMesh's |
 | `modelStatus.transitionStatus` | `UpToDate`, `InProgress`, `BlockedByFailedLoad` or `InvalidSpec` |
 | `modelStatus.states`, `.lastFailureInfo`, `.copies` | whether the model is loaded, why not, and how many pods have it |
 | `canaryStatuses` | of `spec.canary`: `name`, `ready`, `trafficPercent`, `modelStatus` |

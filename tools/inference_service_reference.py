@@ -128,7 +128,7 @@ effect: whoever reaches the gateway reaches every service. Other annotations and
 | `url` | the address that works when pasted |
 | `address.url` | the same inside the cluster, where pods find it, too; in mode Standard the predictor's, or the transformer's |
 | `conditions` | `Ready` and what it is made of; one that isn't True says what failed, where, and what to do |
-| `components.predictor`, `.transformer`, `.explainer` | each one's `url`, `address`, `traffic` and revisions; no `restUrl`, `grpcUrl`: ModelMesh's |
+| `components.predictor`, `.transformer`, `.explainer` | each one's `url`, `address`, `traffic`, revisions; never `restUrl`, `grpcUrl` |
 | `modelStatus.transitionStatus` | `UpToDate`, `InProgress`, `BlockedByFailedLoad` or `InvalidSpec` |
 | `modelStatus.states`, `.lastFailureInfo`, `.copies` | whether the model is loaded, why not, and how many pods have it |
 | `canaryStatuses` | of `spec.canary`: `name`, `ready`, `trafficPercent`, `modelStatus` |

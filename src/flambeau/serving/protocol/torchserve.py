@@ -26,6 +26,9 @@ OCTETS = "application/octet-stream"
 _OCTETS_ALONE = (("body", OCTETS),)
 FORM_FIELDS_MAX = 1000
 """Fields of one urlencoded form."""
+_NUMBERS = (int, float, bool)
+"""Written alike with and without indent, ten times as fast without."""
+_INDENTED = json.JSONEncoder(indent=2, default=plain)
 
 
 def decode(job: Job, *, parsed: bool = True) -> Rows:
@@ -96,6 +99,8 @@ def encode(value: Any) -> Encoded:
         return Encoded(bytes(value), None)
     if isinstance(value, str):
         return Encoded(value.encode(), None)
+    if type(value) in _NUMBERS:
+        return Encoded(json.dumps(value).encode(), JSON)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         buffer = BytesIO()
@@ -103,7 +108,7 @@ def encode(value: Any) -> Encoded:
         return Encoded(buffer.getvalue(), None)
     try:
         # Clients compare these bytes: indent 2, ASCII only and NaN as TorchServe writes them, which orjson cannot do.
-        return Encoded(json.dumps(value, indent=2, default=plain).encode(), JSON)
+        return Encoded(_INDENTED.encode(value).encode(), JSON)
     except (TypeError, ValueError, RecursionError) as error:
         raise Internal(
             f"Unsupported model output data type. The handler returned {type(value).__name__}: {error}",

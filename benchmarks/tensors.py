@@ -4,7 +4,8 @@ The handler gives back what it gets, so its own time is nothing and all that is 
 binary, gRPC) some copies over two sockets, well under a millisecond over HTTP; gRPC's typed numbers are bytes on the wire, too. As JSON a
 megabyte of digits is read and written, some milliseconds, and in the worker: the front passes bytes on, so that other connections are
 answered as fast as ever: its longest turn with any of these is half a millisecond, what else they feel is a core that others have. A
-server that reads JSON on its event loop makes everybody wait for it.
+server that reads JSON on its event loop makes everybody wait for it. What gRPC's own library takes for the same bytes is measured, too: a
+server on it that gives them back unread (``sides/grpc_echo.py``).
 
 Run: ``python -m benchmarks tensors``.
 """
@@ -30,6 +31,8 @@ from benchmarks.client import Client, message_of
 from benchmarks.load import Request
 from benchmarks.question import Effort, Goal, Result, table
 from benchmarks.sides.all import TENSOR_PEERS, sides
+from benchmarks.sides.grpc_echo import NAME as ECHO
+from benchmarks.sides.grpc_echo import grpc_echo
 from benchmarks.sides.side import Deployment, Running, serving
 from benchmarks.work import tensor
 
@@ -66,7 +69,11 @@ def ask(effort: Effort) -> Result:
     with tempfile.TemporaryDirectory(prefix="fb-") as folder, contextlib.ExitStack() as stack:
         work = workload("tensor", Path(folder))
         running = [stack.enter_context(serving(side, Deployment(work))) for side in sides(effort.peers, among=TENSOR_PEERS)]
+        echo = stack.enter_context(grpc_echo())
+        message = tensor.as_message("tensor", work.body, typed=False)
         for _ in range(effort.rounds):
+            with _calling(echo, message) as ask_once:
+                _time(ask_once, seen.setdefault((ECHO, GRPC), Seen()), effort.seconds)
             for each in running:
                 with _others(each, effort.seconds) as quiet:
                     time.sleep(effort.seconds)
@@ -74,7 +81,7 @@ def ask(effort: Effort) -> Result:
                 for form in SPOKEN[each.name]:
                     _measure(each, form, work.body, seen.setdefault((each.name, form), Seen()), effort.seconds)
     rows = [
-        [name, form, *(f"{min(values):.2f}" for values in (each.p50, each.p99, alone[name], each.others))]
+        [name, form, *(f"{min(values):.2f}" if values else "-" for values in (each.p50, each.p99, alone.get(name), each.others))]
         for (name, form), each in seen.items()
     ]
     head = ["602,112 bytes there and back, c=1, ms", "form", "p50", "p99", "small requests' p99 alone", "meanwhile"]
@@ -82,24 +89,27 @@ def ask(effort: Effort) -> Result:
 
 
 def _measure(running: Running, form: str, body: bytes, seen: Seen, seconds: int) -> None:
-    with _asking(running, form, body) as ask_once:
-        ask_once()  # the first warms things up
-        with _others(running, seconds) as others:
-            times, ends = [], time.perf_counter() + seconds
-            while time.perf_counter() < ends:
-                times.append(ask_once())
+    with _asking(running, form, body) as ask_once, _others(running, seconds) as others:
+        _time(ask_once, seen, seconds)
+    seen.others.append(others.p99)
+
+
+def _time(ask_once: Callable[[], float], seen: Seen, seconds: int) -> None:
+    """Ask again and again for some seconds."""
+    ask_once()  # the first warms things up
+    times, ends = [], time.perf_counter() + seconds
+    while time.perf_counter() < ends:
+        times.append(ask_once())
     seen.p50.append(statistics.median(times))
     seen.p99.append(sorted(times)[int(len(times) * 0.99)])
-    seen.others.append(others.p99)
 
 
 @contextlib.contextmanager
 def _asking(running: Running, form: str, body: bytes) -> Iterator[Callable[[], float]]:
     """Yield what sends the tensor once and returns the ms until its answer is there."""
     if form in (GRPC, TYPED):
-        sent = tensor.as_message("tensor", body, typed=form == TYPED)
-        with grpc.insecure_channel(f"127.0.0.1:{running.grpc_port}") as channel:
-            yield _by_grpc(channel.unary_unary("/inference.GRPCInferenceService/ModelInfer"), sent)
+        with _calling(running.grpc_port, tensor.as_message("tensor", body, typed=form == TYPED)) as ask_once:
+            yield ask_once
         return
     request = running.request if form == RAW else _request(running, form, body)
     client, message = Client(request.port), message_of(request)
@@ -114,6 +124,13 @@ def _asking(running: Running, form: str, body: bytes) -> Iterator[Callable[[], f
         yield once
     finally:
         client.close()
+
+
+@contextlib.contextmanager
+def _calling(port: int, message: bytes) -> Iterator[Callable[[], float]]:
+    """Yield what sends a gRPC message once and returns the ms until its answer is there."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield _by_grpc(channel.unary_unary("/inference.GRPCInferenceService/ModelInfer"), message)
 
 
 def _by_grpc(call: Any, message: bytes) -> Callable[[], float]:

@@ -42,8 +42,8 @@ RETRY_AFTER_SECONDS = 1.0
 RETRY_AFTER_SECONDS_MAX = 30.0
 AHEAD_BATCH_SECONDS_MAX = 0.01
 """The only worker has its next batch ahead of time where one takes less."""
-AHEAD_SECONDS = 0.001
-"""It has more than one where all together take less: our turn between two then costs more than the batch."""
+AHEAD_SECONDS = 0.005
+"""It has more than one where all together take less: then they go, and come, together."""
 AHEAD_BATCHES_MAX = 32
 _WEIGHT = 0.25
 """Of the last batch in what one takes. Answers that come together are handled one right after the other: only the mean is right."""

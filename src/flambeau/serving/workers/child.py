@@ -158,8 +158,8 @@ def _mode_of(link: ChildLink, service: Service, spec: ModelSpec) -> Mode:
     return BatchByBatch(link, service, spec)
 
 
-LOOK_SECONDS = 0.001
-"""While batches wait already, the link is looked at so often: it takes as long as a small batch."""
+LOOK_SECONDS = 0.002
+"""While batches wait already, the link is looked at no more often: that takes as long as a small batch."""
 _NOBODYS = Answer(503, None, b"")
 """The answer of a job that its client left before it began."""
 

@@ -9,6 +9,7 @@ import argparse
 import os
 import platform as machine
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="only see that they work: no peers, no figures worth keeping")
     parser.add_argument("--write", action="store_true", help="put the answers into docs/performance.md")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is stopped
     if unknown := set(options.questions) - set(QUESTIONS):
         parser.error(f"no such question: {', '.join(sorted(unknown))}")
     if shutil.which("wrk") is None:

@@ -39,7 +39,7 @@ from flambeau.serving.model import Answer, Job, Method, ModelConfig, ModelSpec, 
 from flambeau.serving.workers.execution import run_batch
 from flambeau.serving.workers.failure import Exit
 from flambeau.serving.workers.link import BODY_BYTES_MAX, FrameReader, Kind, frame_buffers
-from flambeau.serving.workers.messages import answers_message, batch_message, jobs_of, metrics_buffers, signature_text
+from flambeau.serving.workers.messages import answers_message, batches_message, batches_of, metrics_buffers, signature_text
 from flambeau.serving.workers.pool import WorkerPool
 from flambeau.serving.workers.starter import OnExit
 
@@ -165,9 +165,9 @@ class Front:
             while len(self.free) < CONNECTIONS and left:
                 await asyncio.sleep(0)
                 for frame in self.reader.feed(self.end.recv(1 << 20)):
-                    size = len(orjson.loads(frame.text))
-                    left = max(left - size, 0)
-                    self.deliver(self._answers(size))
+                    sizes = [len(jobs) for jobs in orjson.loads(frame.text)]
+                    left = max(left - sum(sizes), 0)
+                    self.deliver(b"".join(map(self._answers, sizes)))
         return time.process_time() - began
 
     def _answers(self, count: int) -> bytes:
@@ -196,13 +196,14 @@ def ready_worker(batch: int) -> Callable[[int], float]:
     jobs = [
         Job(f"id-{number}", Protocol.TORCHSERVE, Method.PREDICT, "application/octet-stream", headers, b"x" * 100) for number in range(batch)
     ]
-    text, bodies = batch_message(jobs)
+    text, bodies = batches_message([jobs])
     body = b"".join(bodies)
 
     def round_(count: int) -> float:
         began = time.process_time()
         for _ in range(count // batch):
-            answers = run_batch(service, spec, jobs_of(text, memoryview(body)), time.perf_counter)
+            [jobs] = batches_of(text, memoryview(body))
+            answers = run_batch(service, spec, jobs, time.perf_counter)
             frame_buffers(Kind.ANSWERS, *answers_message(answers))
             metrics_buffers(service.take_updates())
         return time.process_time() - began

@@ -38,7 +38,7 @@ def test_the_child_reads_small_and_big_frames_however_they_come(piece: int) -> N
     ours, theirs = socket_pair()
     ours.setblocking(True)
     sizes = [0, 10, 16_000, 300_000, 5, 5, 16_384, 0, 100_000, 3]
-    frames = [(Kind.BATCH, b"t" * number, [bytes([number]) * size]) for number, size in enumerate(sizes)]
+    frames = [(Kind.BATCHES, b"t" * number, [bytes([number]) * size]) for number, size in enumerate(sizes)]
     stream = b"".join(b"".join(frame_buffers(*frame)) for frame in frames)
 
     def send() -> None:
@@ -95,8 +95,8 @@ async def test_both_ends_understand_each_other(size: int) -> None:
     worker = threading.Thread(target=echo)
     worker.start()
     # More buffers than one sendmsg takes.
-    front.send(Kind.BATCH, b"one", [body, *[b"x"] * 1500])
-    front.send(Kind.BATCH, b"two", [body])
+    front.send(Kind.BATCHES, b"one", [body, *[b"x"] * 1500])
+    front.send(Kind.BATCHES, b"two", [body])
     first = await asyncio.wait_for(came.get(), 10)
     second = await asyncio.wait_for(came.get(), 10)
     assert (first.text, len(first.body), second.text, len(second.body)) == (b"one", size + 1500, b"two", size)
@@ -122,7 +122,7 @@ def test_the_child_sees_the_end_of_the_stream() -> None:
     ours, theirs = socket_pair()
     child = ChildLink(theirs)
     ours.setblocking(True)
-    ours.sendall(struct.pack("<BxxxIQ", Kind.BATCH, 100, 0) + b"half")
+    ours.sendall(struct.pack("<BxxxIQ", Kind.BATCHES, 100, 0) + b"half")
     ours.close()
     assert child.receive() is None
     child.close()

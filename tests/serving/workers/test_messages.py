@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flambeau.serving.model import Answer, Job, Method, ModelConfig, ModelSpec, Protocol
 from flambeau.serving.workers.link import BrokenFrame
-from flambeau.serving.workers.messages import answers_message, answers_of, batch_message, jobs_of, spec_of, spec_text
+from flambeau.serving.workers.messages import answers_message, answers_of, batches_message, batches_of, spec_of, spec_text
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple)
@@ -17,10 +17,10 @@ JOBS = st.builds(Job, TEXT, st.sampled_from(Protocol), st.sampled_from(Method), 
 ANSWERS = st.builds(Answer, st.integers(200, 599), st.none() | TEXT, st.binary(max_size=50), PAIRS, st.none() | TEXT, st.floats(0, 1e6))
 
 
-@given(st.lists(JOBS, max_size=5))
-def test_jobs_arrive_as_they_were_sent(jobs: list[Job]) -> None:
-    text, bodies = batch_message(jobs)
-    assert jobs_of(text, memoryview(b"".join(bodies))) == jobs
+@given(st.lists(st.lists(JOBS, max_size=5), max_size=3))
+def test_batches_arrive_as_they_were_sent(batches: list[list[Job]]) -> None:
+    text, bodies = batches_message(batches)
+    assert batches_of(text, memoryview(b"".join(bodies))) == batches
 
 
 @given(st.lists(ANSWERS, max_size=5))

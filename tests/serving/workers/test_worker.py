@@ -78,7 +78,7 @@ async def answer_to(tmp_path: Path, script: Script) -> Recorder:
 
 async def test_a_streamed_answer_comes_in_parts(tmp_path: Path) -> None:
     def script(child: ChildLink) -> None:
-        while (frame := child.receive()) is not None and frame.kind is Kind.BATCH:
+        while (frame := child.receive()) is not None and frame.kind is Kind.BATCHES:
             child.send(Kind.CHUNK, *parts_message([Progress(0, Answer(202, "text/plain", b"", (("a", "b"),), phrase="Soon"), [b"one"])]))
             child.send(Kind.CHUNK, *parts_message([Progress(0, None, [b"", b"two", b"three"])]))
             child.send(Kind.ANSWERS, *answers_message([Answer(200, None, b"end")]))
@@ -92,7 +92,7 @@ async def test_a_streamed_answer_comes_in_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [b"[[1, [4]]]", b"[]", b"[[0, [3]]]", b"[[0, [4], 200]]", b"{}", b"no json"])
 async def test_a_part_that_fits_no_job_costs_the_worker_its_life(tmp_path: Path, text: bytes) -> None:
     def script(child: ChildLink) -> None:
-        while (frame := child.receive()) is not None and frame.kind is Kind.BATCH:
+        while (frame := child.receive()) is not None and frame.kind is Kind.BATCHES:
             child.send(Kind.CHUNK, text, [b"part"])
 
     reply = await answer_to(tmp_path, script)

@@ -66,7 +66,7 @@ class Service:
         self._spec = spec
         self._entry = entry
         self._isolates = spec.yaml.get(ISOLATE) is True
-        self._places: list[int] = []
+        self._places: Sequence[int] = ()
         self._send: SendPart | None = None
         self._streamed = False
         self.context = context
@@ -112,26 +112,42 @@ class Service:
         Returns:
             One outcome a row, in order.
         """
+        if not rows:
+            return []
+        self._send, self._places = send, range(len(rows))
+        try:
+            return self._answers(rows, headers, request_ids)
+        except (InvalidRows, UnevenRows) as split:
+            return self._apart(split, rows, headers, request_ids)
+        finally:
+            self._send = None  # it holds the batch's bodies
+
+    def _apart(
+        self, split: InvalidRows | UnevenRows, rows: list[Any], headers: Sequence[Sequence[tuple[str, Any]]], request_ids: Sequence[str]
+    ) -> list[Outcome]:
+        """Answer a batch in the groups that it has to be split into, and those again, should they have to be."""
         outcomes: list[Outcome] = [Outcome(None)] * len(rows)
-        waiting = [list(range(len(rows)))] if rows else []
-        self._send = send
+        waiting = self._groups_of(split, self._places, outcomes)
         while waiting:
             places = self._places = waiting.pop()
             try:
                 answers = self._answers([rows[i] for i in places], [headers[i] for i in places], [request_ids[i] for i in places])
-            except InvalidRows as refused:
-                # The handler did nothing yet, so handing it the rest is the first execution of those, not a second one.
-                for index, error in refused.errors.items():
-                    outcomes[places[index]] = self._failed(error)
-                rest = [place for index, place in enumerate(places) if index not in refused.errors]
-                waiting += [rest] if rest else []
-            except UnevenRows as uneven:
-                waiting += [[places[index] for index in group] for group in reversed(uneven.groups)]
+            except (InvalidRows, UnevenRows) as again:
+                waiting += self._groups_of(again, places, outcomes)
             else:
                 for place, answer in zip(places, answers, strict=True):
                     outcomes[place] = answer
-        self._send = None  # it holds the batch's bodies
         return outcomes
+
+    def _groups_of(self, split: InvalidRows | UnevenRows, places: Sequence[int], outcomes: list[Outcome]) -> list[list[int]]:
+        """Return the places that are to be answered together, the first group last; what is refused gets its outcome."""
+        if isinstance(split, UnevenRows):
+            return [[places[index] for index in group] for group in reversed(split.groups)]
+        # The handler did nothing yet, so handing it the rest is the first execution of those, not a second one.
+        for index, error in split.errors.items():
+            outcomes[places[index]] = self._failed(error)
+        rest = [place for index, place in enumerate(places) if index not in split.errors]
+        return [rest] if rest else []
 
     async def predict_concurrently(
         self, rows: list[Any], headers: Sequence[Sequence[tuple[str, Any]]], request_ids: Sequence[str], send: SendPart | None = None
@@ -162,7 +178,7 @@ class Service:
             return [Outcome(None, 503, error=wrong, error_type=WORKER_ERROR)] * len(rows)
         return [self._outcome(index, value) for index, value in enumerate(values)]
 
-    def _answers(self, rows: list[Any], headers: list[Sequence[tuple[str, Any]]], request_ids: list[str]) -> list[Outcome]:
+    def _answers(self, rows: list[Any], headers: Sequence[Sequence[tuple[str, Any]]], request_ids: Sequence[str]) -> list[Outcome]:
         self._streamed = False
         self.context.begin(headers, request_ids, self._send_part if self._send is not None else None)
         try:

@@ -16,7 +16,7 @@ from flambeau.serving.workers.child_logs import FORMATTER
 from flambeau.serving.workers.continuous import CLIENT_GONE
 from flambeau.serving.workers.execution import Parts, SendPart, answer_of, item_of
 from flambeau.serving.workers.link import ChildLink, Frame, Kind
-from flambeau.serving.workers.messages import Progress, jobs_of, metrics_buffers, numbered_answers_message, numbers_of, parts_message
+from flambeau.serving.workers.messages import Progress, batches_of, metrics_buffers, numbered_answers_message, numbers_of, parts_message
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Asynchronous:
                 if number in self._tasks:
                     self._tasks[number].cancel()
         else:
-            for job in jobs_of(frame.text, frame.body):
+            for [job] in batches_of(frame.text, frame.body):
                 number, self._next_number = self._next_number, self._next_number + 1
                 self._tasks[number] = asyncio.create_task(self._run(number, job), name=f"request {job.id}")
 

@@ -30,11 +30,11 @@ from flambeau.serving.model import Answer, Job, ModelSpec
 from flambeau.serving.workers.child_logs import FORMATTER
 from flambeau.serving.workers.execution import ENVELOPES, SendPart, run_batch
 from flambeau.serving.workers.kinship import die_with_parent, name_process, volunteer_for_out_of_memory
-from flambeau.serving.workers.link import ChildLink, Frame, Kind
+from flambeau.serving.workers.link import ChildLink, Kind
 from flambeau.serving.workers.messages import (
     LoadFailure,
     answers_message,
-    jobs_of,
+    batches_of,
     load_failure_text,
     metrics_buffers,
     numbers_of,
@@ -177,7 +177,7 @@ class BatchByBatch:
         self._link = link
         self._service = service
         self._spec = spec
-        self._waiting: deque[Frame] = deque()
+        self._waiting: deque[list[Job]] = deque()
         """Batches that have come ahead of time; the front sees to it that they are few."""
         self._begun = 0
         """Batches that were begun: the number of the first that waits."""
@@ -194,8 +194,7 @@ class BatchByBatch:
         """Answer batches until the front says stop or is gone."""
         link, service, spec = self._link, self._service, self._spec
         parts = PartSender(link)
-        while (frame := self._next_batch()) is not None:
-            wanted = jobs_of(frame.text, frame.body)
+        while (wanted := self._next_batch()) is not None:
             gone = self._gone.pop(self._begun, ())
             self._begun += 1
             send: SendPart = parts.send
@@ -211,7 +210,7 @@ class BatchByBatch:
             # Before the next batch begins: by its answers the front knows which batches a worker that died had begun.
             link.send(Kind.ANSWERS, *answers_message(answers), before=metrics_buffers(service.take_updates()))
 
-    def _next_batch(self) -> Frame | None:
+    def _next_batch(self) -> list[Job] | None:
         """Return the next batch, when everything that has come meanwhile is known (or nearly); None: leave."""
         while self._may_have_come():
             frame = self._link.receive()
@@ -222,8 +221,8 @@ class BatchByBatch:
                 if number >= self._begun:
                     self._gone.setdefault(number, set()).update(places)
                 continue
-            assert frame.kind is Kind.BATCH, f"a loaded worker cannot have {frame.kind.name}"
-            self._waiting.append(frame)
+            assert frame.kind is Kind.BATCHES, f"a loaded worker cannot have {frame.kind.name}"
+            self._waiting.extend(batches_of(frame.text, frame.body))
         return self._waiting.popleft()
 
     def _may_have_come(self) -> bool:

@@ -18,7 +18,7 @@ from flambeau.serving.model import Answer, Job, Method, ModelSpec, Protocol
 from flambeau.serving.workers.child_logs import FORMATTER
 from flambeau.serving.workers.execution import BAD_REQUEST, Item, Parts, answer_of, item_of, run_batch
 from flambeau.serving.workers.link import ChildLink, Kind
-from flambeau.serving.workers.messages import Progress, jobs_of, metrics_buffers, numbered_answers_message, numbers_of, parts_message
+from flambeau.serving.workers.messages import Progress, batches_of, metrics_buffers, numbered_answers_message, numbers_of, parts_message
 
 CLIENT_GONE = Answer(499, None, b"the client has gone")
 """Frees the place of a job for which nobody waits; nobody reads it."""
@@ -99,7 +99,7 @@ class Continuous:
                     if self._running.pop(number, None) is not None:
                         self._done.append((number, CLIENT_GONE))
                 continue
-            for job in jobs_of(frame.text, frame.body):
+            for [job] in batches_of(frame.text, frame.body):
                 self._take(self._next_number, job)
                 self._next_number += 1
         return True

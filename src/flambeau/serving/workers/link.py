@@ -43,8 +43,8 @@ class Kind(IntEnum):
     LOADED = 3
     LOAD_FAILED = 4
     """Worker: message, hint and traceback; it then ends by itself."""
-    BATCH = 5
-    """Front: jobs, their bodies behind."""
+    BATCHES = 5
+    """Front: batches, their jobs' bodies behind."""
     ANSWERS = 6
     """Worker: one answer for each job, their bodies behind."""
     CHUNK = 7
@@ -214,12 +214,9 @@ class FrontLink(asyncio.Protocol):
         Returns:
             False if the worker's end is gone and nothing of the frame was written.
         """
-        return self.write(frame_buffers(kind, text, bodies))
-
-    def write(self, buffers: Sequence[bytes | memoryview]) -> bool:
-        """Write whole frames, as ``frame_buffers`` makes them, one after the other; see ``send``."""
         if self._closed or self._transport is None:
             return False
+        buffers: Sequence[bytes | memoryview] = frame_buffers(kind, text, bodies)
         if self._transport.get_write_buffer_size() == 0:
             # Straight to the socket: uvloop would write at the end of its turn, after the last batch's answers were handed out.
             try:

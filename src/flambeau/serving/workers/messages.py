@@ -105,20 +105,23 @@ def signature_of(text: bytes) -> Signature:
         raise BrokenFrame(f"the model's signature cannot be read: {error}") from error
 
 
-def batch_message(jobs: Sequence[Job]) -> tuple[bytes, list[bytes]]:
-    """Return jobs as text (id, size of head and of body) and bodies: of each job its head, then its body.
+def batches_message(batches: Iterable[Sequence[Job]]) -> tuple[bytes, list[bytes]]:
+    """Return batches as text (of each job id, size of head and of body) and bodies: of each job its head, then its body.
 
     The heads travel apart, because many requests have the same one: it is encoded once, and read once.
     """
-    sizes: list[tuple[str, int, int]] = []
+    told: list[list[tuple[str, int, int]]] = []
     bodies: list[bytes] = []
-    for job in jobs:
-        head = job.head_text or head_text(job.protocol, job.method, job.content_type, job.headers, job.parameters)
-        sizes.append((job.id, len(head), len(job.body)))
-        bodies.append(head)
-        if job.body:
-            bodies.append(job.body)
-    return orjson.dumps(sizes), bodies
+    for jobs in batches:
+        sizes: list[tuple[str, int, int]] = []
+        for job in jobs:
+            head = job.head_text or head_text(job.protocol, job.method, job.content_type, job.headers, job.parameters)
+            sizes.append((job.id, len(head), len(job.body)))
+            bodies.append(head)
+            if job.body:
+                bodies.append(job.body)
+        told.append(sizes)
+    return orjson.dumps(told), bodies
 
 
 def head_text(
@@ -128,18 +131,21 @@ def head_text(
     return orjson.dumps((protocol, method, content_type, headers, parameters))
 
 
-def jobs_of(text: bytes, body: bytes | memoryview) -> list[Job]:
-    """Return the jobs that a frame brought."""
-    jobs = []
+def batches_of(text: bytes, body: bytes | memoryview) -> list[list[Job]]:
+    """Return the batches that a frame brought."""
+    batches = []
     at = 0
-    for id_, head_size, size in orjson.loads(text):
-        body_at = at + head_size
-        head = bytes(body[at:body_at])
-        read = _kept_head if head_size <= HEAD_KEPT_BYTES_MAX else _head_of
-        protocol, method, content_type, headers, parameters = read(head)
-        at = body_at + size
-        jobs.append(Job(id_, protocol, method, content_type, headers, bytes(body[body_at:at]), parameters))
-    return jobs
+    for sizes in orjson.loads(text):
+        jobs = []
+        for id_, head_size, size in sizes:
+            body_at = at + head_size
+            head = bytes(body[at:body_at])
+            read = _kept_head if head_size <= HEAD_KEPT_BYTES_MAX else _head_of
+            protocol, method, content_type, headers, parameters = read(head)
+            at = body_at + size
+            jobs.append(Job(id_, protocol, method, content_type, headers, bytes(body[body_at:at]), parameters))
+        batches.append(jobs)
+    return batches
 
 
 _Head = tuple[Protocol, Method, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]

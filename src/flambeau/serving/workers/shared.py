@@ -12,7 +12,7 @@ from flambeau.serving.model import ModelSpec
 from flambeau.serving.workers import machine
 from flambeau.serving.workers.link import BrokenFrame, Frame, Kind
 from flambeau.serving.workers.machine import Action, Event, State
-from flambeau.serving.workers.messages import batch_message, numbered_answers_of, numbers_text, parts_of
+from flambeau.serving.workers.messages import batches_message, numbered_answers_of, numbers_text, parts_of
 from flambeau.serving.workers.worker import Batch, Overseer, Worker
 
 _TAKES_WORK = (State.IDLE, State.BUSY)
@@ -41,7 +41,7 @@ class SharedWorker(Worker):
         """
         assert self._link is not None, "a worker that takes work has a link"
         self._listed = False
-        if not self._link.send(Kind.BATCH, *batch_message(batch.jobs)):
+        if not self._link.send(Kind.BATCHES, *batches_message([batch.jobs])):
             self._link.close()
             self._link_lost(None)
             return False

@@ -15,13 +15,13 @@ import orjson
 from flambeau.serving.model import Answer, Job, MetricUpdate, ModelSpec, Signature
 from flambeau.serving.workers import machine
 from flambeau.serving.workers.failure import Exit, Failure, hint_of, traceback_in
-from flambeau.serving.workers.link import BrokenFrame, Frame, FrontLink, Kind, frame_buffers, socket_pair
+from flambeau.serving.workers.link import BrokenFrame, Frame, FrontLink, Kind, socket_pair
 from flambeau.serving.workers.machine import Action, Event, State
 from flambeau.serving.workers.memory import out_of_memory_kills
 from flambeau.serving.workers.messages import (
     LoadFailure,
     answers_of,
-    batch_message,
+    batches_message,
     load_failure_of,
     metrics_of,
     numbers_text,
@@ -231,7 +231,7 @@ class Worker:
             False if its process is gone and nothing of the batch reached it: another worker may have it.
         """
         assert self._link is not None, "an idle worker has a link"
-        if not self._link.send(Kind.BATCH, *batch_message(batch.jobs)):
+        if not self._link.send(Kind.BATCHES, *batches_message([batch.jobs])):
             self._link.close()
             self._link_lost(None)
             return False
@@ -257,10 +257,7 @@ class Worker:
             False if its process is gone and nothing of them reached it.
         """
         assert self._link is not None, "a busy worker has a link"
-        buffers: list[bytes] = []
-        for batch in batches:
-            buffers += frame_buffers(Kind.BATCH, *batch_message(batch.jobs))
-        if not self._link.write(buffers):
+        if not self._link.send(Kind.BATCHES, *batches_message([batch.jobs for batch in batches])):
             return False
         self._ahead.extend(batches)
         self._given += len(batches)

@@ -6,7 +6,8 @@ The gateway passes calls on without looking into them; only copies for a logger 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+
+from flambeau.foundation.protobuf_wire import fields
 
 UNPACKED_BYTES_MAX = 4 * 1024 * 1024
 """Longest message that is unpacked, once it is."""
@@ -22,8 +23,6 @@ _OWN_FIELDS = frozenset((1, 2, 3))
 """Of ModelInferResponse: model_name, model_version, id."""
 _PARAMETERS_FIELD = 4
 """A map, whose entries come in any order."""
-_FIXED_BYTES = {1: 8, 5: 4}
-"""By wire type."""
 
 
 def is_single(frames: bytes) -> bool:
@@ -63,10 +62,10 @@ def comparable(method: bytes, message: bytes) -> object:
     if method != _INFER_METHOD:
         return message
     try:
-        fields = list(_fields(message))
+        found = [(field.number, message[field.begin : field.end]) for field in fields(message)]
     except ValueError:
         return message
-    kept = [field for field in fields if field[0] not in _OWN_FIELDS]
+    kept = [field for field in found if field[0] not in _OWN_FIELDS]
     return sorted(field for field in kept if field[0] == _PARAMETERS_FIELD), [field for field in kept if field[0] != _PARAMETERS_FIELD]
 
 
@@ -79,41 +78,3 @@ def _unpacked(content: bytes, encoding: bytes | None) -> bytes | None:
     except zlib.error:
         return None
     return whole if unpacking.eof and len(whole) <= UNPACKED_BYTES_MAX else None
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (number, bytes) of a protobuf message's own fields.
-
-    Raises:
-        ValueError: it is none.
-    """
-    at = 0
-    while at < len(message):
-        key, begin = _number(message, at)
-        wire = key & 7
-        if wire == 0:
-            end = _number(message, begin)[1]
-        elif wire == 2:
-            size, begin = _number(message, begin)
-            end = begin + size
-        elif wire in _FIXED_BYTES:
-            end = begin + _FIXED_BYTES[wire]
-        else:
-            raise ValueError("a group, or no protobuf")
-        if end > len(message):
-            raise ValueError("a field ends behind its message")
-        yield key >> 3, message[begin:end]
-        at = end
-
-
-def _number(message: bytes, at: int) -> tuple[int, int]:
-    """Return a varint and where it ends."""
-    value = shift = 0
-    while at < len(message) and shift < 64:
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise ValueError("a number does not end")

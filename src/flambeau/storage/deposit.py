@@ -8,11 +8,9 @@ from typing import Protocol
 
 from flambeau.foundation.errors import InvalidInput, Unavailable
 from flambeau.foundation.files import is_safe_relative, write_atomically
-from flambeau.storage.azure import azure_source
+from flambeau.storage.buckets import bucket_of
 from flambeau.storage.deposit_uri import DepositUri
-from flambeau.storage.gcs import gcs_source
 from flambeau.storage.model import Credentials
-from flambeau.storage.s3 import s3_source
 from flambeau.storage.uri import AzureUri, GcsUri, S3Uri
 
 
@@ -37,14 +35,7 @@ def deposit_at(where: DepositUri, credentials: Credentials) -> Deposit:
     Raises:
         Denied, InvalidInput: the credentials are missing or can't be used.
     """
-    match where:
-        case S3Uri():
-            return s3_source(where, credentials)
-        case GcsUri():
-            return gcs_source(where, credentials)
-        case AzureUri():
-            return azure_source(where, credentials)
-    return _Disk()
+    return bucket_of(where, credentials) if isinstance(where, S3Uri | GcsUri | AzureUri) else _Disk()
 
 
 class _Disk:

@@ -6,17 +6,15 @@ from pathlib import Path
 
 from flambeau.foundation.errors import InvalidInput, NotFound
 from flambeau.storage import files
-from flambeau.storage.azure import azure_source
+from flambeau.storage.buckets import bucket_of
 from flambeau.storage.cache import Cache
 from flambeau.storage.download import in_thread
 from flambeau.storage.files import LocalPlace
-from flambeau.storage.gcs import gcs_source
 from flambeau.storage.git import clone
 from flambeau.storage.hdfs import HdfsSource
 from flambeau.storage.hub import HubSource
 from flambeau.storage.model import Credentials, Fetched, OnProgress, RemoteFile
 from flambeau.storage.patterns import EVERYTHING, Patterns
-from flambeau.storage.s3 import s3_source
 from flambeau.storage.source import Source
 from flambeau.storage.unpacked import ARCHIVE_SUFFIXES, FolderBytes, bring
 from flambeau.storage.uri import AzureUri, ClaimUri, FileUri, GcsUri, GitUri, HdfsUri, HubUri, S3Uri, Uri, parse_uri
@@ -74,12 +72,8 @@ def source_of(where: Uri, credentials: Credentials) -> Source:
         Denied, InvalidInput: the credentials are missing or can't be used.
     """
     match where:
-        case S3Uri():
-            return s3_source(where, credentials)
-        case GcsUri():
-            return gcs_source(where, credentials)
-        case AzureUri():
-            return azure_source(where, credentials)
+        case S3Uri() | GcsUri() | AzureUri():
+            return bucket_of(where, credentials)
         case HubUri():
             return HubSource(where, credentials)
         case HdfsUri():

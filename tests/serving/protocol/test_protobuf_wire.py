@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flambeau.serving.protocol.protobuf_wire import FIELDS_MAX, head_of, taken_out
+from flambeau.foundation.protobuf_wire import head_of
+from flambeau.serving.protocol.protobuf_wire import FIELDS_MAX, taken_out
 
 
 def _field(number: int, content: bytes) -> bytes:

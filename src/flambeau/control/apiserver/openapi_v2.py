@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from flambeau.control.resources.kind import Object
 from flambeau.control.resources.registry import Registry
+from flambeau.foundation.protobuf_wire import head_of
 
 PROTOBUF_ACCEPTED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 """How clients ask for it; an ``@`` may not stand in an answer's type."""
@@ -56,13 +57,4 @@ def _text(field: int, text: str) -> bytes:
 
 def _message(field: int, content: bytes) -> bytes:
     """Return a field that has a length: a text or another message."""
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return head_of(field, len(content)) + content

@@ -14,11 +14,9 @@ from typing import Any
 
 from flambeau.control.resources.kind import Object
 from flambeau.foundation.errors import InvalidInput
+from flambeau.foundation.protobuf_wire import Wire, fields, varint_at
 
 _MAGIC = b"k8s\0"
-_VARINT_BYTES_MAX = 10
-
-_WIRE_VARINT, _WIRE_FIXED64, _WIRE_BYTES, _WIRE_FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +190,7 @@ def _message(name: str, data: bytes) -> dict[str, Any]:
 
 def _scalar(field: _Field, wire: int, value: int | bytes) -> Any:
     if field.type in ("int", "int-above-0", "bool"):
-        if wire != _WIRE_VARINT or isinstance(value, bytes):
+        if wire != Wire.VARINT or isinstance(value, bytes):
             raise ValueError(f"field {field.name} is no number")
         if field.type == "int-above-0":
             return value or None
@@ -208,7 +206,7 @@ def _scalar(field: _Field, wire: int, value: int | bytes) -> Any:
 
 
 def _bytes(field: _Field, wire: int, value: int | bytes) -> bytes:
-    if wire != _WIRE_BYTES or not isinstance(value, bytes):
+    if wire != Wire.BYTES or not isinstance(value, bytes):
         raise ValueError(f"field {field.name} has the wrong wire type {wire}")
     return value
 
@@ -238,33 +236,5 @@ def _time(data: bytes) -> str | None:
 
 def _fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """Yield (field number, wire type, value) of a message."""
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        wire = tag & 7
-        value: int | bytes
-        if wire == _WIRE_VARINT:
-            value, position = _varint(data, position)
-        else:
-            if wire == _WIRE_BYTES:
-                length, position = _varint(data, position)
-            elif wire in (_WIRE_FIXED64, _WIRE_FIXED32):
-                length = 8 if wire == _WIRE_FIXED64 else 4
-            else:
-                raise ValueError(f"wire type {wire} does not exist")
-            if length > len(data) - position:
-                raise ValueError("it is cut short")
-            value, position = data[position : position + length], position + length
-        yield tag >> 3, wire, value
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    result = 0
-    for index in range(_VARINT_BYTES_MAX):
-        if position + index >= len(data):
-            raise ValueError("it is cut short")
-        byte = data[position + index]
-        result |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return result, position + index + 1
-    raise ValueError("a number is longer than ten bytes")
+    for number, wire, begin, end in fields(data):
+        yield number, wire, varint_at(data, begin)[0] if wire == Wire.VARINT else data[begin:end]

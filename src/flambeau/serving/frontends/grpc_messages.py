@@ -14,7 +14,8 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from flambeau.serving.protocol.protobuf_wire import head_of, taken_out
+from flambeau.foundation.protobuf_wire import head_of
+from flambeau.serving.protocol.protobuf_wire import taken_out
 
 _SET = "protocol/protos/services.protoset"
 

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from flambeau.foundation.errors import Internal, InvalidInput
-from flambeau.serving.protocol.protobuf_wire import head_of, taken_out
+from flambeau.foundation.protobuf_wire import head_of
+from flambeau.serving.protocol.protobuf_wire import taken_out
 from flambeau.serving.protocol.v2_binary import packed_strings, unpacked_strings
 from flambeau.serving.protocol.v2_tensor import DATATYPES, Datatype, Described, described, out_of_range, refuse_inputs_over, wrong_count
 

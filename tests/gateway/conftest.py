@@ -15,6 +15,7 @@ from flambeau.gateway.document import Backend, Destination, Document, Endpoint, 
 from flambeau.gateway.proxy import Gateway
 from flambeau.gateway.table import Table
 from tests.fixtures.raw_http import RawClient
+from tests.gateway.grpc_caller import Caller
 
 NAME = "torchserve/mnist-00001"
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -169,6 +170,15 @@ class World:
 async def world() -> AsyncIterator[World]:
     here = World()
     await here.start()
+    try:
+        yield here
+    finally:
+        await here.close()
+
+
+@pytest.fixture
+async def caller(world: World) -> AsyncIterator[Caller]:
+    here = Caller(world)
     try:
         yield here
     finally:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpc import aio
 
-from tests.gateway.conftest import World
 from tests.gateway.grpc_replica import GrpcReplica
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import World  # which makes callers
 
 SECONDS_MAX = 30.0
 

@@ -20,15 +20,6 @@ from tests.gateway.grpc_caller import SECONDS_MAX, Caller
 BIG = b"m" * 3_000_000
 
 
-@pytest.fixture
-async def caller(world: World) -> AsyncIterator[Caller]:
-    here = Caller(world)
-    try:
-        yield here
-    finally:
-        await here.close()
-
-
 async def refused(call: Any) -> aio.AioRpcError:
     with pytest.raises(aio.AioRpcError) as raised:
         await call

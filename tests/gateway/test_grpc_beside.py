@@ -26,15 +26,6 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
 @pytest.fixture
-async def caller(world: World) -> AsyncIterator[Caller]:
-    here = Caller(world)
-    try:
-        yield here
-    finally:
-        await here.close()
-
-
-@pytest.fixture
 async def collector() -> AsyncIterator[Model]:
     started = await Model().start()
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +18,7 @@ from flambeau.programs.settings.server import Flags
 from flambeau.serving.repository import Registration, Repository
 from tests.fixtures.archives import ECHO, write_mar
 from tests.fixtures.waiting import until, until_told
-from tests.programs.kit import serving
+from tests.programs.kit import Served, serving
 
 
 def handler(word: str) -> str:
@@ -37,7 +39,9 @@ def test_a_folder_is_a_model_or_a_store(tmp_path: Path) -> None:
     assert (as_model.model_store, as_model.models, as_model.no_config_snapshots) == (str(tmp_path), (), True)
 
 
-async def test_edits_take_over_and_broken_ones_do_not(tmp_path: Path) -> None:
+@asynccontextmanager
+async def reloading(tmp_path: Path) -> AsyncIterator[tuple[Path, Served, httpx2.AsyncClient]]:
+    """Serve a handler's folder that is watched; yield the folder, the server and a client of it."""
     folder = tmp_path / "my-model"
     folder.mkdir()
     (folder / "handler.py").write_text(handler("'one'"))
@@ -45,6 +49,11 @@ async def test_edits_take_over_and_broken_ones_do_not(tmp_path: Path) -> None:
         serving(tmp_path, [str(folder), "--reload", "--disable-token-auth"]) as served,
         httpx2.AsyncClient(base_url=served.url, timeout=60) as client,
     ):
+        yield folder, served, client
+
+
+async def test_edits_take_over_and_broken_ones_do_not(tmp_path: Path) -> None:
+    async with reloading(tmp_path) as (folder, served, client):
         assert f'serving {folder} as model "my_model" 1.0: handler handler.py' in served.out.read_text()
         answers: list[tuple[int, str]] = []
         stop = asyncio.Event()
@@ -135,13 +144,7 @@ async def test_a_stores_models_come_and_go_with_their_archives(tmp_path: Path) -
 
 
 async def test_a_folder_that_goes_and_comes_back_is_watched_again(tmp_path: Path) -> None:
-    folder = tmp_path / "my-model"
-    folder.mkdir()
-    (folder / "handler.py").write_text(handler("'one'"))
-    async with (
-        serving(tmp_path, [str(folder), "--reload", "--disable-token-auth"]) as served,
-        httpx2.AsyncClient(base_url=served.url, timeout=60) as client,
-    ):
+    async with reloading(tmp_path) as (folder, served, client):
 
         async def says(word: str) -> bool:
             answer = await client.post("/predictions/my_model", content=b"x")

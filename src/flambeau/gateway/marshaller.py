@@ -5,6 +5,7 @@ He gets a list of records by POST and answers with the file; the header ``X-Log-
 
 from __future__ import annotations
 
+import functools
 import re
 import ssl
 from urllib.parse import urlsplit
@@ -20,6 +21,12 @@ MARSHAL_SECONDS_MAX = 10.0
 _EXTENSION = re.compile(r"[A-Za-z0-9]{1,16}(\.[A-Za-z0-9]{1,16})?")
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Return how marshallers are spoken to; to read all that this machine trusts takes some ms, in which no request passes."""
+    return ssl.create_default_context()
+
+
 async def marshalled(url: str, records: bytes) -> tuple[bytes, str]:
     """Return (file, extension) that a marshaller makes.
 
@@ -31,7 +38,7 @@ async def marshalled(url: str, records: bytes) -> tuple[bytes, str]:
         Unavailable: he does not answer, refuses, or what he says is cut or too long.
     """
     parts = urlsplit(url)
-    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    tls = _tls() if parts.scheme == "https" else None
     place = parts.hostname or "", parts.port or (80 if tls is None else 443)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     answer = await ask(

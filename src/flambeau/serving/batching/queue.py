@@ -191,15 +191,8 @@ class ModelQueue:
     is_sticky = False
     """Whether what one idle worker may not take can be another's."""
 
-    def next_batch(self, worker: int) -> Batch | None:
+    def next_batch(self, worker: int) -> QueuedBatch | None:
         """Return a worker's next batch, or None."""
-        batch = self._next()
-        if batch is not None:
-            batch.begin_now()
-        return batch
-
-    def _next(self) -> QueuedBatch | None:
-        """Return the first jobs in the queue as a batch; those that are over are answered."""
         if not self._queued:
             return None
         now = self._loop.time()
@@ -225,7 +218,7 @@ class ModelQueue:
         if have > wanted // 2:
             return batches
         while have + len(batches) < wanted and len(self._queued) >= self._batch_size:
-            batch = self._next()
+            batch = self.next_batch(0)
             if batch is None:
                 break
             batch.ahead = len(batch.tickets)
@@ -369,12 +362,8 @@ class QueuedBatch:
         """When its worker began it, on ``time.monotonic``."""
 
     def started(self) -> None:
-        """Learn that the worker, which had it ahead of time, works on it now."""
-        self._queue._no_longer_ahead(self)
-        self.begin_now()
-
-    def begin_now(self) -> None:
         """Count its time from now on."""
+        self._queue._no_longer_ahead(self)
         self.began = given_at = time.monotonic()
         for ticket in self.tickets:
             ticket.given_at = given_at

@@ -92,7 +92,7 @@ class SequenceQueue(ModelQueue):
 
     # The pool's side.
 
-    def next_batch(self, worker: int) -> Batch | None:
+    def next_batch(self, worker: int) -> QueuedBatch | None:
         """Return a worker's next batch: one job of each of its sequences that has any."""
         now = self._loop.time()
         if self._queued:
@@ -108,11 +108,7 @@ class SequenceQueue(ModelQueue):
                     self._time_out(ticket, now)
                 else:
                     tickets.append(ticket)
-        if not tickets:
-            return None
-        batch = self._given(tickets)
-        batch.begin_now()
-        return batch
+        return self._given(tickets) if tickets else None
 
     def take_back(self, batch: Batch) -> None:
         """Let a batch's jobs wait again, each first of its sequence."""

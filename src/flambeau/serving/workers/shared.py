@@ -41,6 +41,7 @@ class SharedWorker(Worker):
         """
         assert self._link is not None, "a worker that takes work has a link"
         self._listed = False
+        batch.started()
         if not self._link.send(Kind.BATCHES, *batches_message([batch.jobs])):
             self._link.close()
             self._link_lost(None)

@@ -64,7 +64,7 @@ class Batch(Protocol):
         ...
 
     def started(self) -> None:
-        """Learn that the worker, which had it ahead of time, works on it now."""
+        """Learn that the worker works on it from now on: it gets it now, or had it ahead of time."""
         ...
 
     @property
@@ -231,6 +231,7 @@ class Worker:
             False if its process is gone and nothing of the batch reached it: another worker may have it.
         """
         assert self._link is not None, "an idle worker has a link"
+        batch.started()
         if not self._link.send(Kind.BATCHES, *batches_message([batch.jobs])):
             self._link.close()
             self._link_lost(None)

@@ -24,7 +24,7 @@ from flambeau.control.controllers.routing.http_routes import parent_statuses
 from flambeau.control.controllers.routing.loggers import Loggers
 from flambeau.control.controllers.routing.status import Ingress, ingress
 from flambeau.control.controllers.sidecar import logger_config
-from flambeau.control.controllers.site import is_of_ingress
+from flambeau.control.controllers.site import is_of_ingress, read_config
 from flambeau.control.controllers.turns import Turns
 from flambeau.control.resources.conditions import get_condition, set_condition
 from flambeau.control.resources.kind import Key, Object
@@ -128,16 +128,10 @@ class RoutingReconciler:
         for _ in range(_SNAPSHOT_ATTEMPTS_MAX):
             listings = [await self._store.list(kind) for kind in _KINDS]
             if len({listing.resource_version for listing in listings}) == 1:
-                config = await self._config()
+                config = await read_config(self._store)
                 found = Snapshot(*(each.items for each in listings), ingress=ingress_config(config), logging=logger_config(config))
                 return found, listings[0].resource_version
         raise Unavailable(f"the store changed during each of {_SNAPSHOT_ATTEMPTS_MAX} readings", reason="StoreBusy")
-
-    async def _config(self) -> Object | None:
-        try:
-            return await self._store.get(INGRESS_CONFIG)
-        except NotFound:
-            return None
 
     def _is_written(self, document: Document) -> bool:
         return self._written is not None and replace(document, version=self._written.version) == self._written
